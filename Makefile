@@ -1,0 +1,63 @@
+# slm: text to token bins, bins to batches. `make` alone prints the targets.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip -qq --disable-pip-version-check --no-input
+STAMP := $(VENV)/installed
+PYTHON ?= $(firstword $(foreach p,python3.11 python3 python3.12 python3.13,$(if $(shell \
+	$(p) -c 'import sys; print(1) if (3, 11) <= sys.version_info < (3, 14) else 0' 2>/dev/null),$(p))))
+
+# Stages are started as `python -m scripts.…`, so the environment comes first on PATH.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export PYTHONUTF8 := 1
+.DEFAULT_GOAL := help
+.PHONY: help setup data verify inspect bench-data test test-faults check clean
+
+help:  ## print these lines
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## make .venv from requirements.lock (every other target does so when needed)
+
+data: $(STAMP)  ## build the bins (DATASET=name to build another entry of params.yaml)
+	@$(PY) -m scripts.make_data $(if $(DATASET),"$(DATASET)")
+
+verify: $(STAMP)  ## check every byte of the bins against their manifest and dvc.lock
+	@$(PY) -m scripts.verify $(if $(DATASET),"$(DATASET)")
+
+inspect: $(STAMP)  ## print documents decoded from the bins (ARGS="--help" lists the ways to choose)
+	@$(PY) -m scripts.inspect_bins $(ARGS)
+
+bench-data: $(STAMP)  ## time text to bins beside the notebook's recipe (DOCUMENTS=1000000)
+	@$(PY) -m benchmark.data $(if $(DOCUMENTS),"$(DOCUMENTS)")
+
+test: $(STAMP)  ## run the tests
+	@$(PY) -m pytest -q $(ARGS)
+
+test-faults: $(STAMP)  ## kill the stages at random moments and compare (KILLS=200 SEED=0)
+	@$(PY) -m tests.faults --kills $(or $(KILLS),200) --seed $(or $(SEED),0)
+
+check: $(STAMP)  ## run the linter, then the tests
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
+	@$(PY) -m pytest -q
+
+clean:  ## remove what can be made again: what the stages wrote, the benchmark's text, caches
+	rm -rf data/*/raw data/*/vocabulary data/*/tokens data/*/bins data/*/*.tmp benchmark/work
+	rm -rf .pytest_cache .ruff_cache .hypothesis
+
+# The stamp is written last: an install that was interrupted starts again from nothing. The lock file
+# is complete, so nothing is resolved, but for what torch needs, which differs between its builds.
+$(STAMP): requirements.lock scripts/install_vocabulary.py
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 to 3.13 found; install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@echo "setting up $(VENV) with $(PYTHON), once: about a minute, a few where torch brings CUDA"
+	@rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)
+	@grep -v '^gigatoken==' requirements.lock > $(VENV)/requirements.txt
+	@echo "  pinned packages"
+	@$(PIP) install --no-deps -r $(VENV)/requirements.txt
+	@$(PIP) install --no-deps --only-binary gigatoken $$(grep '^gigatoken==' requirements.lock) \
+		|| echo "note: gigatoken could not be installed (no wheel for this platform?): builds will use tiktoken, same bytes, slower; \`rm -r $(VENV)\` and make try again"
+	@echo "  what torch needs"
+	@$(PIP) install $$(grep '^torch==' requirements.lock) -c requirements.lock
+	@echo "  slm and GPT-2's vocabulary"
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@$(PY) scripts/install_vocabulary.py
+	@touch $@
