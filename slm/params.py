@@ -1,0 +1,107 @@
+"""What did the user ask for? params.yaml, read whole, checked, and changed in one place.
+
+params.yaml holds every value that changes a result. `dataset:` names the entry of `datasets:`
+that is built; setting it changes that one line and no other byte of the file. What an entry may
+hold is in slm.entries.
+"""
+
+import re
+from pathlib import Path
+
+import yaml
+
+from slm.entries import NAME, check_entry
+from slm.errors import UserError
+from slm.files import write_file
+
+RESERVED = {"prebuilt"}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader, but for a key that stands twice, which DVC refuses too."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None:
+            line = node.start_mark.line + 1
+            raise yaml.YAMLError(
+                f"{twice!r} stands twice in the mapping that begins in line {line}"
+            )
+        return super().construct_mapping(node, deep)
+
+
+def read_params(path: Path) -> dict:
+    """The whole of params.yaml, with a text `dataset` and a mapping `datasets`, or a UserError."""
+    try:
+        params = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
+    except FileNotFoundError:
+        raise UserError(f"{path} not found; run this in the root of the repository") from None
+    except (yaml.YAMLError, UnicodeDecodeError, TypeError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+    found = params if isinstance(params, dict) else {}
+    if not isinstance(found.get("dataset"), str) or not isinstance(found.get("datasets"), dict):
+        raise UserError(
+            f"{path} has dataset {found.get('dataset')!r} and datasets "
+            f"{str(found.get('datasets'))[:40]}, expected a name and an entry for each dataset"
+        )
+    return params
+
+
+def chosen(params: dict, words: list[str]) -> str:
+    """The dataset that a command line names, or else params.yaml; a UserError where it is none."""
+    if len(words) > 1:
+        raise UserError(f"expected one dataset at most, found {' '.join(words)!r}")
+    name = words[0] if words else params["dataset"]
+    known = params["datasets"]
+    if name not in known:
+        raise UserError(
+            f"params.yaml has no dataset {name!r}, only {', '.join(map(str, known))}; add it to "
+            f"`datasets:`, or choose another: `make data DATASET={next(iter(known), 'name')}`"
+        )
+    # YAML must not read the name as a number or a truth, when it stands behind `dataset:`
+    if not NAME.fullmatch(name) or name in RESERVED or yaml.safe_load(name) != name:
+        raise UserError(
+            f"dataset name {name!r}: expected a-z first, then a-z, 0-9, - and _, and neither "
+            "'prebuilt' nor a word that means a value in YAML"
+        )
+    return name
+
+
+def dataset_of(params: dict, name: str) -> dict:
+    """The entry of `datasets:` called `name`; raises UserError where it cannot be built."""
+    chosen(params, [name])
+    return check_entry(name, params["datasets"][name])
+
+
+def set_dataset(path: Path, name: str) -> None:
+    """Make `name` the dataset that is built: one line of params.yaml, the rest untouched."""
+    text = path.read_bytes().decode("utf-8")
+    changed, found = re.subn(r"(?m)^(dataset:[ \t]*)[^\s#]+", rf"\g<1>{name}", text, count=1)
+    if not found:
+        raise UserError(f"{path} has no line `dataset: name`; write it so, on a line of its own")
+    if changed != text:
+        write_file(path, changed.encode())
+
+
+def text(params: dict, section: str, key: str) -> str:
+    """`params[section][key]`, which is text, or a UserError that names both."""
+    value = _value(params, section, key)
+    if not isinstance(value, str):
+        raise UserError(f"params.yaml: {section}.{key} is {value!r}, expected text")
+    return value
+
+
+def choice(params: dict, section: str, key: str, allowed: tuple[str, ...]) -> str:
+    """`params[section][key]`, which is one of `allowed`, or a UserError that names both."""
+    value = _value(params, section, key)
+    if value not in allowed:
+        raise UserError(
+            f"params.yaml: {section}.{key} is {value!r}, expected one of {', '.join(allowed)}"
+        )
+    return value
+
+
+def _value(params: dict, section: str, key: str) -> object:
+    found = params.get(section)
+    return found.get(key) if isinstance(found, dict) else None
