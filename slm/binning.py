@@ -1,0 +1,140 @@
+"""How do tokens become bins?
+
+In: a tokens/ folder (see slm.tokens) and where the end-of-text id goes: nowhere ("none"), after
+each document ("append") or before it ("prepend"). Out: a folder of bins (see slm.bins). What is
+read is checked, 16 MiB at a time, against the hashes in tokens.json; nothing is tokenized again.
+"""
+
+import hashlib
+from bisect import bisect_left
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from slm.bins import dtype_for, write_docs, write_ids, write_manifest
+from slm.errors import UserError
+from slm.files import CHUNK_BYTES, chunk_hashes, read_json
+from slm.overlap import ahead
+from slm.raw import link
+
+
+def write_bins(tokens: Path, out: Path, end_of_text: str) -> dict:
+    """Fill the empty folder `out` with the bins of every split; return the manifest.
+
+    `end_of_text` is "none", "append" or "prepend". Raises UserError where tokens/ is damaged.
+    """
+    made = read_json(tokens / "tokens.json")
+    expected = made["source"].pop("expected_tokens", {})
+    _compare(made["splits"], expected.get(made["vocabulary"]["encoding"], {}))
+    splits = {
+        split: _write_split(tokens, out, split, found, made["vocabulary"], end_of_text)
+        for split, found in made["splits"].items()
+    }
+    content = {
+        "dataset": made["source"],
+        "tokenizer": made["vocabulary"],
+        "end_of_text": end_of_text,
+        "dtype": dtype_for(made["vocabulary"]["vocab_size"]).name,
+        "splits": splits,
+    }
+    return write_manifest(out, content)
+
+
+def _compare(splits: dict, expected: dict[str, int]) -> None:
+    """Raise UserError where a split has not as many tokens as its source's pins.json expects."""
+    for split, found in splits.items():
+        if found["tokens"] != expected.get(split, found["tokens"]):
+            raise UserError(
+                f"{split} has {found['tokens']:,} tokens, its pins.json expects "
+                f"{expected[split]:,}; another tokenizer or another text than was pinned: see "
+                "`git diff`, or pin this count"
+            )
+
+
+def _write_split(
+    tokens: Path, out: Path, split: str, found: dict, vocabulary: dict, end_of_text: str
+) -> dict:
+    source, hashes = tokens / f"{split}.ids", found["sha256"]["ids"]
+    dtype, documents = dtype_for(vocabulary["vocab_size"]), found["documents"]
+    totals = _checked(tokens / f"{split}.totals", found["sha256"]["totals"])
+    totals = (chunk.view("<u8").reshape(-1, 2) for chunk in totals)
+    if end_of_text == "none":
+        more, bin_ = 0, _same(source, out / f"{split}.bin", hashes)
+    else:
+        ids = (chunk.view(dtype) for chunk in ahead(_checked(source, hashes)))
+        ends = _ends(tokens / f"{split}.totals", documents)
+        ids = with_end_of_text(ids, ends, vocabulary["end_of_text"], end_of_text)
+        more, bin_ = documents, write_ids(out / f"{split}.bin", ids, dtype)
+        totals = _with_one_more(totals)
+    docs = write_docs(out / f"{split}.docs.npy", totals, documents)
+    return {
+        "tokens": found["tokens"] + more,
+        "documents": documents,
+        "text_bytes": found["bytes"],
+        "files": {f"{split}.bin": bin_, f"{split}.docs.npy": docs},
+    }
+
+
+def _same(source: Path, bin_: Path, hashes: list[str]) -> dict:
+    """The ids as they are: checked on all cores, then linked, which spares a second copy.
+
+    Neither name is ever written to again; the copy that a mend needs is DVC's, in its cache.
+    """
+    if chunk_hashes(source) != hashes:
+        raise _spoilt(source)
+    link(source, bin_)
+    return {"bytes": bin_.stat().st_size, "sha256": hashes}
+
+
+def _ends(path: Path, documents: int) -> np.ndarray:
+    """(documents + 1,) uint64, mapped: where each document ends, the first at 0."""
+    if path.stat().st_size != 16 * (documents + 1):
+        raise _spoilt(path)
+    return np.memmap(path, "<u8", "r").reshape(-1, 2)[:, 0]
+
+
+def _with_one_more(totals: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """Running totals with one more token for each document before a row."""
+    first = 0
+    for rows in totals:
+        more = np.arange(first, first + len(rows), dtype=np.uint64)
+        yield rows + np.stack([more, np.zeros_like(more)], axis=1)
+        first += len(rows)
+
+
+def with_end_of_text(
+    chunks: Iterator[np.ndarray], ends: np.ndarray, end_of_text: int, policy: str
+) -> Iterator[np.ndarray]:
+    """The ids of `chunks` with the id `end_of_text` after ("append") or before each document.
+
+    `ends` has (documents + 1,) running totals of tokens, from 0: where the documents end.
+    """
+    places = ends[1:] if policy == "append" else ends[:-1]
+    done = read = 0
+    for chunk in chunks:
+        until = bisect_left(places, read + len(chunk), lo=done)
+        inside = places[done:until].astype(np.int64) - read
+        yield np.insert(chunk, inside, end_of_text)
+        done, read = until, read + len(chunk)
+    yield np.full(len(places) - done, end_of_text)
+
+
+def _checked(path: Path, hashes: list[str]) -> Iterator[np.ndarray]:
+    """The bytes of a file, 16 MiB at a time, each checked before it is given out."""
+    expected = iter(hashes)
+    with path.open("rb", buffering=0) as file:
+        while True:
+            chunk = np.fromfile(file, np.uint8, CHUNK_BYTES)
+            if not len(chunk):
+                break
+            if hashlib.sha256(chunk).hexdigest() != next(expected, None):
+                raise _spoilt(path)
+            yield chunk
+    if next(expected, None):
+        raise _spoilt(path)
+
+
+def _spoilt(path: Path) -> UserError:
+    where = path.parent
+    return UserError(f"{path} is not as tokens.json says; `rm -r {where}`, then `make data`")
