@@ -1,0 +1,22 @@
+"""The commands. Ctrl-C ends each in one line, also while it still imports its modules."""
+
+import os
+import signal
+import sys
+
+
+def _interrupted(number, frame) -> None:
+    sys.unraisablehook = lambda _: None  # what half-made objects, DVC's bars say, complain of
+    signal.default_int_handler(number, frame)
+
+
+def _in_one_line(kind, error, trace) -> None:
+    if not issubclass(kind, KeyboardInterrupt):
+        return sys.__excepthook__(kind, error, trace)
+    print("error: interrupted; run the same command again to go on", file=sys.stderr, flush=True)
+    os._exit(1)  # and not by the signal, which DVC would report a second time
+
+
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # and not ignored, as by nohup
+    signal.signal(signal.SIGINT, _interrupted)
+sys.excepthook = _in_one_line

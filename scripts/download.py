@@ -1,0 +1,25 @@
+"""Stage `download`: data/<dataset>/source -> data/<dataset>/raw, as params.yaml's entry says."""
+
+import sys
+from pathlib import Path
+
+from slm.corpus import make_raw
+from slm.errors import door
+from slm.files import landing
+from slm.params import chosen, dataset_of, read_params
+
+
+def main() -> None:
+    """Bring the text of the dataset named on the command line into its raw/ folder."""
+    params = read_params(Path("params.yaml"))
+    name = chosen(params, sys.argv[1:])
+    entry = dataset_of(params, name)
+    folder = Path("data", name)
+    with landing(folder / "raw") as raw:
+        splits = make_raw(name, entry, folder / "source", raw)["splits"]
+    rows = {split: sum(f["rows"] for f in found["files"]) for split, found in splits.items()}
+    print(f"download:   {', '.join(f'{n:,} {split} documents' for split, n in rows.items())}")
+
+
+if __name__ == "__main__":
+    door(main)

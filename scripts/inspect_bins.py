@@ -1,0 +1,61 @@
+"""Print documents decoded from the bins, with their positions and where they came from."""
+
+import argparse
+import random
+from collections.abc import Iterable
+from pathlib import Path
+
+from slm.bins import Bins, open_bins
+from slm.documents import decode, document, number_at
+from slm.errors import UserError, door, positive
+from slm.params import chosen, read_params
+from slm.vocabulary import load_described
+
+SHOWN = 12  # ids of a document, unless --ids asks for all
+
+
+def main() -> None:
+    """Open the bins that were asked for and print the documents that were asked for."""
+    args = _arguments()
+    name = chosen(read_params(Path("params.yaml")), [args.dataset] if args.dataset else [])
+    bins = open_bins(Path("data", name, "bins"))
+    if args.split not in bins.manifest["splits"]:
+        known = ", ".join(bins.manifest["splits"])
+        raise UserError(f"{name} has no split {args.split!r}, only {known}")
+    encoding = load_described(bins.manifest["tokenizer"])
+    for number in _chosen(args, bins):
+        found = document(bins, args.split, number)
+        ids = found.ids if args.ids else found.ids[:SHOWN]
+        more = " …" if len(ids) < len(found.ids) else ""
+        print(
+            f"--- {args.split} document {number:,}: tokens {found.start:,} to "
+            f"{found.start + len(found.ids):,} ({len(found.ids):,} tokens, "
+            f"{found.text_bytes:,} bytes), {found.source}\n"
+            f"ids: {' '.join(map(str, ids))}{more}\n{decode(encoding, found.ids)}\n"
+        )
+
+
+def _chosen(args: argparse.Namespace, bins: Bins) -> Iterable[int]:
+    if args.token is not None:
+        return [number_at(bins, args.split, args.token)]
+    if args.random is not None:
+        draw, documents = random.Random(args.seed), bins.manifest["splits"][args.split]["documents"]
+        return [int(draw.random() * documents) for _ in range(args.random)]
+    return args.document
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make inspect ARGS=…", description=__doc__)
+    parser.add_argument("--dataset", help="another than params.yaml names")
+    parser.add_argument("--split", default="train")
+    parser.add_argument("--ids", action="store_true", help="print all ids, not the first twelve")
+    parser.add_argument("--seed", type=int, default=0, help="of --random")
+    ways = parser.add_mutually_exclusive_group()
+    ways.add_argument("--document", type=int, nargs="+", default=[0], help="by number, from 0")
+    ways.add_argument("--token", type=int, help="the document that holds this token position")
+    ways.add_argument("--random", type=positive, metavar="N", help="N documents at random, by seed")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    door(main)

@@ -1,0 +1,43 @@
+"""Stage `tokenize`: data/<dataset>/raw and vocabulary -> data/<dataset>/tokens.
+
+The flags change how fast it is and never a byte; without them they follow the machine.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+from slm.errors import door, positive
+from slm.files import landing, read_json
+from slm.params import choice, read_params
+from slm.text import BLOCK_BYTES
+from slm.tokenizer import ENGINES, choose_engine
+from slm.tokens import make_tokens
+from slm.vocabulary import load_described
+
+
+def main() -> None:
+    """Encode the text of the dataset named on the command line."""
+    args = _arguments()
+    folder = Path("data", args.dataset)
+    vocabulary = read_json(folder / "vocabulary" / "vocabulary.json")
+    wanted = choice(read_params(Path("params.yaml")), "tokenizer", "engine", ENGINES)
+    engine, why = choose_engine(wanted, load_described(vocabulary))
+    with landing(folder / "tokens") as out:
+        splits = make_tokens(
+            folder / "raw", vocabulary, out, engine, args.workers, args.block_bytes
+        )
+    tokens = sum(split["tokens"] for split in splits.values())
+    print(f"tokenize:   {tokens:,} tokens by {engine}{f' ({why})' if why else ''}")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("dataset")
+    parser.add_argument("--workers", type=positive, default=os.cpu_count(), help="threads")
+    parser.add_argument("--block-bytes", type=positive, default=BLOCK_BYTES, help="of one piece")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    door(main)

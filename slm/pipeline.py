@@ -1,0 +1,134 @@
+"""How is DVC asked? Whether the chosen dataset is built, and to build it.
+
+Through DVC's own Python interface, since each start of its command takes half a second. A stage
+that fails has said why on standard error; that is not said again. What DVC does not survive is
+mended here: it writes dvc.lock and its list of locks in place, so that a kill leaves them empty,
+and on a full disk it goes on without its copy and leaves what it had begun to copy.
+"""
+
+import json
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from slm.errors import UserError
+
+
+def is_built(bins: str) -> bool:
+    """Whether no stage has anything to do and the folder `bins` holds what dvc.lock says."""
+    with _repo() as repo:
+        try:
+            stale = repo.reproduce(dry=True, allow_missing=True)
+        except _errors():
+            return False  # a missing dependency, say: `build` says which
+        return not stale and not _changed(repo.data_status(), bins)
+
+
+def _changed(status: dict, bins: str) -> bool:
+    """Whether DVC's status of the workspace speaks of the folder `bins` or of a file in it."""
+    paths = [path for kind in status["uncommitted"].values() for path in kind]
+    paths += status["not_in_cache"]
+    return any(_path(path).startswith(f"{bins}/") for path in paths)
+
+
+def _path(entry: str | dict) -> str:
+    return (entry["new"] if isinstance(entry, dict) else entry).rstrip("/") + "/"
+
+
+def build() -> bool:
+    """Run every stage that has something to do; raises UserError or exits where one fails."""
+    from dvc.stage.exceptions import StageCmdFailedError
+
+    with _repo() as repo, _failed_copies() as failed_copies:
+        try:
+            repo.reproduce()
+        except _errors() as error:
+            if full := _cause(error, OSError):
+                raise full from None  # the disk is full, most likely
+            failed = _cause(error, StageCmdFailedError)
+            if str(failed).endswith("exited with 1"):
+                sys.exit(1)  # the stage's own line says why
+            raise UserError(f"dvc: {failed or error.__cause__ or error}") from None
+        if failed_copies:
+            raise failed_copies[0]
+    return True
+
+
+def _cause(error: BaseException | None, kind: type) -> BaseException | None:
+    while error is not None and not isinstance(error, kind):
+        error = error.__cause__
+    return error
+
+
+def _errors() -> type[Exception]:
+    from dvc.exceptions import DvcException
+
+    return DvcException
+
+
+def _repo():
+    import dvc.dvcfile
+    from dvc.repo import Repo
+
+    dvc.dvcfile.modify_yaml = _whole_file
+    logging.getLogger("dvc").setLevel(logging.ERROR)
+    # A stage's `python` is the one of this environment, whatever PATH was.
+    own = str(Path(sys.executable).parent)
+    os.environ["PATH"] = os.pathsep.join([own, os.environ.get("PATH", "")])
+    try:
+        repo = Repo()
+    except _errors() as error:
+        raise UserError(f"dvc: {error}; work in a git clone of this repository") from None
+    _mend(repo)
+    return repo
+
+
+def _mend(repo) -> None:
+    """Remove what a killed DVC left: an unreadable list of locks, and unfinished copies."""
+    locks = Path(repo.tmp_dir, "rwlock")
+    try:
+        json.loads(locks.read_bytes())
+    except FileNotFoundError:
+        pass
+    except ValueError:
+        locks.unlink()
+    for left in Path(repo.cache.local.path).glob("*/.*.tmp"):
+        left.unlink(missing_ok=True)
+
+
+@contextmanager
+def _whole_file(path: str, fs=None) -> Iterator[dict]:
+    """DVC's `modify_yaml`, but a copy is changed and takes the place of dvc.lock once whole."""
+    from dvc.utils.serialize import modify_yaml
+
+    temporary = Path(f"{path}.{os.getpid()}.tmp")
+    try:
+        if Path(path).exists():
+            shutil.copyfile(path, temporary)
+        with modify_yaml(str(temporary), fs=fs) as data:
+            yield data
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _failed_copies() -> Iterator[list[OSError]]:
+    """The errors of copies into the cache, which DVC logs and otherwise ignores."""
+    found: list[OSError] = []
+    log = logging.getLogger("dvc_data")
+    handler = logging.Handler()
+    handler.emit = lambda record: found.extend(filter(_is_os_error, record.exc_info or ()))
+    before, log.handlers = log.handlers, [handler]
+    try:
+        yield found
+    finally:
+        log.handlers = before
+
+
+def _is_os_error(error: object) -> bool:
+    return isinstance(error, OSError)
