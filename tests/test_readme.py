@@ -1,0 +1,172 @@
+"""The README, Makefile, dvc.yaml and pyproject.toml say what is so."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.workspace import ROOT, edit, environment, git, workspace
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CANNOT = {  # commands that this test cannot run, and why
+    "make data DATASET=tinystories": "asks the true hub for 1 GB; tests/test_hub.py has a stand-in",
+    "make data DATASET=name": "a name to fill in; two that exist are built here",
+    "PIP_FIND_LINKS=/that/folder make data": "a folder to fill in, and a set-up that takes minutes",
+    "make bench-data": "takes minutes; tests/test_bench_data.py runs it small",
+    "make bench-data DOCUMENTS=2119719": "takes minutes; tests/test_bench_data.py runs it small",
+    "make test": "this test is part of it",
+    "make check": "this test is part of it",
+    "make test-faults": "takes a quarter of an hour; tests/test_faults.py is its short form",
+    "make clean": "would take away what the other commands made; test_make_clean_… runs it",
+    ". .venv/bin/activate": "the environment here is the one that runs this test",
+    "dvc repro": "takes all stages; tests/test_pipeline.py runs it alone",
+    "dvc add": "half a command: what to add is the reader's",
+}
+
+
+def blocks(kind: str) -> list[str]:
+    return re.findall(rf"^```{kind}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def followed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A small workspace in which every command of the README was run, and what they printed."""
+    folder = workspace(tmp_path_factory.mktemp("readme"))
+    edit(folder / "params.yaml", "train: 5000, validation: 250", "train: 600, validation: 40")
+    (entry,) = (block for block in blocks("yaml") if "mine:" in block)
+    edit(folder / "params.yaml", "datasets:\n", f"datasets:\n{entry}")
+    # The environment that runs this test stands for the one that make would set up: its stamp is
+    # newer than all, or make would begin by removing it.
+    (folder / ".venv").mkdir()
+    (folder / ".venv/installed").touch()
+    venv = {"MAKEFLAGS": f"VENV={sys.prefix} STAMP=.venv/installed"}
+    said = ""
+    for command in "".join(blocks("sh")).splitlines():
+        if command in CANNOT:
+            continue
+        words = ["sh", "-ec", command]
+        variables = {**environment(folder), **venv}
+        done = subprocess.run(
+            words, cwd=folder, env=variables, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        said += f"$ {command}\n{done.stdout}"
+    return folder, said
+
+
+def test_every_command_runs_and_the_bins_follow_the_parameters(followed):
+    folder, said = followed
+    assert "built data/mine/bins" in said and "nothing to do: data/sample/bins" in said
+    assert "end of text: append" in said
+    assert (folder / "data/mine/bins/train.bin").stat().st_size == 2 * 6
+
+
+def test_every_command_in_the_prose_is_run_too_or_has_its_reason():
+    run = set("".join(blocks("sh")).splitlines())
+    named = set(re.findall(r"`((?:make|dvc|git|\.|PIP_\S+ make) [^`]*)`", README))
+    named = {command for command in named if not command.startswith((". A", ". E"))}
+    assert named - run <= set(CANNOT)
+    assert set(CANNOT) <= named | run, "a reason for what is no longer there"
+
+
+def test_make_clean_removes_what_stages_made_and_nothing_else(tmp_path):
+    folder = workspace(tmp_path)
+    (folder / "data/sample/bins").mkdir()
+    (folder / "data/sample/raw.1.tmp").mkdir()
+    words = ["make", "clean"]
+    subprocess.run(words, cwd=folder, env=environment(folder), capture_output=True, check=True)
+    assert [path.name for path in (folder / "data/sample").iterdir()] == ["source"]
+    assert git(folder, "status", "--porcelain") == ""
+
+
+def test_what_the_readme_says_is_printed_is_printed(followed):
+    _, said = followed
+    for line in "".join(blocks("text")).splitlines():
+        shape = re.sub(r"[\d,.]*\d", "N", " ".join(line.split()))
+        lines = [re.sub(r"[\d,.]*\d", "N", " ".join(other.split())) for other in said.splitlines()]
+        assert shape in lines, line
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_every_piece_of_python_runs(followed, code):
+    folder, _ = followed
+    subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment(folder), check=True)
+
+
+def test_the_readme_names_every_target_of_the_makefile_and_no_other():
+    targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"`make ([a-z-]+)", README))
+    named |= set(re.findall(r"^make ([a-z-]+)", "".join(blocks("sh")), re.MULTILINE))
+    assert named <= targets
+    assert targets - named <= {"help", "setup"}
+
+
+def test_the_readme_names_every_room_and_folder():
+    tracked = git(ROOT, "ls-files", "--cached", "--others", "--exclude-standard").split()
+    rooms = {name for name in tracked if re.fullmatch(r"slm/[a-z]\w*\.(py|toml)", name)}
+    assert rooms == set(re.findall(r"`(slm/\w+\.(?:py|toml))`", README))
+
+
+def test_every_module_that_a_stage_imports_stands_in_its_deps():
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    for name, stage in stages.items():
+        script = ROOT / (stage["cmd"].split()[2].replace(".", "/") + ".py")
+        needed = {str(path.relative_to(ROOT)) for path in reached(script)}
+        deps = {dep for dep in stage["deps"] if dep.startswith(("slm/", "scripts/"))}
+        data = {"slm/stories.toml"} if "slm/stories.py" in needed else set()
+        assert deps == (needed | data) - {"slm/__init__.py"}, name
+
+
+def reached(file: Path) -> set[Path]:
+    """The file and every module of slm that it imports, directly or not."""
+    found = {file}
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("slm."):
+            other = ROOT / (node.module.replace(".", "/") + ".py")
+            if other not in found:
+                found |= reached(other)
+    return found
+
+
+def locked() -> dict[str, str]:
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    pins = [line.split("==") for line in lines if line and not line.startswith("#")]
+    return {canonicalize_name(name): version for name, version in pins}
+
+
+def test_every_dependency_is_locked_within_its_range():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    extras = project["project"]["optional-dependencies"]
+    groups = [*project["dependency-groups"].values(), *extras.values()]
+    wanted = [*project["project"]["dependencies"], *(r for group in groups for r in group)]
+    for requirement in map(Requirement, wanted):
+        assert requirement.specifier.contains(locked()[canonicalize_name(requirement.name)])
+
+
+def test_the_training_side_imports_numpy_and_pytorch_alone():
+    code = (
+        "import sys, slm.bins, slm.sampling; light = 'torch' not in sys.modules;"
+        "import slm.batching;"
+        "heavy = {'tiktoken', 'pyarrow', 'dvc', 'datasets', 'yaml'};"
+        "print(light, sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True []\n"
+
+
+def test_no_output_of_a_stage_is_tracked_by_git():
+    tracked = git(ROOT, "ls-files", "data").split()
+    assert [name for name in tracked if not re.fullmatch(r"data/[^/]+/source/.*", name)] == []
+
+
+def test_make_alone_lists_the_targets_and_needs_no_environment(tmp_path):
+    words = ["make", "-C", str(ROOT), f"VENV={tmp_path}/none"]
+    done = subprocess.run(words, capture_output=True, text=True, env=environment(ROOT), check=True)
+    assert "make data " in done.stdout and not (tmp_path / "none").exists()
