@@ -41,7 +41,7 @@ check: $(STAMP)  ## run the linter, then the tests
 	@$(PY) -m pytest -q
 
 clean:  ## remove what can be made again: what the stages wrote, the benchmark's text, caches
-	rm -rf data/*/raw data/*/vocabulary data/*/tokens data/*/bins data/*/*.tmp benchmark/work
+	rm -rf data/*/raw data/*/vocabulary data/*/tokens data/*/bins data/*/*.tmp benchmark/stories
 	rm -rf .pytest_cache .ruff_cache .hypothesis
 
 # The stamp is written last: an install that was interrupted starts again from nothing. The lock file

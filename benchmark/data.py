@@ -4,7 +4,7 @@ In: a number of generated train stories (100,000 where none is given). Runs our 
 on the first 100,000 rows the recipe and a process pool over tiktoken, each as a whole process,
 and refuses to report unless all wrote the same bytes; then the whole of `make data` through a
 stand-in hub and DVC. Out: two tables, what they were measured on, and as the last line one line
-of JSON. Leaves nothing behind but the stories, in benchmark/work.
+of JSON. Leaves nothing behind but the stories, in benchmark/stories.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def main() -> None:
 def _arguments() -> tuple[int, Path]:
     parser = argparse.ArgumentParser(prog="make bench-data", description=__doc__)
     parser.add_argument("documents", nargs="?", default=str(DOCUMENTS), metavar="DOCUMENTS")
-    parser.add_argument("--work", type=Path, default=ROOT / "benchmark" / "work")
+    parser.add_argument("--work", type=Path, default=ROOT / "benchmark" / "stories")
     args = parser.parse_args()
     if not (args.documents.isdecimal() and int(args.documents) > 0):
         raise UserError(
