@@ -40,7 +40,7 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tokenized(folder, {"train": STORIES, "validation": STORIES[::-1]})
 
 
-def tokenized(folder: Path, splits: dict[str, list[str]]) -> Path:
+def tokenized(folder: Path, splits: dict[str, list[str]], workers: int = 2) -> Path:
     for name in ("source", "raw", "tokens"):
         (folder / name).mkdir()
     for split, texts in splits.items():
@@ -48,7 +48,7 @@ def tokenized(folder: Path, splits: dict[str, list[str]]) -> Path:
         (folder / "source" / f"{split}.jsonl").write_text(lines)
     entry = {"kind": "files", "files": {split: [f"{split}.jsonl"] for split in splits}}
     make_raw("three", entry, folder / "source", folder / "raw")
-    make_tokens(folder / "raw", describe(ENCODING), folder / "tokens", "tiktoken", workers=2)
+    make_tokens(folder / "raw", describe(ENCODING), folder / "tokens", "tiktoken", workers)
     return folder / "tokens"
 
 
@@ -156,8 +156,13 @@ def test_a_file_of_several_chunks_has_a_hash_for_each(tmp_path, monkeypatch):
 
 
 def test_only_empty_documents_make_an_empty_bin_that_opens(tmp_path):
-    opened = open_bins(built(tokenized(tmp_path, {"train": [""] * 100}), tmp_path / "bins"))
-    assert len(opened.ids("train")) == 0 and len(opened.docs("train")) == 101
+    opened = open_bins(built(tokenized(tmp_path, {"train": [""] * 100_000}), tmp_path / "bins"))
+    assert len(opened.ids("train")) == 0 and len(opened.docs("train")) == 100_001
+
+
+def test_fewer_documents_than_workers_are_no_matter(tmp_path):
+    folder = built(tokenized(tmp_path, {"train": ["One."]}, workers=5), tmp_path / "bins")
+    assert open_bins(folder).ids("train").tolist() == ENCODING.encode_ordinary("One.")
 
 
 def test_without_end_of_text_a_bin_is_its_tokens_and_takes_no_room_of_its_own(tokens, tmp_path):
