@@ -113,24 +113,27 @@ def _take(
 
 def read_through(path: Path) -> tuple[str, int]:
     """SHA-256 of a file and how many lines it has, in one pass over its bytes."""
-    digest, lines, last = hashlib.sha256(), 0, b"\n"
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        for part in parts_of(file, path, digest):
-            lines += part.count(b"\n")
-            last = part[-1:]
-    return digest.hexdigest(), lines + (last != b"\n")
+        lines = _lines_in(parts_of(file, path, digest))
+    return digest.hexdigest(), lines
 
 
 def gzip_lines(path: Path, name: str) -> int:
     """How many lines a gzipped file has; raises UserError where it is no whole gzip file."""
-    lines, last = 0, b"\n"
     try:
         with gzip.open(path) as file:
-            while part := file.read(PART_BYTES):
-                lines += part.count(b"\n")
-                last = part[-1:]
+            return _lines_in(iter(lambda: file.read(PART_BYTES), b""))
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise UserError(f"{name} cannot be read as gzip: {error}") from None
+
+
+def _lines_in(parts: Iterable[bytes]) -> int:
+    """How many lines there are; the last may lack its line feed."""
+    lines, last = 0, b"\n"
+    for part in parts:
+        lines += part.count(b"\n")
+        last = part[-1:]
     return lines + (last != b"\n")
 
 

@@ -124,7 +124,7 @@ class Gigatoken:
 
     def _renew(self) -> None:
         self._engine = None  # the old cache goes before the new one comes
-        self._engine = _gigatoken(rank_bytes(self._encoding))
+        self._engine = _gigatoken(rank_file(self._encoding))
         self._born_at = self._process.memory_info().rss
 
     def __call__(self, block: Block) -> tuple[np.ndarray, np.ndarray]:
@@ -134,12 +134,6 @@ class Gigatoken:
         ids, lengths = _encode_block(self._engine, block)
         newer = newer_documents(block)
         return _replace(ids, lengths, self._encoding, block, newer) if newer else (ids, lengths)
-
-
-@cache
-def rank_bytes(encoding: tiktoken.Encoding) -> bytes:
-    """`rank_file`, made once for each encoding."""
-    return rank_file(encoding)
 
 
 def _gigatoken(ranks: bytes):

@@ -41,7 +41,7 @@ def make_tokens(
     workers: int,
     block_bytes: int = BLOCK_BYTES,
 ) -> dict:
-    """Fill the empty folder `out` with the tokens of every split; return tokens.json's content.
+    """Fill the empty folder `out` with the tokens of every split; return `splits` of tokens.json.
 
     `engine` is "gigatoken" or "tiktoken", `workers` the number of encoding threads. Raises
     UserError, which names file and row, at the first document that cannot be encoded.

@@ -9,6 +9,7 @@ import base64
 import hashlib
 import os
 import tempfile
+from functools import cache
 from pathlib import Path
 
 import tiktoken
@@ -51,6 +52,7 @@ def describe(encoding: tiktoken.Encoding) -> dict:
     }
 
 
+@cache  # 20 ms, and asked for by each thread and each look at the vocabulary
 def rank_file(encoding: tiktoken.Encoding) -> bytes:
     """The ranks as a .tiktoken file: a line each of base64 and rank, in order of rank."""
     ranks = sorted(encoding._mergeable_ranks.items(), key=lambda item: item[1])

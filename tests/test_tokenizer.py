@@ -146,7 +146,7 @@ def test_the_engines_part_on_newer_alone():
     """Finds the set again: an upgrade of either engine that moves it fails here."""
     points = unicode()
     form = " {0}'s1{0}\n"  # a letter or a number, whitespace, or neither: ids tell which
-    engine = tokenizer._gigatoken(tokenizer.rank_bytes(GPT2))  # bare, with nothing routed
+    engine = tokenizer._gigatoken(tokenizer.rank_file(GPT2))  # bare, with nothing routed
 
     def apart(texts: list[str]) -> list[int]:
         ids, lengths = tokenizer._encode_block(engine, block(texts))
