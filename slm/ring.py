@@ -82,11 +82,12 @@ class Ring(Source):
         if stream != self._caller:
             stream.wait_stream(self._caller)  # so that `used` stands for all of the slot's steps
             self._caller = stream
-        stream.wait_event(slot.copied)
+        if not place:
+            stream.wait_event(slot.copied)
         out.copy_(slot.pairs[place])
         starts = torch.from_numpy(slot.starts[place])
-        x, y = out.unbind()
-        if starts[-1] >= len(self._view):
+        x, y = out[0], out[1]
+        if slot.starts[place][-1] >= len(self._view):
             mark_end(self.rows.plan, starts.to(self._device), x, y)
         self._step += 1
         self._left -= 1

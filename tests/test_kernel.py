@@ -18,18 +18,17 @@ for kind in (np.uint16, np.uint32):
     ids = (np.arange(tokens) % 2**16 + (2**17 if kind is np.uint32 else 0)).astype(kind)
     rows = gather.Rows(plan(order, 2**64 - 3, tokens, block), batch, rank, world)
     wanted = gather.OnHost(ids, rows, False)
-    parts = -(-block // kernel.BLOCK)
-    first = np.arange(rows.first, rows.first + batch)
-    state = torch.from_numpy(np.stack([first, first, rows.starts(0)], 1).repeat(parts, 0))
-    state[:, 0] = kernel.signed(rows.plan.key)
+    device, constants = gather.to_device(ids, "cpu"), kernel.constants(rows, ids.itemsize)
+    parts = -(-block // constants["BLOCK"])
+    state = kernel.first_state(rows, 0, parts)
     starts = torch.empty(batch, dtype=torch.int64)
     out = torch.empty((2, batch, block), dtype=torch.int64)
-    device, constants = gather.to_device(ids, "cpu"), kernel.constants(rows, ids.itemsize)
-    for step in range(6):
+    for step in range(kernel.TABLE + 3):
         kernel._fill[(batch, parts)](device, state, starts, out, **constants)
         for found, want in zip((*out, starts), wanted.batch(), strict=True):
             assert torch.equal(found, want), (kind, step)
-    assert state[:, 1].tolist() == (first + 6 * rows.wide).repeat(parts).tolist()
+    after = kernel.first_state(rows, kernel.TABLE + 3, parts)
+    assert torch.equal(state[:, :kernel.PLACE], after[:, :kernel.PLACE])
 """
 
 
