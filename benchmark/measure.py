@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import psutil
 
+from benchmark.hardware import processor
 from slm.errors import UserError
 
 SAMPLE_SECONDS = 0.2
@@ -91,20 +92,11 @@ def machine() -> dict:
     """What the numbers were taken on: cores, processor, system, Python, library versions."""
     return {
         "cores": os.cpu_count(),
-        "processor": _processor(),
+        "processor": processor(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         **{name: _version(name) for name in LIBRARIES},
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or "unknown processor"
 
 
 def _version(name: str) -> str:

@@ -1,0 +1,113 @@
+"""Measure batches and training steps on this device: a table, and as the last line one of JSON.
+
+In: the bins of params.yaml's dataset, of another, of a folder, or synthetic ones made for the run.
+Out: <out>/<device>.json (see benchmark.batches and benchmark.steps), which the last line repeats.
+On a machine without a GPU it measures the CPU, less of it. Needs NumPy and PyTorch alone.
+"""
+
+import argparse
+import json
+import re
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+from benchmark.batches import measure_batches, measure_digest
+from benchmark.batches_table import batches_table
+from benchmark.ceiling import measure_ceiling
+from benchmark.hardware import device_name, this_device, training_machine
+from benchmark.settings import read_settings
+from benchmark.synthetic import synthetic
+from benchmark.timing import FULL, QUICK
+from slm.bins import open_bins
+from slm.errors import UserError, door, positive
+from slm.files import to_json, write_file
+
+
+def main() -> None:
+    """Measure, keep, and print."""
+    args, settings = _arguments(), read_settings(Path("params.yaml"))
+    with _bins(args, settings["dataset"]) as bins:
+        result = _measured(bins, settings, args)
+    args.out.mkdir(parents=True, exist_ok=True)
+    write_file(args.out / f"{kebab(result['device'])}.json", to_json(result))
+    print(json.dumps(result, ensure_ascii=False))
+
+
+def _measured(bins: Path, settings: dict, args: argparse.Namespace) -> dict:
+    """The result, rounded; its tables are printed as they come, as the steps take minutes."""
+    device, effort = this_device(), QUICK if args.quick else FULL
+    manifest = open_bins(bins).manifest
+    if "train" not in manifest["splits"]:
+        raise UserError(f"{bins} has no split 'train', only {', '.join(manifest['splits'])}")
+    result = {
+        "device": device_name(device),
+        "kind": device.type,
+        "machine": training_machine(),
+        "data": {
+            "name": manifest["dataset"]["name"],
+            "tokens": manifest["splits"]["train"]["tokens"],
+            "sha256": manifest["sha256"],
+        },
+    }
+    _say("the digest")
+    result["digest"] = measure_digest(bins, settings["batching"], device)
+    _say("what the device can do at best")
+    result["ceiling"] = measure_ceiling(device, effort)
+    copy = result["ceiling"]["copy_gb_s"]
+    result["batches"], missing = measure_batches(bins, settings, device, copy, effort, _say)
+    _print(batches_table(result, missing))
+    if args.steps:
+        from benchmark.steps import measure_steps
+        from benchmark.steps_table import steps_table
+
+        _say("training steps")
+        result["steps"] = measure_steps(bins, settings["batching"], device, args.quick)
+        _print(steps_table(result["steps"]))
+    return rounded(result)
+
+
+def _bins(args: argparse.Namespace, dataset: str) -> AbstractContextManager[Path]:
+    if args.synthetic:
+        _say(f"{args.synthetic:,} synthetic tokens")
+        return synthetic(args.synthetic)
+    return nullcontext(args.bins or Path("data", args.dataset or dataset, "bins"))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m scripts.benchmark", description=__doc__)
+    of = parser.add_mutually_exclusive_group()
+    of.add_argument("dataset", nargs="?", help="another than params.yaml names")
+    of.add_argument("--bins", type=Path, metavar="DIR", help="a folder of bins")
+    of.add_argument("--synthetic", type=positive, metavar="TOKENS", help="bins made for this run")
+    parser.add_argument("--out", type=Path, default=Path("benchmark/results"), metavar="FOLDER")
+    parser.add_argument("--no-steps", dest="steps", action="store_false", help="batches alone")
+    parser.add_argument("--quick", action="store_true", help="short and inexact, to try it out")
+    return parser.parse_args()
+
+
+def _print(table: list[str]) -> None:
+    print("\n".join([*table, ""]), flush=True)
+
+
+def _say(line: str) -> None:
+    if sys.stderr.isatty():
+        print(f"{line}…", file=sys.stderr, flush=True)
+
+
+def kebab(name: str) -> str:
+    """A device's name as a file's: "NVIDIA H200" is nvidia-h200."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def rounded(value: object) -> object:
+    """The same with every float rounded to six significant digits."""
+    if isinstance(value, dict):
+        return {key: rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [rounded(inner) for inner in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+if __name__ == "__main__":
+    door(main)
