@@ -1,0 +1,93 @@
+"""Which of several steps takes longer, and how sure is that? Blocks of each in turn, and a ratio.
+
+In: functions that queue one step each, the first of them the base. Out: for each the median time of
+a step, the median over rounds of its block against the base's block of the same round, and a 95 %
+interval of that median. A slow drift of the machine moves both blocks of a round, not their ratio.
+
+The interval needs no distribution: between the l-th smallest and the l-th largest of n independent
+ratios lies the true median, but for a chance of 2·P(B < l), B binomial of n and 1/2; l is the
+largest with at most 5 % (Conover, Practical Nonparametric Statistics, section 3.2).
+"""
+
+import time
+from collections.abc import Callable
+from math import comb
+from statistics import median
+from typing import NamedTuple
+
+import torch
+
+AHEAD = 32  # steps that a loader may have prefetched while it was idle: none has more
+FIRST = 3  # steps before anything is timed: they compile, start threads and workers
+
+Step = Callable[[], None]
+
+
+class Pace(NamedTuple):
+    """How long is measured."""
+
+    rounds: int  # 6 at least, or there is no interval
+    seconds: float  # a block of the base, about
+
+
+def interleaved(steps: dict[str, Step], device: torch.device, pace: Pace) -> dict[str, list[float]]:
+    """Seconds a step, one number a round, for each name; every block has as many steps."""
+    names = list(steps)
+    for step in steps.values():
+        _repeat(step, FIRST)
+    some = block(steps[names[0]], 5, device) / 5
+    count = max(2, round(pace.seconds / some))
+    found = {name: [] for name in names}
+    for i in range(pace.rounds):
+        first = i % len(names)  # so that none always follows the same one
+        for name in names[first:] + names[:first]:
+            found[name].append(block(steps[name], count, device) / count)
+    return found
+
+
+def block(step: Step, count: int, device: torch.device) -> float:
+    """Seconds that `count` steps take, once what lay prefetched is used up.
+
+    Half a block goes before it untimed, AHEAD steps at most. On a GPU the clock is the device's own
+    and the steps before are not waited for: a wait would let the loader run ahead again.
+    """
+    _repeat(step, min(AHEAD, -(-count // 2)))
+    if device.type != "cuda":
+        start = time.perf_counter()
+        _repeat(step, count)
+        return time.perf_counter() - start
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start.record()
+    _repeat(step, count)
+    end.record()
+    end.synchronize()
+    return start.elapsed_time(end) / 1000
+
+
+def against(found: dict[str, list[float]]) -> dict[str, dict]:
+    """For each name: ms, ratio to the first name, and low and high, the interval of the ratio."""
+    base = next(iter(found.values()))
+    return {name: _compared(seconds, base) for name, seconds in found.items()}
+
+
+def _compared(seconds: list[float], base: list[float]) -> dict:
+    ratios = sorted(one / other for one, other in zip(seconds, base, strict=True))
+    low, high = interval_ranks(len(ratios))
+    found = {"ms": 1000 * median(seconds), "ratio": median(ratios)}
+    return found | {"low": ratios[low - 1], "high": ratios[high - 1]}
+
+
+def interval_ranks(count: int) -> tuple[int, int]:
+    """Which of `count` sorted numbers, from 1, bound the median; raises ValueError below 6."""
+    rank, tail = 0, 1  # ways to have at most `rank` of the numbers below the median
+    while 2 * tail <= 0.05 * 2**count:
+        rank += 1
+        tail += comb(count, rank)
+    if not rank:
+        raise ValueError(f"{count} rounds bound no median with 95 %; 6 are needed")
+    return rank, count + 1 - rank
+
+
+def _repeat(step: Step, count: int) -> None:
+    for _ in range(count):
+        step()
