@@ -11,7 +11,7 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3 python3.12 python3.13,$(if 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONUTF8 := 1
 .DEFAULT_GOAL := help
-.PHONY: help setup data verify inspect bench-data test test-faults check clean
+.PHONY: help setup data verify inspect bench bench-data test test-faults check clean
 
 help:  ## print these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,10 @@ verify: $(STAMP)  ## check every byte of the bins against their manifest and dvc
 
 inspect: $(STAMP)  ## print documents decoded from the bins (ARGS="--help" lists the ways to choose)
 	@$(PY) -m scripts.inspect_bins $(ARGS)
+
+bench: $(STAMP)  ## time batches and training steps on this device (ARGS="--synthetic 471872517" runs the script alone)
+	@$(if $(ARGS),$(PY) -m scripts.benchmark $(ARGS),$(PY) -m scripts.make_data && $(PY) -m dvc repro -q -s -f benchmark/dvc.yaml)
+	@$(PY) -m benchmark.pictures > /dev/null
 
 bench-data: $(STAMP)  ## time text to bins beside the notebook's recipe (DOCUMENTS=1000000)
 	@$(PY) -m benchmark.data $(if $(DOCUMENTS),"$(DOCUMENTS)")

@@ -19,6 +19,9 @@ CANNOT = {  # commands that this test cannot run, and why
     "make data DATASET=tinystories": "asks the true hub for 1 GB; tests/test_hub.py has a stand-in",
     "make data DATASET=name": "a name to fill in; two that exist are built here",
     "PIP_FIND_LINKS=/that/folder make data": "a folder to fill in, and a set-up that takes minutes",
+    "make bench": "takes minutes; tests/test_bench.py runs its script small",
+    'make bench ARGS="--synthetic 471872517"': "takes minutes, and 1 GB of disk and of memory",
+    "python -m scripts.benchmark --synthetic 471872517": "takes minutes, as `make bench` does",
     "make bench-data": "takes minutes; tests/test_bench_data.py runs it small",
     "make bench-data DOCUMENTS=2119719": "takes minutes; tests/test_bench_data.py runs it small",
     "make test": "this test is part of it",
@@ -26,6 +29,8 @@ CANNOT = {  # commands that this test cannot run, and why
     "make test-faults": "takes a quarter of an hour; tests/test_faults.py is its short form",
     "make clean": "would take away what the other commands made; test_make_clean_… runs it",
     ". .venv/bin/activate": "the environment here is the one that runs this test",
+    "dvc status": "its answer is in the prose; tests/test_pipeline.py runs it",
+    "dvc status dvc.yaml": "its answer is in the prose; tests/test_pipeline.py runs it",
     "dvc repro": "takes all stages; tests/test_pipeline.py runs it alone",
     "dvc add": "half a command: what to add is the reader's",
 }
@@ -114,21 +119,22 @@ def test_the_readme_names_every_room_and_folder():
     assert rooms == set(re.findall(r"`(slm/\w+\.(?:py|toml))`", README))
 
 
-def test_every_module_that_a_stage_imports_stands_in_its_deps():
-    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+@pytest.mark.parametrize("pipeline", ["dvc.yaml", "benchmark/dvc.yaml"])
+def test_every_module_that_a_stage_imports_stands_in_its_deps(pipeline):
+    stages = yaml.safe_load((ROOT / pipeline).read_text())["stages"]
     for name, stage in stages.items():
         script = ROOT / (stage["cmd"].split()[2].replace(".", "/") + ".py")
         needed = {str(path.relative_to(ROOT)) for path in reached(script)}
-        deps = {dep for dep in stage["deps"] if dep.startswith(("slm/", "scripts/"))}
+        deps = {dep for dep in stage["deps"] if not dep.startswith("data/")}
         data = {"slm/stories.toml"} if "slm/stories.py" in needed else set()
         assert deps == (needed | data) - {"slm/__init__.py"}, name
 
 
 def reached(file: Path) -> set[Path]:
-    """The file and every module of slm that it imports, directly or not."""
+    """The file and every module of ours that it imports, directly or not."""
     found = {file}
     for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("slm."):
+        if isinstance(node, ast.ImportFrom) and re.match(r"(slm|benchmark)\.", node.module or ""):
             other = ROOT / (node.module.replace(".", "/") + ".py")
             if other not in found:
                 found |= reached(other)
