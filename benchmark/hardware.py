@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import platform
+import re
 from pathlib import Path
 
 
@@ -29,6 +30,11 @@ def device_name(device) -> str:
     import torch
 
     return torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+
+
+def kebab(name: str) -> str:
+    """A device's name as a file's: "NVIDIA H200" is nvidia-h200."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def training_machine() -> dict:

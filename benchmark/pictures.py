@@ -11,7 +11,6 @@ same result gives the same bytes, with the same matplotlib. Prints the paths.
 
 import io
 import json
-import re
 import sys
 from pathlib import Path
 from textwrap import wrap
@@ -21,6 +20,7 @@ from matplotlib import style
 from matplotlib.figure import Figure
 
 from benchmark import steps_picture, throughput_picture
+from benchmark.hardware import kebab
 from slm.errors import UserError, door
 from slm.files import write_file
 
@@ -48,8 +48,7 @@ def main() -> None:
 def draw(result: dict, folder: Path) -> list[Path]:
     """Write one SVG file for each section of `result` that holds anything; return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    device = re.sub(r"[^a-z0-9]+", "-", result["device"].lower()).strip("-")
-    paths = []
+    device, paths = kebab(result["device"]), []
     for section, (name, _) in KINDS.items():
         if result.get(section):
             paths.append(folder / f"{device}-{name}.svg")

@@ -7,7 +7,6 @@ On a machine without a GPU it measures the CPU, less of it. Needs NumPy and PyTo
 
 import argparse
 import json
-import re
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -15,8 +14,10 @@ from pathlib import Path
 from benchmark.batches import measure_batches, measure_digest
 from benchmark.batches_table import batches_table
 from benchmark.ceiling import measure_ceiling
-from benchmark.hardware import device_name, this_device, training_machine
+from benchmark.hardware import device_name, kebab, this_device, training_machine
 from benchmark.settings import read_settings
+from benchmark.steps import measure_steps
+from benchmark.steps_table import steps_table
 from benchmark.synthetic import synthetic
 from benchmark.timing import FULL, QUICK
 from slm.bins import open_bins
@@ -58,11 +59,8 @@ def _measured(bins: Path, settings: dict, args: argparse.Namespace) -> dict:
     result["batches"], missing = measure_batches(bins, settings, device, copy, effort, _say)
     _print(batches_table(result, missing))
     if args.steps:
-        from benchmark.steps import measure_steps
-        from benchmark.steps_table import steps_table
-
-        _say("training steps")
-        result["steps"] = measure_steps(bins, settings["batching"], device, args.quick)
+        batching = settings["batching"]
+        result["steps"] = measure_steps(bins, batching, device, args.quick, say=_say)
         _print(steps_table(result["steps"]))
     return rounded(result)
 
@@ -93,11 +91,6 @@ def _print(table: list[str]) -> None:
 def _say(line: str) -> None:
     if sys.stderr.isatty():
         print(f"{line}…", file=sys.stderr, flush=True)
-
-
-def kebab(name: str) -> str:
-    """A device's name as a file's: "NVIDIA H200" is nvidia-h200."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def rounded(value: object) -> object:

@@ -14,11 +14,12 @@ import yaml
 from benchmark import loaders, timing
 from benchmark.batches import check_same, measure_batches
 from benchmark.batches_table import batches_table
+from benchmark.hardware import kebab
 from benchmark.loaders import LOADERS, Task
 from benchmark.memory import PROC, private_bytes
 from benchmark.settings import SECTIONS, read_settings
 from benchmark.synthetic import synthetic
-from scripts.benchmark import kebab, main, rounded
+from scripts.benchmark import main, rounded
 from slm.bins import damage, open_bins
 from slm.sampling import plan, starts
 from tests.helpers import one_line
