@@ -6,17 +6,18 @@ memory for a DataLoader's workers) is None there and does not end the run.
 """
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import closing
 from itertools import product
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from benchmark.loaders import LOADERS, Loader, Task
+from benchmark.loaders import LOADERS, Task
 from benchmark.memory import Growth
-from benchmark.timing import Effort, dropping_out, in_turn, one_by_one
+from benchmark.timing import Effort, blocks, dropping_out, one_by_one
 from slm.batching import Batches, digest
 from slm.bins import open_bins
 from slm.errors import UserError
@@ -80,45 +81,51 @@ def _left_out(task: Task) -> str:
     return ""
 
 
+class Seen(NamedTuple):
+    """What was measured of a loader so far."""
+
+    blocks: list[float]  # seconds a batch, back to back
+    single: list[float]  # seconds of a batch alone
+    about: dict  # memory, and bytes over the bus
+
+
 def _shape(task: Task, copy_gb_s: float, effort: Effort) -> tuple[dict, dict[str, str]]:
     names = [name for name in LOADERS if name != "graph" or task.device.type == "cuda"]
-    loaders, memory, single, failed = {}, {}, {}, {}
-    with ExitStack() as stack:
+    seen, failed = {name: Seen([], [], {}) for name in names}, {}
+    for _ in range(effort.turns):  # so that a drift of the machine hits all of them
         for name in names:
-            with dropping_out(name, failed):
-                loaders[name], memory[name] = _begun(name, task, effort, stack)
-        blocks = in_turn(loaders, effort, task.device, failed)
-        for name, seconds in blocks.items():
-            with dropping_out(name, failed):
-                single[name] = one_by_one(loaders[name], median(seconds), effort, task.device)
-    notebook = blocks.get("notebook")
-    row = {}
-    for name in names:
-        if name in failed:
-            row[name] = None
-            continue
-        row[name] = {
-            **_times(blocks[name], single[name]),
-            "tokens_s": task.tokens / median(blocks[name]),
-            "bus_bytes": loaders[name].bus_bytes,
-            **memory[name],
-            "of_copy": TOKEN_BYTES * task.tokens / median(blocks[name]) / 1e9 / copy_gb_s,
-            "times": median(notebook) / median(blocks[name]) if notebook else None,
-        }
-    return row, failed
+            if name not in failed:
+                with dropping_out(name, failed):
+                    _turn(name, task, effort, seen[name])
+    base = None if "notebook" in failed else median(seen["notebook"].blocks)
+    return {
+        name: None if name in failed else _row(task, seen[name], base, copy_gb_s) for name in names
+    }, failed
 
 
-def _begun(name: str, task: Task, effort: Effort, stack: ExitStack) -> tuple[Loader, dict]:
-    """A loader, made and tried out, and the memory that it added."""
+def _turn(name: str, task: Task, effort: Effort, seen: Seen) -> None:
+    """Add to `seen` a turn of a loader that is alone: threads of others would slow it down."""
     growth = Growth(task.device)
-    loader = LOADERS[name](task)
-    stack.callback(loader.close)
-    growth.watch(loader.call, loader.ahead + 2, effort.trial)
-    return loader, growth.found()
+    with closing(LOADERS[name](task)) as loader:
+        growth.watch(loader.call, loader.ahead + 2, effort.trial)
+        seen.about.update(bus_bytes=loader.bus_bytes, **growth.found())
+        seen.blocks.extend(blocks(loader, effort, task.device))
+        seen.single.extend(one_by_one(loader, median(seen.blocks), effort, task.device))
 
 
-def _times(blocks: list[float], single: np.ndarray) -> dict:
-    p50, p99 = np.percentile(single, [50, 99])
-    seconds = {"us": median(blocks), "us_min": min(blocks), "us_max": max(blocks)}
+def _row(task: Task, seen: Seen, base: float | None, copy_gb_s: float) -> dict:
+    seconds = median(seen.blocks)
+    return {
+        **_times(seen),
+        "tokens_s": task.tokens / seconds,
+        **seen.about,
+        "of_copy": TOKEN_BYTES * task.tokens / seconds / 1e9 / copy_gb_s,
+        "times": base / seconds if base else None,
+    }
+
+
+def _times(seen: Seen) -> dict:
+    p50, p99 = np.percentile(seen.single, [50, 99])
+    seconds = {"us": median(seen.blocks), "us_min": min(seen.blocks), "us_max": max(seen.blocks)}
     seconds |= {"p50_us": float(p50), "p99_us": float(p99)}
     return {key: 1e6 * value for key, value in seconds.items()}

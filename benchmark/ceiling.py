@@ -53,7 +53,7 @@ def _bus(size: int, effort: Effort, device: torch.device) -> float:
 
 def _best(call: Callable, effort: Effort, device: torch.device) -> float:
     calls = calls_of(call, effort.seconds / 2, device)
-    return min(block(call, calls, device) for _ in range(effort.rounds))
+    return min(block(call, calls, device) for _ in range(effort.turns * effort.blocks))
 
 
 def _graph(number: torch.Tensor) -> Callable:

@@ -3,8 +3,7 @@
 A block is some calls and one synchronise at the end, about `seconds` long and never shorter than
 what a loader may hold ready; as much as that is called, untimed, before each block, and waited for
 after it, so that neither what was prepared while nobody asked nor the preparing of it falls into
-anybody's time. Loaders take turns block by block, so that a drift of the machine hits all of them.
-Whoever fails drops out, and its reason is kept.
+anybody's time. Whoever fails drops out, and its reason is kept.
 """
 
 import time
@@ -13,7 +12,6 @@ from contextlib import contextmanager
 from statistics import median
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
 from benchmark.loaders import Loader
@@ -23,16 +21,17 @@ class Effort(NamedTuple):
     """How long to measure."""
 
     seconds: float  # a block
-    rounds: int  # blocks of each loader
-    single: int  # calls timed one by one, at most
+    turns: int  # of each loader
+    blocks: int  # in a turn
+    single: int  # calls of a turn timed one by one, at most
     fewest: int  # of those, where a call is slow
     trial: float  # seconds of the run that is watched for memory
     ceiling_bytes: int  # that are copied to measure a bandwidth, at most
 
 
-FULL = Effort(0.1, 9, 200, 20, 0.3, 2**31)
-QUICK = Effort(0.002, 2, 5, 5, 0.02, 2**22)
-SINGLE_SECONDS = 4  # that the calls one by one may take, above their fewest
+FULL = Effort(0.1, 3, 3, 70, 7, 0.3, 2**31)
+QUICK = Effort(0.002, 2, 1, 3, 3, 0.02, 2**22)
+SINGLE_SECONDS = 1.5  # that the calls one by one may take in a turn, above their fewest
 
 
 def synchronise(device: torch.device) -> None:
@@ -62,40 +61,29 @@ def calls_of(call: Callable, seconds: float, device: torch.device, least: int = 
 def typical(call: Callable, effort: Effort, device: torch.device) -> float:
     """Median seconds a call, over blocks."""
     calls = calls_of(call, effort.seconds, device)
-    return median(block(call, calls, device) for _ in range(effort.rounds))
+    return median(block(call, calls, device) for _ in range(effort.turns * effort.blocks))
 
 
-def in_turn(
-    loaders: dict[str, Loader], effort: Effort, device: torch.device, failed: dict[str, str]
-) -> dict[str, list[float]]:
-    """Seconds a batch of each block of each loader; `failed` gets the reasons of who drops out."""
-    calls, found = {}, {name: [] for name in loaders}
-    for name, loader in loaders.items():
-        with dropping_out(name, failed):
-            _run(loader.call, loader.ahead)
-            calls[name] = calls_of(loader.call, effort.seconds, device, loader.ahead)
-    for _ in range(effort.rounds):
-        for name in loaders:
-            if name in failed:
-                continue
-            with dropping_out(name, failed):
-                found[name].append(_turn(loaders[name], calls[name], device))
-    return {name: blocks for name, blocks in found.items() if name not in failed}
+def blocks(loader: Loader, effort: Effort, device: torch.device) -> list[float]:
+    """Seconds a batch of each block of a turn."""
+    _run(loader.call, loader.ahead)
+    calls = calls_of(loader.call, effort.seconds, device, loader.ahead)
+    return [_fresh_block(loader, calls, device) for _ in range(effort.blocks)]
 
 
-def _turn(loader: Loader, calls: int, device: torch.device) -> float:
+def _fresh_block(loader: Loader, calls: int, device: torch.device) -> float:
     _run(loader.call, loader.ahead)
     took = block(loader.call, calls, device)
     time.sleep(loader.ahead * took)  # until it has prepared again what it prepares
     return took / loader.batches
 
 
-def one_by_one(loader: Loader, seconds: float, effort: Effort, device: torch.device) -> np.ndarray:
+def one_by_one(loader: Loader, seconds: float, effort: Effort, device: torch.device) -> list[float]:
     """Seconds from call to batch ready, of calls that take about `seconds` each."""
     call = loader.one or loader.call
     _run(call, 1 + loader.ahead)
     many = max(effort.fewest, min(effort.single, int(SINGLE_SECONDS / seconds)))
-    return np.array([block(call, 1, device) for _ in range(many)])
+    return [block(call, 1, device) for _ in range(many)]
 
 
 def _run(call: Callable, calls: int) -> None:

@@ -84,8 +84,10 @@ def _fill(
     tokens, state, starts, out, T: tl.constexpr, WIDE: tl.constexpr, LAST: tl.constexpr,
     M: tl.constexpr, n: tl.constexpr, A: tl.constexpr, B: tl.constexpr, ORDER: tl.constexpr,
     ROUNDS: tl.constexpr, IDS: tl.constexpr, NONE: tl.constexpr, BLOCK: tl.constexpr,
-    TABLE: tl.constexpr,
+    TABLE: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
+    if EARLY:
+        tl.extra.cuda.gdc_wait()  # until all before is done and can be seen
     row, part = tl.program_id(0), tl.program_id(1)
     mine = state + (4 + TABLE) * (row * tl.num_programs(1) + part)
     key = tl.load(mine).to(tl.uint64, bitcast=True)
@@ -124,7 +126,8 @@ class Fused(Source):
 
     def __init__(self, tokens: torch.Tensor, rows: Rows, reuse: bool) -> None:
         self.rows, self._reuse, self._step = rows, reuse, 0
-        size, fixed = rows.plan.block_size, constants(rows, tokens.element_size())
+        size, early = rows.plan.block_size, may_be_early(tokens.device)
+        fixed = constants(rows, tokens.element_size(), early)
         self._shape, self._parts = (2, rows.batch_size, size), -(-size // fixed["BLOCK"])
         self._options = {"dtype": torch.int64, "device": tokens.device}
         self._guard = torch.cuda.device(tokens.device)
@@ -138,12 +141,13 @@ class Fused(Source):
     def _compiled(self, tokens: torch.Tensor, constants: dict) -> Callable:
         """What launches the kernel into a tensor, after two launches that make it ready."""
         fixed, grid = (tokens, self._state, self._starts), (self.rows.batch_size, self._parts, 1)
-        kernel = _fill[grid](*fixed, self._out, **constants, num_warps=WARPS)
+        options = {"num_warps": WARPS, **({"launch_pdl": True} if constants["EARLY"] else {})}
+        kernel = _fill[grid](*fixed, self._out, **constants, **options)
         launch, values = kernel[grid], tuple(constants.values())
         try:  # spares Triton's look at each argument
             launch(*fixed, self._out, *values)
         except TypeError:  # an old Triton, which takes other arguments here
-            return lambda out: _fill[grid](*fixed, out, **constants, num_warps=WARPS)
+            return lambda out: _fill[grid](*fixed, out, **constants, **options)
         return lambda out: launch(*fixed, out, *values)
 
     @property
@@ -187,7 +191,13 @@ def signed(key: int) -> int:
     return (key + 2**63) % 2**64 - 2**63
 
 
-def constants(rows: Rows, token_bytes: int) -> dict:
+def may_be_early(device: torch.device) -> bool:
+    """Whether a kernel can be set up there while the one before still runs: from Hopper on."""
+    known = torch.version.cuda and hasattr(tl.extra.cuda, "gdc_wait")
+    return bool(known) and torch.cuda.get_device_capability(device) >= (9, 0)
+
+
+def constants(rows: Rows, token_bytes: int, early: bool) -> dict:
     """What the kernel is compiled for."""
     plan, size = rows.plan, rows.plan.block_size
     high = isqrt(plan.blocks - 1) + 1
@@ -206,4 +216,5 @@ def constants(rows: Rows, token_bytes: int) -> dict:
         "NONE": NO_TARGET,
         "BLOCK": min(block, triton.next_power_of_2(size)),
         "TABLE": TABLE,
+        "EARLY": early,
     }

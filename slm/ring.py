@@ -19,7 +19,7 @@ import torch
 from slm.gather import Rows, Source, mark_end, take, windows
 
 SLOTS = 4
-STEPS, IDS = 8, 2**20  # at most in a slot, but always a step
+STEPS, IDS = 32, 2**20  # at most in a slot, but always a step
 
 
 class Slot:

@@ -18,7 +18,7 @@ for kind in (np.uint16, np.uint32):
     ids = (np.arange(tokens) % 2**16 + (2**17 if kind is np.uint32 else 0)).astype(kind)
     rows = gather.Rows(plan(order, 2**64 - 3, tokens, block), batch, rank, world)
     wanted = gather.OnHost(ids, rows, False)
-    device, constants = gather.to_device(ids, "cpu"), kernel.constants(rows, ids.itemsize)
+    device, constants = gather.to_device(ids, "cpu"), kernel.constants(rows, ids.itemsize, False)
     parts = -(-block // constants["BLOCK"])
     state = kernel.first_state(rows, 0, parts)
     starts = torch.empty(batch, dtype=torch.int64)
