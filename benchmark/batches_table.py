@@ -17,8 +17,8 @@ GRAPH = (
     "p99 are of a graph of one batch",
 )
 NOTES = (
-    "µs a batch: back to back, median over nine blocks of about 0.1 s (min to max), in three "
-    "turns with no other loader alive. p50, p99: µs from a call to its batch being ready, each waited for",
+    "µs a batch: back to back, median over nine blocks of about 0.1 s (min to max), in three turns "
+    "with no other loader alive; p50, p99: µs from a call to its batch being ready",
     "times: the notebook's µs a batch over this loader's. bus: what a batch moves to the GPU. "
     "% copy: of this device's own copy bandwidth, at 18 bytes a token (x and y written as int64, "
     "uint16 read); more than 100 where it stays in a cache",

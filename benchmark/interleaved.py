@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 
 AHEAD = 32  # steps that a loader may have prefetched while it was idle: none has more
-FIRST = 3  # steps before anything is timed: they compile, start threads and workers
+FIRST = 5  # steps before anything is timed: they compile, start threads and workers
 
 Step = Callable[[], None]
 

@@ -38,7 +38,7 @@ def steps_table(steps: dict) -> list[str]:
 
 def _head(name: str, run: dict) -> str:
     model, shape = name.split()
-    how = ", compiled" if run["compiled"] else ""
+    how = f", compiled: {run['compiled']}" if run["compiled"] else ""
     return f"{model} model, {shape.replace('x', ' × ')} tokens ({run['dtype']}{how})"
 
 

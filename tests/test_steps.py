@@ -80,7 +80,7 @@ def test_positions_without_a_target_do_not_count():
 def test_steps_on_one_batch_learn_it():
     model, rows = make(seed=1), ids()
     batch = rows[:, :-1], rows[:, 1:]
-    loss, optimizer = trainer(model, CPU)
+    loss, optimizer = trainer(model, CPU, "default")
     optimizer.param_groups[0]["lr"] = 1e-2
     step, first = training_step(loss, optimizer, lambda: batch), loss_of(model, rows)
     for _ in range(20):
@@ -134,7 +134,7 @@ def test_every_loader_is_reported_against_the_fixed_batch(bins):
     assert list(found) == ["tiny 2x8"]
     run = found["tiny 2x8"]
     assert list(run) == ["parameters", "compiled", "dtype", "fixed", *NAMES]
-    assert (run["compiled"], run["dtype"]) == (False, "float32")
+    assert (run["compiled"], run["dtype"]) == (None, "float32")
     assert run["parameters"] == (50_304 + 8) * 16 + 12 * 16 * 16 + 3 * 16
     assert run["fixed"]["ratio"] == run["fixed"]["low"] == run["fixed"]["high"] == 1
     for name in NAMES:
@@ -166,9 +166,9 @@ def test_a_run_whose_batch_is_the_data_is_left_out(bins):
 def test_the_table_says_what_a_loader_adds():
     row = {"ms": 1234.5678, "ratio": 1.3312, "low": 1.32, "high": 1.343}
     names = ("fixed", *NAMES, *GRAPHS)
-    run = {"parameters": 8_000_000, "compiled": True, "dtype": "bfloat16"}
+    run = {"parameters": 8_000_000, "compiled": "reduce-overhead", "dtype": "bfloat16"}
     lines = steps_table({"124M 32x1024": {**run, **dict.fromkeys(names, row)}})
-    assert lines[0].startswith("124M model, 32 × 1024 tokens (bfloat16, compiled)")
+    assert lines[0].startswith("124M model, 32 × 1024 tokens (bfloat16, compiled: reduce-overhead)")
     assert lines[2].startswith("  the notebook's get_batch ")
     assert " ".join(lines[2].split()).endswith(" 1,234.568 +33.1 % (32.0 to 34.3)")
     assert max(map(len, lines)) <= 100
@@ -190,7 +190,7 @@ def test_replays_are_the_steps_that_they_were_captured_from(bins):
                 return rows[:, :-1], rows[:, 1:]
 
             model = make(seed=1, device=cuda)
-            step = training_step(model, trainer(model, cuda)[1], draw)
+            step = training_step(model, trainer(model, cuda, "default")[1], draw)
             replay = captured({"step": step})["step"] if graphed else step  # after three steps
             for _ in range(20 if graphed else 23):
                 replay()
