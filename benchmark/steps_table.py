@@ -38,7 +38,7 @@ def steps_table(steps: dict) -> list[str]:
 
 def _head(name: str, run: dict) -> str:
     model, shape = name.split()
-    how = f", compiled: {run['compiled']}" if run["compiled"] else ""
+    how = f", {run['compiled']}" if run["compiled"] else ""
     return f"{model} model, {shape.replace('x', ' × ')} tokens ({run['dtype']}{how})"
 
 
@@ -52,7 +52,7 @@ def _added(found: dict) -> str:
 
 
 def _line(name: str, ms: str, added: str) -> str:
-    return f"{name:<52}{ms:>14}{added:>32}"
+    return f"{name:<58}{ms:>12}{added:>30}"
 
 
 def _failures(run: dict) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """The README, Makefile, dvc.yaml and pyproject.toml say what is so."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from benchmark.steps import GRAPHS, NAMES
 from tests.workspace import ROOT, edit, environment, git, workspace
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -103,6 +105,34 @@ def test_what_the_readme_says_is_printed_is_printed(followed):
 def test_every_piece_of_python_runs(followed, code):
     folder, _ = followed
     subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment(folder), check=True)
+
+
+def test_the_readme_s_tables_of_batches_and_steps_are_the_kept_results():
+    result = json.loads((ROOT / "benchmark/results/nvidia-h200.json").read_text())
+    for shape, found in result["batches"].items():
+        of = ("notebook", "dataloader", "host", "device", "graph")
+        cells = [brief(found[name]["us"]) for name in of]
+        cells += [brief(found[name]["times"]) for name in ("device", "graph")]
+        cells += [", ".join(f"{100 * found[name]['of_copy']:.1f}" for name in ("device", "graph"))]
+        assert f"| {shape.replace('x', ' × ')} | {' | '.join(cells)} |" in README
+    for run, found in result["steps"].items():
+        cells = [cell(name, found[name]) for name in (*NAMES, *GRAPHS)]
+        name = run.replace("x", " × ").replace("M ", "M, ")
+        assert f"| {name} | {cell('fixed', found['fixed'])} | {' | '.join(cells)} |" in README
+    cpu = json.loads((ROOT / "benchmark/results/amd-epyc.json").read_text())
+    one, other = (cpu["batches"]["64x256"][name]["us"] for name in ("notebook", "host"))
+    assert f"the notebook {one:,.0f} µs and host placement {other:.0f} µs" in README
+    sha256 = result["digest"]["sha256"]
+    assert cpu["digest"] == result["digest"] and f"`{sha256[:8]}…{sha256[-9:]}`" in README
+
+
+def brief(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+
+
+def cell(name: str, found: dict) -> str:
+    added = "" if name.endswith("fixed") else f" ({100 * (found['ratio'] - 1):+.1f} %)"
+    return f"{found['ms']:.2f}{added}"
 
 
 def test_the_readme_names_every_target_of_the_makefile_and_no_other():

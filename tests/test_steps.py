@@ -168,7 +168,7 @@ def test_the_table_says_what_a_loader_adds():
     names = ("fixed", *NAMES, *GRAPHS)
     run = {"parameters": 8_000_000, "compiled": "reduce-overhead", "dtype": "bfloat16"}
     lines = steps_table({"124M 32x1024": {**run, **dict.fromkeys(names, row)}})
-    assert lines[0].startswith("124M model, 32 × 1024 tokens (bfloat16, compiled: reduce-overhead)")
+    assert lines[0].startswith("124M model, 32 × 1024 tokens (bfloat16, reduce-overhead)")
     assert lines[2].startswith("  the notebook's get_batch ")
     assert " ".join(lines[2].split()).endswith(" 1,234.568 +33.1 % (32.0 to 34.3)")
     assert max(map(len, lines)) <= 100
