@@ -1,36 +1,61 @@
-"""Check every byte of a dataset's bins against their manifest, and the whole against dvc.lock."""
+"""`make verify`: check every byte of the bins against their manifest and the committed dvc.lock.
 
+Objects in DVC's cache and tokens/ that rotted are removed. `FIX=1` mends the bins as well.
+"""
+
+import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
-from slm.bins import damage, file_names, read_manifest
+from slm.bins import file_names
 from slm.errors import UserError, door
-from slm.lock import folder_hash, locked_hash, rotten
+from slm.lock import folder_hash
+from slm.locking import only_one
+from slm.mend import mend
 from slm.params import chosen, read_params
+from slm.whole import Versions, damaged, sweep, versions
 
 
 def main() -> None:
     """Verify the dataset named on the command line, or the one that params.yaml names."""
-    name = chosen(read_params(Path("params.yaml")), sys.argv[1:])
-    folder = Path("data", name, "bins")
-    read_manifest(folder)
-    wrong = list(damage(folder)) or list(_unlocked(name, folder))
-    for line in wrong:
-        print(line, file=sys.stderr)
-    if wrong:
-        gone = " ".join(map(str, [folder, *rotten(Path(".dvc/cache/files/md5"))]))
-        mend = f"`rm -rf {gone}`, then `make data DATASET={name}`, makes them again"
-        raise UserError(f"{folder} is not what was built; {mend}")
+    parser = argparse.ArgumentParser(prog="make verify", description=__doc__.split("\n")[0])
+    parser.add_argument("dataset", nargs="?")
+    parser.add_argument("--fix", action="store_true", help="mend what is wrong")
+    parser.add_argument("--remote", help="to mend from; another than .dvc/config's default")
+    args = parser.parse_args()
+    if args.remote and not args.fix:
+        raise UserError("a remote is asked only to mend: `make verify FIX=1 REMOTE=name`")
+    Path("data").mkdir(exist_ok=True)
+    with only_one(Path("data/.lock"), "make verify"):
+        name = chosen(read_params(Path("params.yaml")), [args.dataset] if args.dataset else [])
+        known, folder = versions(name), Path("data", name, "bins")
+        removed, wrong = _said(sweep(name, known)), _said(damaged(folder, known))
+        if args.fix:
+            _said(mend(name, args.remote, known))
+            wrong = _said(damaged(folder, known)) if wrong else []
+        elif removed or wrong:
+            state = "is not what was built" if wrong else "is whole, what lay beside it was not"
+            raise UserError(f"{folder} {state}; `make verify DATASET={name} FIX=1` mends it")
     print(f"{folder}: every byte is as manifest.json and dvc.lock say")
+    print(_note(folder, known), end="")
 
 
-def _unlocked(name: str, folder: Path):
-    expected = locked_hash(Path("dvc.lock"), f"bins@{name}", str(folder))
-    found = folder_hash(folder, file_names(folder))
-    if expected is None:
-        yield f"dvc.lock has no bins of {name}: they were not built by `make data`"
-    elif found != expected:
-        yield f"{folder} has the hash {found}, dvc.lock has {expected}: another version of the bins"
+def _said(lines: Iterable[str]) -> bool:
+    """Print lines as they come; whether there were any."""
+    some = False
+    for line in lines:
+        some = True
+        print(line, file=sys.stderr, flush=True)
+    return some
+
+
+def _note(folder: Path, known: Versions) -> str:
+    if known.committed == known.here:
+        return ""
+    if folder_hash(folder, file_names(folder)) == known.here:
+        return "note: dvc.lock is not committed; commit it to keep this version\n"
+    return "note: dvc.lock here names another version than the last commit, which these bins are\n"
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from slm.bins import Bins, damage, open_bins
+from slm.bins import Bins, check_whole, open_bins
 from slm.gather import Rows
 from slm.placement import device_of, place, source
 from slm.sampling import check, check_steps, length, plan
@@ -62,7 +62,7 @@ class Batches(IterableDataset):
         splits = bins.manifest["splits"]
         check(split in splits, f"split is {split!r}; {bins.folder} has {', '.join(splits)}")
         if verify:
-            check(not (wrong := next(damage(bins.folder), "")), wrong)
+            check_whole(bins.folder)
         check_steps(0, 1, batch_size, rank, world_size)
         ids = bins.ids(split)
         self._plan = plan(order, seed, len(ids), block_size)

@@ -23,6 +23,7 @@ from slm.files import CHUNK_BYTES, HashedFile, chunk_hashes, to_json
 FORMAT = 1
 END_OF_TEXT = ("none", "append", "prepend")
 MANIFEST = "manifest.json"
+MEND = "`make verify FIX=1` mends it"
 STRAYS = {".DS_Store", "Thumbs.db"}  # a file manager leaves these; .dvcignore has them, too
 
 
@@ -85,6 +86,16 @@ class Bins(NamedTuple):
 
     folder: Path
     manifest: dict
+    revision: str | None = None  # the commit, where they were opened by revision
+
+    @property
+    def version(self) -> str:
+        """One printable line that names these bins for good, by the hash of their content."""
+        about, at = self.manifest, f"@{self.revision}" if self.revision else ""
+        return (
+            f"{about['dataset']['name']}{at} {about['tokenizer']['encoding']} "
+            f"end_of_text={about['end_of_text']} sha256:{about['sha256']}"
+        )
 
     def ids(self, split: str) -> np.ndarray:
         """(tokens,) uint16 or uint32: the ids of a split, mapped, read-only."""
@@ -95,15 +106,36 @@ class Bins(NamedTuple):
         return np.load(self.folder / f"{split}.docs.npy", mmap_mode="r")
 
 
-def open_bins(folder: str | Path) -> Bins:
-    """Open a folder of bins; raises UserError where a file is missing or of a wrong length."""
-    folder = Path(folder)
+def open_bins(
+    path: str | Path,
+    *,
+    rev: str | None = None,
+    repo: str | Path = ".",
+    remote: str | None = None,
+    store: str | Path | None = None,
+    verify: bool = False,
+) -> Bins:
+    """Open a folder of bins; raises UserError where a file is missing or of a wrong length.
+
+    With `rev` (a tag, commit, branch or DVC experiment) `path` is one in the repository `repo`, a
+    clone's folder or a URL, and its bins as of that revision are opened from `store`
+    (~/.cache/slm/bins), into which they are brought once: from DVC's cache of that clone, or from
+    `remote` (its default one). `verify` reads every byte first.
+    """
+    folder, commit, mend = Path(path), None, MEND
+    if rev is not None:
+        import slm.revisions  # which needs git and, to fetch, DVC; no stage does this
+
+        folder, commit = slm.revisions.at_revision(path, rev, repo, remote, store)
+        mend = f"`rm -r {folder}`, then open it again"
     manifest = read_manifest(folder)
     for name, expected in _files(manifest):
         wrong = _wrong_size(folder / name, expected["bytes"])
         if wrong:
-            raise UserError(f"{folder / name} {wrong}; `make data` makes it again")
-    return Bins(folder, manifest)
+            raise UserError(f"{folder / name} {wrong}; {mend}")
+    if verify:
+        check_whole(folder, mend)
+    return Bins(folder, manifest, commit)
 
 
 def read_manifest(folder: Path) -> dict:
@@ -114,7 +146,7 @@ def read_manifest(folder: Path) -> dict:
     except FileNotFoundError:
         raise UserError(f"{path} not found: no bins here; build them with `make data`") from None
     except ValueError:
-        raise UserError(f"{path} is damaged: not JSON; `make data` makes it again") from None
+        raise UserError(f"{path} is damaged: not JSON; {MEND}") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         found = manifest.get("format") if isinstance(manifest, dict) else None
         raise UserError(
@@ -122,7 +154,7 @@ def read_manifest(folder: Path) -> dict:
             "again with `make data`, or use the slm that wrote them"
         )
     if manifest.get("sha256") != _self_hash(manifest):
-        raise UserError(f"{path} is damaged: its own SHA-256 differs; `make data` makes it again")
+        raise UserError(f"{path} is damaged: its own SHA-256 differs; {MEND}")
     return manifest
 
 
@@ -143,6 +175,13 @@ def _mapped(path: Path, dtype: np.dtype) -> np.ndarray:
 
 
 # --- verifying ---
+
+
+def check_whole(folder: Path, mend: str = MEND) -> None:
+    """Read every byte of a folder of bins; raises UserError, which names the first damage."""
+    read_manifest(folder)
+    if found := next(damage(folder), None):
+        raise UserError(f"{found}; {mend}")
 
 
 def damage(folder: Path) -> Iterator[str]:

@@ -159,11 +159,12 @@ def _sweep(folder: Path) -> None:
     """Remove what killed processes left; what a living one is writing stays."""
     for left in folder.parent.glob(f"{folder.name}.*.tmp"):
         process = left.name.removeprefix(f"{folder.name}.").split(".")[0]
-        if process == str(os.getpid()) or not _alive(process):
+        if process == str(os.getpid()) or not alive(process):
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _alive(process: str) -> bool:
+def alive(process: str) -> bool:
+    """Whether a process with this id is at work."""
     import psutil  # the training side does without it
 
     try:  # a zombie has ended: nobody may ever reap it in a container without an init

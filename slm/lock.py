@@ -1,14 +1,18 @@
 """What does dvc.lock say of a stage's output, and do the bytes in the workspace agree?
 
-DVC's hash of a folder is the MD5 of a JSON list of its files' MD5s, sorted by name, with `.dir`
-behind it (its documentation, "Internal directories and files"; held to DVC itself by a test). We
-compute it from the bytes: DVC's own commands trust what they remember of a file's time and size.
+Two are asked: the dvc.lock of the workspace, and the one that git's last commit has, which is what
+a colleague would get. DVC's hash of a folder is the MD5 of a JSON list of its files' MD5s, sorted
+by name, with `.dir` behind it (its documentation, "Internal directories and files"; held to DVC
+itself by a test). We compute it from the bytes: DVC's own commands trust what they remember of a
+file's time and size.
 """
 
 import hashlib
 import json
 import os
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 
 import yaml
@@ -21,10 +25,28 @@ def locked_hash(lock: Path, stage: str, out: str) -> str | None:
 
     Raises UserError where dvc.lock cannot be read, as amid a merge.
     """
-    if not lock.exists():
+    return _hash_in(lock.read_bytes(), lock, stage, out) if lock.exists() else None
+
+
+def committed_hash(lock: Path, stage: str, out: str) -> str | None:
+    """The same of dvc.lock as git's last commit has it; raises UserError outside of a git clone."""
+    blob = _git(lock.parent, "rev-parse", "--quiet", "--verify", f"HEAD:./{lock.name}")
+    if not blob:
         return None
+    return _hash_in(_git(lock.parent, "cat-file", "blob", blob.decode().strip()), lock, stage, out)
+
+
+def _git(folder: Path, *words: str) -> bytes:
+    """What git prints; nothing where what it was asked for is not there."""
+    done = subprocess.run(["git", *words], cwd=folder, capture_output=True, check=False)
+    if done.returncode > 1:
+        raise UserError(f"git: {done.stderr.decode(errors='replace')}; work in a git clone")
+    return done.stdout
+
+
+def _hash_in(content: bytes, lock: Path, stage: str, out: str) -> str | None:
     try:
-        stages = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"]
+        stages = _read(content)["stages"]
         outs = stages.get(stage, {}).get("outs", [])
         return next((found.get("md5") for found in outs if found["path"] == out), None)
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError):
@@ -33,26 +55,31 @@ def locked_hash(lock: Path, stage: str, out: str) -> str | None:
         ) from None
 
 
+@lru_cache(maxsize=2)  # the two are most often the same bytes, and YAML is slow
+def _read(content: bytes) -> dict:
+    return yaml.safe_load(content.decode())
+
+
 def folder_hash(folder: Path, names: list[str]) -> str:
     """DVC's hash of a folder that holds the files `names`, read on all cores."""
+    return hash_of_list(folder_list(folder, names))
+
+
+def folder_list(folder: Path, names: list[str]) -> bytes:
+    """DVC's list of a folder that holds the files `names`: what its hash is the hash of."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        hashes = pool.map(lambda name: _md5(folder / name), names)
+        hashes = pool.map(lambda name: md5_of(folder / name), names)
         entries = [{"md5": md5, "relpath": name} for md5, name in zip(hashes, names, strict=True)]
     entries.sort(key=lambda entry: entry["relpath"])
-    text = json.dumps(entries, sort_keys=True).encode()
-    return hashlib.md5(text, usedforsecurity=False).hexdigest() + ".dir"
+    return json.dumps(entries, sort_keys=True).encode()
 
 
-def rotten(cache: Path) -> list[Path]:
-    """The objects of DVC's cache whose bytes are not those that they are named by; reads them all.
-
-    DVC's own commands hand such an object out as if it were whole.
-    """
-    objects = {path: path.parent.name + path.name for path in cache.glob("??/*")}
-    objects = {path: name.removesuffix(".dir") for path, name in objects.items()}
-    return sorted(path for path, name in objects.items() if len(name) == 32 and _md5(path) != name)
+def hash_of_list(content: bytes) -> str:
+    """The hash that DVC names a folder by, of its list."""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest() + ".dir"
 
 
-def _md5(path: Path) -> str:
+def md5_of(path: Path) -> str:
+    """The MD5 of a file's bytes, as DVC names it."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

@@ -17,7 +17,8 @@ def only_one(path: Path, command: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise UserError(f"{file.read().strip()} is at work here; wait until it ends") from None
+            holder = file.read().strip() or "another command"  # it is about to write its name
+            raise UserError(f"{holder} is at work here; wait until it ends") from None
         file.truncate(0)
         file.write(f"`{command}` (process {os.getpid()})")
         file.flush()

@@ -2,28 +2,29 @@
 
 Through DVC's own Python interface, since each start of its command takes half a second. A stage
 that fails has said why on standard error; that is not said again. What DVC does not survive is
-mended here: it writes dvc.lock and its list of locks in place, so that a kill leaves them empty,
-and on a full disk it goes on without its copy and leaves what it had begun to copy.
+mended here: it writes dvc.lock in place, so that a kill leaves it empty, and on a full disk it
+goes on without its copy.
 """
 
-import json
 import logging
 import os
 import shutil
+import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from slm.errors import UserError
+from slm.leftovers import settle
 
 
 def is_built(bins: str) -> bool:
     """Whether no stage has anything to do and the folder `bins` holds what dvc.lock says."""
-    with _repo() as repo:
+    with open_repo() as repo:
         try:
             stale = repo.reproduce(dry=True, allow_missing=True)
-        except _errors():
+        except dvc_errors():
             return False  # a missing dependency, say: `build` says which
         return not stale and not _changed(repo.data_status(), bins)
 
@@ -39,22 +40,38 @@ def _path(entry: str | dict) -> str:
     return (entry["new"] if isinstance(entry, dict) else entry).rstrip("/") + "/"
 
 
-def build() -> bool:
-    """Run every stage that has something to do; raises UserError or exits where one fails."""
+def done_before_bins(name: str) -> bool:
+    """Whether no stage before `bins` has anything to do, though what they wrote may be gone."""
+    with open_repo() as repo:
+        try:
+            return not repo.reproduce([f"tokenize@{name}"], dry=True, allow_missing=True)
+        except dvc_errors():
+            return False
+
+
+def build(target: str | None = None, *, alone: bool = False, record: bool = True) -> bool:
+    """Run every stage that has something to do, or those up to `target`, or `target` alone.
+
+    Alone it asks for what it reads and not for what that was made from. Without `record` dvc.lock
+    stays as it is. Raises UserError or exits where a stage fails.
+    """
+    import dvc.dvcfile
     from dvc.stage.exceptions import StageCmdFailedError
 
-    with _repo() as repo, _failed_copies() as failed_copies:
+    with open_repo() as repo, failed_copies() as copies:
+        if not record:
+            dvc.dvcfile.modify_yaml = _unwritten
         try:
-            repo.reproduce()
-        except _errors() as error:
+            repo.reproduce(target, single_item=alone)
+        except dvc_errors() as error:
             if full := _cause(error, OSError):
                 raise full from None  # the disk is full, most likely
             failed = _cause(error, StageCmdFailedError)
             if str(failed).endswith("exited with 1"):
                 sys.exit(1)  # the stage's own line says why
             raise UserError(f"dvc: {failed or error.__cause__ or error}") from None
-        if failed_copies:
-            raise failed_copies[0]
+        if copies:
+            raise copies[0]
     return True
 
 
@@ -64,13 +81,20 @@ def _cause(error: BaseException | None, kind: type) -> BaseException | None:
     return error
 
 
-def _errors() -> type[Exception]:
+def dvc_errors() -> type[Exception]:
+    """What DVC raises; not imported before it is needed, since that takes half a second."""
     from dvc.exceptions import DvcException
 
     return DvcException
 
 
-def _repo():
+@contextmanager
+def open_repo() -> Iterator:
+    """DVC's repository here, without what killed runs left in it.
+
+    Raises UserError outside of a clone, where another DVC is at work, and where DVC cannot write
+    its own records, which lie outside of the clone.
+    """
     import dvc.dvcfile
     from dvc.repo import Repo
 
@@ -79,25 +103,23 @@ def _repo():
     # A stage's `python` is the one of this environment, whatever PATH was.
     own = str(Path(sys.executable).parent)
     os.environ["PATH"] = os.pathsep.join([own, os.environ.get("PATH", "")])
-    try:
-        repo = Repo()
-    except _errors() as error:
-        raise UserError(f"dvc: {error}; work in a git clone of this repository") from None
-    _mend(repo)
-    return repo
+    with _records():
+        try:
+            opened = Repo()
+        except dvc_errors() as error:
+            raise UserError(f"dvc: {error}; work in a git clone of this repository") from None
+        with opened as repo:
+            settle(repo)
+            yield repo
 
 
-def _mend(repo) -> None:
-    """Remove what a killed DVC left: an unreadable list of locks, and unfinished copies."""
-    locks = Path(repo.tmp_dir, "rwlock")
+@contextmanager
+def _records() -> Iterator[None]:
     try:
-        json.loads(locks.read_bytes())
-    except FileNotFoundError:
-        pass
-    except ValueError:
-        locks.unlink()
-    for left in Path(repo.cache.local.path).glob("*/.*.tmp"):
-        left.unlink(missing_ok=True)
+        yield
+    except sqlite3.OperationalError as error:
+        mend = "free some space and run the same command again"
+        raise UserError(f"DVC's records (its site_cache_dir): {error}; {mend}") from None
 
 
 @contextmanager
@@ -117,7 +139,13 @@ def _whole_file(path: str, fs=None) -> Iterator[dict]:
 
 
 @contextmanager
-def _failed_copies() -> Iterator[list[OSError]]:
+def _unwritten(path: str, fs=None) -> Iterator[dict]:
+    """DVC's `modify_yaml`, but nothing is written."""
+    yield {}
+
+
+@contextmanager
+def failed_copies() -> Iterator[list[OSError]]:
     """The errors of copies into the cache, which DVC logs and otherwise ignores."""
     found: list[OSError] = []
     log = logging.getLogger("dvc_data")

@@ -109,7 +109,11 @@ class Ground:
         said, _ = self.start("verify").communicate(timeout=60)
         wrong = [] if "every byte" in said else [said.strip()]
         with Repo(str(self.root)) as repo:
-            wrong += [f"dvc status: {status}"] if (status := repo.status()) else []
+            wrong += (
+                [f"dvc status: {status}"]
+                if (status := repo.status([str(self.root / "dvc.yaml")]))
+                else []
+            )
         truth = self.truth[self.policy]
         return wrong + [f"{o} differs" for o in OUTS if hashes(self.data / o) != truth[o]]
 

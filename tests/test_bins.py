@@ -255,6 +255,17 @@ def test_opening_notices_a_bin_that_lost_its_end(tokens, tmp_path):
         open_bins(folder)
 
 
+def test_opening_reads_every_byte_when_asked_to_verify(tokens, tmp_path):
+    folder = built(tokens, tmp_path / "bins", "append")
+    assert open_bins(folder, verify=True).manifest == open_bins(folder).manifest
+    content = bytearray((folder / "train.docs.npy").read_bytes())
+    content[-1] ^= 1
+    (folder / "train.docs.npy").write_bytes(content)
+    open_bins(folder)
+    with pytest.raises(UserError, match=r"train\.docs\.npy differs in chunk 0, .* FIX=1` mends"):
+        open_bins(folder, verify=True)
+
+
 @pytest.mark.parametrize("policy", ["none", "append"])
 @pytest.mark.parametrize("name", ["train.ids", "train.totals"])
 def test_tokens_that_rotted_never_become_bins(tokens, tmp_path, name, policy):

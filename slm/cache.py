@@ -1,0 +1,104 @@
+"""What does DVC's local cache hold, and is it whole?
+
+An object is a file at `ab/cdef…`, where abcdef… is the MD5 of its bytes; that of a folder is at
+`ab/cdef….dir` and is the JSON list of its files' MD5s and names. DVC knows an object by its name
+alone and hands a rotten one out as if it were whole, so here every object is read before it counts,
+and none is put in that was not.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from slm.lock import hash_of_list, md5_of
+
+READ_ONLY = 0o444  # DVC's mode of an object
+
+
+def place(cache: Path, name: str) -> Path:
+    """Where the object called `name` lies, or would."""
+    return cache / name[:2] / name[2:]
+
+
+def file_list(cache: Path, folder: str) -> dict[str, str] | None:
+    """The objects of a folder's files by their names there; None without a sound list."""
+    try:
+        content = place(cache, folder).read_bytes()
+    except FileNotFoundError:
+        return None
+    if hash_of_list(content) != folder:
+        return None
+    return {entry["relpath"]: entry["md5"] for entry in json.loads(content)}
+
+
+def objects_of(cache: Path, folder: str) -> list[str]:
+    """The names of a folder's objects as far as they are known here, the list last."""
+    return [*(file_list(cache, folder) or {}).values(), folder]
+
+
+def all_objects(cache: Path) -> list[str]:
+    """The names of all objects that are there."""
+    found = (path.parent.name + path.name for path in cache.glob("??/*"))
+    return sorted(name for name in found if len(name.removesuffix(".dir")) == 32)
+
+
+def rotten(cache: Path, names: Iterable[str]) -> list[Path]:
+    """Those of the objects `names` that are there with other bytes; read on all cores."""
+    paths = {place(cache, name): name for name in names}
+    there = [path for path in paths if path.is_file()]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        hashes = list(pool.map(md5_of, there))
+    return [
+        path
+        for path, md5 in zip(there, hashes, strict=True)
+        if md5 != paths[path].removesuffix(".dir")
+    ]
+
+
+def lacking(cache: Path, folder: str) -> list[Path]:
+    """The objects of a folder that are missing or rotten; without its list that one alone."""
+    if (files := file_list(cache, folder)) is None:
+        return [place(cache, folder)]
+    names = sorted({*files.values()})
+    bad = {*rotten(cache, names)}
+    paths = [place(cache, name) for name in names]
+    return [path for path in paths if path in bad or not path.is_file()]
+
+
+def land(cache: Path, name: str, write: Callable[[Path], object]) -> bool:
+    """Let `write` fill a file, and make it the object `name`; False where its bytes are others."""
+    path = place(cache, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # swept by slm.pipeline if killed
+    try:
+        write(temporary)
+        if md5_of(temporary) != name.removesuffix(".dir"):
+            return False
+        temporary.chmod(READ_ONLY)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        return True
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def keep(cache: Path, folder: Path, content: bytes) -> None:
+    """Put what is missing of `folder`, whose list is `content`, into the cache: copies, no links.
+
+    A copy costs its size, and spares what a link loses: both at once to one rotten bit.
+    """
+    for entry in json.loads(content):
+        copy_in(cache, folder / entry["relpath"], entry["md5"])
+    name = hash_of_list(content)
+    if not place(cache, name).exists():
+        land(cache, name, lambda path: path.write_bytes(content))
+
+
+def copy_in(cache: Path, path: Path, name: str) -> None:
+    """Make a copy of the file `path` the object `name`, if that is missing and `path` has it."""
+    if path.is_file() and not place(cache, name).exists():
+        land(cache, name, lambda temporary: shutil.copyfile(path, temporary))
