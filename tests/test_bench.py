@@ -215,8 +215,8 @@ def test_synthetic_ids_are_all_of_the_vocabulary_and_the_same_everywhere(bins):
 @pytest.mark.skipif(not (PROC / "self/smaps_rollup").exists(), reason="the system does not tell")
 def test_memory_counts_what_is_touched():
     before = private_bytes()
-    held = np.ones(2**22)  # 32 MiB
-    assert 2**25 <= private_bytes() - before + 2**20 <= 2**26
+    held = np.ones(2**24)  # 128 MiB, far more than what else comes and goes
+    assert 2**26 <= private_bytes() - before <= 2**28
     del held
 
 

@@ -1,0 +1,92 @@
+"""How do bins come from a DVC remote, and how do they go there?
+
+In: the name of a dataset, and of a remote in .dvc/config (None: the default one). What arrives is
+the version that dvc.lock names, every byte of it checked here: DVC by itself hands out what a
+remote returned. It takes the place of what was in the workspace once it is whole, and of nothing
+that exists nowhere else. What leaves was checked too, and a colleague's clone can name it.
+"""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from slm.bins import MANIFEST, STRAYS, damage, file_names
+from slm.cache import file_list, lacking, place
+from slm.errors import UserError
+from slm.lock import folder_hash, folder_list, locked_hash, md5_of
+from slm.objects import fetch, lay_out, remote_store, send
+from slm.pipeline import open_repo
+from slm.remote_errors import told
+from slm.whole import LOCK, damaged
+
+
+def locked(name: str) -> str:
+    """The hash that dvc.lock has for the bins of `name`; UserError where it has none."""
+    found = locked_hash(LOCK, f"bins@{name}", f"data/{name}/bins")
+    if found is None:
+        raise UserError(f"dvc.lock names no bins of {name}; `make data DATASET={name}` builds them")
+    return found
+
+
+def pull(name: str, remote: str | None) -> bool:
+    """Bring data/<name>/bins as dvc.lock names them; False where they are here already.
+
+    Raises UserError where whole bins cannot be had, and where the workspace has files that would
+    be lost; then the workspace is as it was.
+    """
+    folder, version = Path("data", name, "bins"), locked(name)
+    with open_repo() as repo:
+        cache = Path(repo.cache.local.path)
+        if not (absent := lacking(cache, version)) and not damaged(folder, [version]):
+            return False
+        if absent:
+            with told(repo.config, remote):
+                fetch(repo.cache.local, remote_store(repo, remote), version)
+        for path in _only_here(folder, cache, version):
+            raise UserError(
+                f"{path} is neither what dvc.lock names nor in DVC's cache, so a pull would lose "
+                "it; move it away or remove it, then pull again"
+            )
+        lay_out(repo.cache.local, version, folder)
+    return True
+
+
+def _only_here(folder: Path, cache: Path, version: str) -> Iterator[Path]:
+    """What would be lost with `folder`: whole bins that the cache has not, and files of others.
+
+    Bins that are not whole are worth nothing, nor are copies that a killed DVC left.
+    """
+    if not list(damage(folder)):
+        if lacking(cache, folder_hash(folder, file_names(folder))):
+            yield folder
+        return
+    known = {*file_list(cache, version), *STRAYS} if (folder / MANIFEST).exists() else STRAYS
+    others = (path for path in folder.glob("*") if path.name not in known)
+    for path in sorted(path for path in others if path.suffix != ".tmp"):
+        if path.is_dir() or not place(cache, md5_of(path)).exists():
+            yield path
+
+
+def push(name: str, remote: str) -> int:
+    """Send data/<name>/bins to a remote; the number of files that it did not have.
+
+    Raises UserError where they are not whole, or where what names them is not committed.
+    """
+    folder, version = Path("data", name, "bins"), locked(name)
+    if found := damaged(folder, [version]):
+        raise UserError(f"{found[0]}; `make verify DATASET={name} FIX=1` mends it before a push")
+    if changed := _uncommitted(name):
+        raise UserError(f"{changed} is not committed, so no clone could pull; `git commit` it")
+    with open_repo() as repo, told(repo.config, remote):
+        store = remote_store(repo, remote)
+        return send(folder, store, version, folder_list(folder, file_names(folder)))
+
+
+def _uncommitted(name: str) -> str:
+    """The first file that git has not as it is here, of those that make a version of bins."""
+    files = ["dvc.lock", "dvc.yaml", "params.yaml", f"data/{name}/source"]
+    command = ["git", "status", "--porcelain", "--", *files]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"git: {done.stderr}; a push needs the commit that names what it sends")
+    return done.stdout[3:].split("\n")[0]
