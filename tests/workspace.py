@@ -19,6 +19,7 @@ def workspace(folder: Path) -> Path:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     git(folder, "init", "-q")
+    git(folder, "add", "-A", "-f")  # data/prebuilt is ignored, and shipped by force
     commit(folder)
     return folder
 
@@ -84,6 +85,7 @@ def environment(folder: Path) -> dict[str, str]:
     own = str(Path(sys.executable).parent)
     path = os.pathsep.join([own, os.environ["PATH"]])
     outer = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "ARGS", "DATASET", "DOCUMENTS"}  # a make around us
+    outer |= {"REMOTE", "A", "B"}
     kept = {key: value for key, value in os.environ.items() if key not in outer}
     return {**kept, "PATH": path, "PYTHONPATH": str(folder)}
 

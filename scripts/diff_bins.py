@@ -1,0 +1,37 @@
+"""`make diff A=rev B=rev`: say what differs between the bins of two revisions.
+
+A revision is a tag, a commit, a branch or a DVC experiment of this repository. Without A it is
+HEAD, and without B what lies in the workspace, as with `git diff`.
+"""
+
+import argparse
+from pathlib import Path
+
+from slm.bins import open_bins
+from slm.diff import differences
+from slm.errors import door
+from slm.params import chosen, read_params
+
+
+def main() -> None:
+    """Open both versions of the chosen dataset's bins and print what differs."""
+    parser = argparse.ArgumentParser(prog="make diff", description=__doc__)
+    parser.add_argument("--a", default="HEAD", help="a revision")
+    parser.add_argument("--b", help="a revision; without it, the workspace")
+    parser.add_argument("--dataset", help="another than params.yaml names")
+    parser.add_argument("--remote", help="another than .dvc/config's default")
+    args = parser.parse_args()
+    name = chosen(read_params(Path("params.yaml")), [args.dataset] if args.dataset else [])
+    path = Path("data", name, "bins")
+    a, b = (open_bins(path, rev=rev, remote=args.remote) for rev in (args.a, args.b))
+    print(f"A {args.a}: {a.version}\nB {args.b or 'workspace'}: {b.version}")
+    found = False
+    for line in differences(a, b):
+        found = True
+        print(line)
+    if not found:
+        print("A and B are the same bytes")
+
+
+if __name__ == "__main__":
+    door(main)

@@ -1,0 +1,136 @@
+"""Where do bins of other revisions lie? In a store, by their hash: brought once, checked, kept.
+
+<store>/<hash>/ are the bins that DVC has as <hash>.dir. Each object comes from the first place that
+has it whole, by its MD5 (DVC itself takes what a cache or a remote hands out), the folder is held
+to its manifest and lands by one rename. So a folder of the store is right and never changes; any
+number of them are open at once, and of several processes that want one a single one fetches it.
+"""
+
+import fcntl
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+from slm.bins import damage, open_bins
+from slm.errors import UserError
+from slm.files import landing
+from slm.lock import md5_of
+from slm.objects import careful
+from slm.remote_errors import told
+
+
+class Place(NamedTuple):
+    """Where objects may lie; `get` copies one, given its hash, to a path, or raises."""
+
+    name: str
+    get: Callable[[str, Path], None]
+
+
+def stored(store: Path, hash_: str, places: Iterator[Place]) -> Path:
+    """The folder of bins `hash_` in the store, brought from `places` where it is not there.
+
+    `places` is a generator that is asked no further than needed, and closed.
+    """
+    folder = store / hash_
+    with closing(places):
+        if is_whole(folder):  # before the lock: the store may be another's, and read-only
+            return folder
+        store.mkdir(parents=True, exist_ok=True)
+        with (store / f"{hash_}.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not is_whole(folder):
+                with landing(folder) as temporary:
+                    _fetch(temporary, hash_, places)
+    return folder
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether all files are there, with their lengths: a cleaner of old files may have passed."""
+    try:
+        open_bins(folder)
+    except UserError:
+        return False
+    return True
+
+
+def _fetch(folder: Path, hash_: str, more: Iterator[Place]) -> None:
+    """Fill the empty `folder`; raises UserError where an object or the whole is damaged."""
+    places: list[Place] = []
+    listing = folder / "listing"
+    _get(f"{hash_}.dir", listing, places, more)
+    objects = json.loads(listing.read_bytes())
+    listing.unlink()
+    for entry in objects:
+        name = entry["relpath"]
+        if Path(name).name != name:  # another's repository may name what it likes
+            raise UserError(f"{hash_}.dir has a file {name!r}, so it is no folder of bins")
+        _get(entry["md5"], folder / name, places, more)
+    if wrong := next(damage(folder), "").replace(f"{folder}/", ""):
+        raise UserError(f"these bins were damaged when DVC stored them: {wrong}; build them again")
+
+
+def _get(object_: str, to: Path, places: list[Place], more: Iterator[Place]) -> None:
+    """Copy an object from the first of `places`, then of `more`, that has it whole."""
+    tried = []
+    for place in _each(places, more):
+        try:
+            place.get(object_, to)
+        except FileNotFoundError:
+            tried.append(f"not in {place.name}")
+        except Exception as error:  # each remote's client has errors of its own
+            tried.append(f"{place.name}: {error or type(error).__name__}")
+        else:
+            if md5_of(to) == object_.removesuffix(".dir"):
+                return
+            tried.append(f"damaged in {place.name}")
+    raise UserError(
+        f"object {object_} of these bins: {', '.join(tried)}; `make push REMOTE=name` in a clone "
+        "that has them, name a remote that has them, or check that revision out and `make data`"
+    )
+
+
+def _each(places: list[Place], more: Iterator[Place]) -> Iterator[Place]:
+    """The places asked before, then more, which join them."""
+    yield from list(places)
+    for place in more:
+        places.append(place)
+        yield place
+
+
+def from_cache(root: Path, object_: str, to: Path) -> None:
+    """Copy an object from DVC's cache of the clone at `root`."""
+    from dvc.config import Config
+    from dvc.fs import localfs
+
+    cache = Config(str(root / ".dvc"))["cache"].get("dir") or str(root / ".dvc" / "cache")
+    _copy(localfs, cache, object_, to)
+
+
+def from_remote(root: Path, remote: str | None, object_: str, to: Path) -> None:
+    """Copy an object from a remote of the clone at `root`, None for its default.
+
+    Raises FileNotFoundError where it is not there, LookupError where no remote is set, and
+    UserError, which says the cure, where the remote cannot be asked.
+    """
+    from dvc.config import Config
+    from dvc.fs import get_cloud_fs
+
+    config, missing = Config(str(root / ".dvc")), None
+    if not (name := remote or config["core"].get("remote")):
+        raise LookupError("none is set")
+    with told(config, name):
+        kind, options, base = get_cloud_fs(config, name=name)
+        careful(fs := kind(**options))
+        try:
+            _copy(fs, base, object_, to)
+        except FileNotFoundError as error:
+            missing = error
+    if missing:
+        raise missing
+
+
+def _copy(fs, base: str, object_: str, to: Path) -> None:
+    """By DVC's layout: an object has its hash for a name, the first two letters as a folder."""
+    fs.get_file(fs.join(base, "files", "md5", object_[:2], object_[2:]), str(to))
