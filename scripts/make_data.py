@@ -1,14 +1,16 @@
 """`make data`: build the bins that params.yaml asks for, unless they are there already.
 
 Asks DVC whether all is done, as `dvc repro --allow-missing --dry` and `dvc data status` do, so
-that bins that were pulled count although raw/ and tokens/ are not there; if not, runs `dvc repro`.
-One such command runs at a time. params.yaml names the dataset that is built, and the one before
-it again where the build fails (but not where it is killed by SIGKILL).
+that bins that were pulled count although raw/ and tokens/ are not there; if not, runs `dvc repro`,
+or stage bins alone where only that has something to do: its tokens/ come back from the bins. One
+such command runs at a time. params.yaml names the dataset that is built, and the one before it
+again where the build fails (but not where it is killed by SIGKILL).
 """
 
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from slm.bins import END_OF_TEXT, Bins, open_bins
@@ -16,8 +18,9 @@ from slm.errors import UserError, door
 from slm.locking import only_one
 from slm.params import choice, chosen, dataset_of, read_params, set_dataset, text
 from slm.pins import read_pins
-from slm.pipeline import build, is_built
+from slm.pipeline import build, done_before_bins, is_built
 from slm.tokenizer import ENGINES
+from slm.unbinning import restore
 
 PARAMS = Path("params.yaml")
 
@@ -30,23 +33,30 @@ def main() -> None:
         params = read_params(PARAMS)
         before, name = params["dataset"], chosen(params, sys.argv[1:])
         _check(params, name)
-        if name != before:
-            set_dataset(PARAMS, name)
         folder, lock = Path("data", name, "bins"), _content(Path("dvc.lock"))
-        try:
-            built = not is_built(str(folder)) and build()
-        except BaseException:
-            if name != before:
-                with suppress(OSError):  # the disk may be full, and the error is another one
-                    set_dataset(PARAMS, before)
-            raise
+        with choosing(name, before):
+            built = not is_built(str(folder)) and _build(name, params)
     seconds = time.monotonic() - start
     print(f"built {folder} in {seconds:.1f} s" if built else f"nothing to do: {folder} is built")
-    _summary(open_bins(folder))
+    summary(open_bins(folder))
     if _content(Path("dvc.lock")) != lock:
         print(
             f"dvc.lock changed: commit it, params.yaml and data/{name}/source to keep this version"
         )
+
+
+@contextmanager
+def choosing(name: str, before: str) -> Iterator[None]:
+    """Let params.yaml name this dataset, and the one before it again where the block fails."""
+    if name != before:
+        set_dataset(PARAMS, name)
+    try:
+        yield
+    except BaseException:
+        if name != before:
+            with suppress(OSError):  # the disk may be full, and the error is another one
+                set_dataset(PARAMS, before)
+        raise
 
 
 def _check(params: dict, name: str) -> None:
@@ -61,11 +71,28 @@ def _check(params: dict, name: str) -> None:
         read_pins(entry, Path("data", name, "source", "pins.json"))
 
 
+def _build(name: str, params: dict) -> bool:
+    """Build from the bins that are there, where only end-of-text changed, else from the source."""
+    if not done_before_bins(name):
+        return build()
+    folder = Path("data", name)
+    try:
+        restored = restore(folder, params["datasets"][name], Path("dvc.lock"))
+    except UserError as error:
+        if (folder / "bins").is_dir():
+            print(f"note: building from the source: {error}", file=sys.stderr, flush=True)
+        return build()
+    if restored:
+        print("tokens:     restored from the bins, nothing fetched", flush=True)
+    return build(f"bins@{name}", alone=True)
+
+
 def _content(path: Path) -> bytes:
     return path.read_bytes() if path.exists() else b""
 
 
-def _summary(bins: Bins) -> None:
+def summary(bins: Bins) -> None:
+    """Print what is in them, a line for each split."""
     for split, found in bins.manifest["splits"].items():
         ratio = found["text_bytes"] / max(1, found["tokens"])
         print(
