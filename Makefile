@@ -4,6 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip -qq --disable-pip-version-check --no-input
 STAMP := $(VENV)/installed
+PYTEST = $(PY) -m pytest -q -n logical --dist loadfile
 PYTHON ?= $(firstword $(foreach p,python3.11 python3 python3.12 python3.13,$(if $(shell \
 	$(p) -c 'import sys; print(1) if (3, 11) <= sys.version_info < (3, 14) else 0' 2>/dev/null),$(p))))
 
@@ -11,7 +12,7 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3 python3.12 python3.13,$(if 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONUTF8 := 1
 .DEFAULT_GOAL := help
-.PHONY: help setup data verify inspect bench bench-data test test-faults check clean
+.PHONY: help setup data pull push verify diff inspect bench bench-data test test-faults check clean
 
 help:  ## print these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,8 +22,18 @@ setup: $(STAMP)  ## make .venv from requirements.lock (every other target does s
 data: $(STAMP)  ## build the bins (DATASET=name to build another entry of params.yaml)
 	@$(PY) -m scripts.make_data $(if $(DATASET),"$(DATASET)")
 
-verify: $(STAMP)  ## check every byte of the bins against their manifest and dvc.lock
-	@$(PY) -m scripts.verify $(if $(DATASET),"$(DATASET)")
+pull: $(STAMP)  ## bring the bins that dvc.lock names from a DVC remote (REMOTE=name DATASET=name)
+	@$(PY) -m scripts.pull $(if $(DATASET),"$(DATASET)") $(if $(REMOTE),--remote "$(REMOTE)")
+
+push: $(STAMP)  ## send the bins that dvc.lock names to a DVC remote (REMOTE=name DATASET=name)
+	@$(PY) -m scripts.push $(if $(DATASET),"$(DATASET)") $(if $(REMOTE),--remote "$(REMOTE)")
+
+verify: $(STAMP)  ## check every byte of the bins; FIX=1 mends them (REMOTE=name DATASET=name)
+	@$(PY) -m scripts.verify $(if $(DATASET),"$(DATASET)") $(if $(filter-out 0,$(FIX)),--fix) $(if $(REMOTE),--remote "$(REMOTE)")
+
+diff: $(STAMP)  ## say what differs between the bins of two revisions (A=rev B=rev; without B, the workspace)
+	@$(PY) -m scripts.diff_bins $(if $(DATASET),--dataset "$(DATASET)") $(if $(REMOTE),--remote "$(REMOTE)") \
+		$(if $(A),--a "$(A)") $(if $(B),--b "$(B)")
 
 inspect: $(STAMP)  ## print documents decoded from the bins (ARGS="--help" lists the ways to choose)
 	@$(PY) -m scripts.inspect_bins $(ARGS)
@@ -34,19 +45,19 @@ bench: $(STAMP)  ## time batches and training steps on this device (ARGS="--synt
 bench-data: $(STAMP)  ## time text to bins beside the notebook's recipe (DOCUMENTS=1000000)
 	@$(PY) -m benchmark.data $(if $(DOCUMENTS),"$(DOCUMENTS)")
 
-test: $(STAMP)  ## run the tests
-	@$(PY) -m pytest -q $(ARGS)
+test: $(STAMP)  ## run the tests, a file at a time on each core (ARGS="-k word" chooses some)
+	@$(PYTEST) $(ARGS)
 
 test-faults: $(STAMP)  ## kill the stages at random moments and compare (KILLS=200 SEED=0)
 	@$(PY) -m tests.faults --kills $(or $(KILLS),200) --seed $(or $(SEED),0)
 
 check: $(STAMP)  ## run the linter, then the tests
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
-	@$(PY) -m pytest -q
+	@$(PYTEST)
 
-clean:  ## remove what can be made again: what the stages wrote, the benchmark's text, caches
-	rm -rf data/*/raw data/*/vocabulary data/*/tokens data/*/bins data/*/*.tmp benchmark/stories
-	rm -rf .pytest_cache .ruff_cache .hypothesis
+clean:  ## remove what can be made again, and what killed runs left; what cannot stays, and is named
+	@if test -e $(STAMP); then $(PY) -m scripts.clean; else echo "no $(VENV): data/ stays as it is"; fi
+	rm -rf benchmark/stories .pytest_cache .ruff_cache .hypothesis
 
 # The stamp is written last: an install that was interrupted starts again from nothing. The lock file
 # is complete, so nothing is resolved, but for what torch needs, which differs between its builds.

@@ -24,12 +24,22 @@ CANNOT = {  # commands that this test cannot run, and why
     "make bench": "takes minutes; tests/test_bench.py runs its script small",
     'make bench ARGS="--synthetic 471872517"': "takes minutes, and 1 GB of disk and of memory",
     "python -m scripts.benchmark --synthetic 471872517": "takes minutes, as `make bench` does",
+    "make diff A=rev B=rev": "revisions to fill in; one that exists is compared here",
     "make bench-data": "takes minutes; tests/test_bench_data.py runs it small",
     "make bench-data DOCUMENTS=2119719": "takes minutes; tests/test_bench_data.py runs it small",
+    "make pull REMOTE=name": "a remote to fill in; tests/test_prebuilt.py pulls from one",
+    "make push REMOTE=name": "a remote to fill in; tests/test_prebuilt.py pushes to one",
+    "make push REMOTE=prebuilt": "needs a commit first; tests/test_prebuilt.py runs it",
+    "git rm -rq --cached data/prebuilt": "tests/test_prebuilt.py runs it",
+    "git add -f data/prebuilt": "tests/test_prebuilt.py has a clone of what was added so",
+    "git status": "its answer is tested in tests/test_prebuilt.py",
+    "dvc data status": "its answer is tested in tests/test_prebuilt.py",
     "make test": "this test is part of it",
     "make check": "this test is part of it",
     "make test-faults": "takes a quarter of an hour; tests/test_faults.py is its short form",
-    "make clean": "would take away what the other commands made; test_make_clean_… runs it",
+    "make pull REMOTE=ours": "a remote of the reader's; tests/test_remotes.py runs its blocks",
+    "make push REMOTE=ours": "the same",
+    "make clean": "would take away what the other commands made; tests/test_prebuilt.py runs it",
     ". .venv/bin/activate": "the environment here is the one that runs this test",
     "dvc status": "its answer is in the prose; tests/test_pipeline.py runs it",
     "dvc status dvc.yaml": "its answer is in the prose; tests/test_pipeline.py runs it",
@@ -54,18 +64,25 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     (folder / ".venv").mkdir()
     (folder / ".venv/installed").touch()
     venv = {"MAKEFLAGS": f"VENV={sys.prefix} STAMP=.venv/installed"}
+    git(folder, "config", "user.name", "test")
+    git(folder, "config", "user.email", "test@example.org")
     said = ""
     for command in "".join(blocks("sh")).splitlines():
         if command in CANNOT:
             continue
         words = ["sh", "-ec", command]
-        variables = {**environment(folder), **venv}
+        variables = {**environment(folder), **home(folder), **venv}
         done = subprocess.run(
             words, cwd=folder, env=variables, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         said += f"$ {command}\n{done.stdout}"
     return folder, said
+
+
+def home(folder: Path) -> dict[str, str]:
+    """A home of its own: the store of bins lies there."""
+    return {"HOME": str(folder.with_name("home"))}
 
 
 def test_every_command_runs_and_the_bins_follow_the_parameters(followed):
@@ -83,16 +100,6 @@ def test_every_command_in_the_prose_is_run_too_or_has_its_reason():
     assert set(CANNOT) <= named | run, "a reason for what is no longer there"
 
 
-def test_make_clean_removes_what_stages_made_and_nothing_else(tmp_path):
-    folder = workspace(tmp_path)
-    (folder / "data/sample/bins").mkdir()
-    (folder / "data/sample/raw.1.tmp").mkdir()
-    words = ["make", "clean"]
-    subprocess.run(words, cwd=folder, env=environment(folder), capture_output=True, check=True)
-    assert [path.name for path in (folder / "data/sample").iterdir()] == ["source"]
-    assert git(folder, "status", "--porcelain") == ""
-
-
 def test_what_the_readme_says_is_printed_is_printed(followed):
     _, said = followed
     for line in "".join(blocks("text")).splitlines():
@@ -104,7 +111,8 @@ def test_what_the_readme_says_is_printed_is_printed(followed):
 @pytest.mark.parametrize("code", blocks("python"))
 def test_every_piece_of_python_runs(followed, code):
     folder, _ = followed
-    subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment(folder), check=True)
+    env = {**environment(folder), **home(folder)}
+    subprocess.run([sys.executable, "-c", code], cwd=folder, env=env, check=True)
 
 
 def test_the_readme_s_tables_of_batches_and_steps_are_the_kept_results():
@@ -199,7 +207,8 @@ def test_the_training_side_imports_numpy_and_pytorch_alone():
 
 def test_no_output_of_a_stage_is_tracked_by_git():
     tracked = git(ROOT, "ls-files", "data").split()
-    assert [name for name in tracked if not re.fullmatch(r"data/[^/]+/source/.*", name)] == []
+    shipped = r"data/[^/]+/source/.*|data/prebuilt/files/.*"
+    assert [name for name in tracked if not re.fullmatch(shipped, name)] == []
 
 
 def test_make_alone_lists_the_targets_and_needs_no_environment(tmp_path):
