@@ -100,7 +100,7 @@ def _fill(
     x = tl.load(tokens + start + j, mask=has, other=0).to(IDS, bitcast=True).to(tl.int64)
     y = tl.load(tokens + start + j + 1, mask=has, other=0).to(IDS, bitcast=True).to(tl.int64)
     if place == TABLE:
-        steps = tl.arange(0, TABLE)
+        steps = tl.arange(0, TABLE).to(tl.int64)  # or WIDE * steps wraps at 2^31
         rows = (g + WIDE * (1 + steps)).to(tl.uint64, bitcast=True)
         drawn = _starts(rows, key, T, M, n, A, B, ORDER, ROUNDS).to(tl.int64, bitcast=True)
         tl.store(mine + 4 + steps, drawn)

@@ -36,6 +36,7 @@ for kind in (np.uint16, np.uint32):
 @pytest.mark.parametrize("order", ["random", "shuffled", "sequential"])
 @pytest.mark.parametrize("sizes", [
     (60_000, 16, 8, 1, 2), (60_000, 1500, 3, 0, 1), (1000, 3, 5, 1, 2), (5, 3, 4, 0, 1),
+    (60_000, 16, 2, 7, 2**28),  # 16 steps are beyond 2^32 rows
 ])  # fmt: skip
 def test_the_kernel_gives_what_numpy_gives(order, sizes):
     command = [sys.executable, "-c", INTERPRETED, repr((order, *sizes))]
