@@ -28,8 +28,17 @@ TOKEN_BYTES = 18  # moved for a token: x and y written as int64, a uint16 read
 
 
 def measure_digest(bins: Path, batching: dict, device: torch.device) -> dict:
-    """The section "digest"; AssertionError where a device or a placement gives other batches."""
+    """The section "digest"; AssertionError where a device or a placement gives other batches.
+
+    UserError where one batch is all the data or more.
+    """
     about = {key: batching[key] for key in ("batch_size", "block_size", "order", "seed")}
+    task = Task(bins, **about, device=device)
+    if (tokens := _tokens(bins)) <= task.tokens:
+        raise UserError(
+            f"params.yaml: batching asks for {task.tokens:,} tokens a batch and the data has "
+            f"{tokens:,}; choose fewer rows or tokens a row, or more data"
+        )
     devices, found = dict.fromkeys(["cpu", str(device)]), {}
     for where, placement in product(devices, ("host", "device")):
         batches = Batches(bins, "train", device=where, placement=placement, **about)
@@ -73,12 +82,16 @@ def measure_batches(
 
 
 def _left_out(task: Task) -> str:
-    tokens = open_bins(task.bins).manifest["splits"]["train"]["tokens"]
+    tokens = _tokens(task.bins)
     if task.device.type != "cuda" and task.tokens > CPU_TOKENS:
         return f"more than {CPU_TOKENS:,} tokens a batch, and no GPU here"
     if tokens <= task.tokens:
         return f"the data has {tokens:,} tokens, no more than one batch"
     return ""
+
+
+def _tokens(bins: Path) -> int:
+    return open_bins(bins).manifest["splits"]["train"]["tokens"]
 
 
 class Seen(NamedTuple):

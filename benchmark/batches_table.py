@@ -16,6 +16,9 @@ GRAPH = (
     "graph: device placement in a CUDA graph of 200 batches, into the same tensors; its p50 and "
     "p99 are of a graph of one batch",
 )
+QUICK = (
+    "quick: fewer and shorter blocks than is said here, to see that it works; no figures to keep",
+)
 NOTES = (
     "µs a batch: back to back, median over nine blocks of about 0.1 s (min to max), in three turns "
     "with no other loader alive; p50, p99: µs from a call to its batch being ready",
@@ -36,7 +39,8 @@ def batches_table(result: dict, missing: list[str]) -> list[str]:
         lines += [_row(name, found) for name, found in loaders.items()]
         lines += [""]
     graph = GRAPH if result["kind"] == "cuda" else ()
-    return lines + _wrapped([*WAYS, *graph, *NOTES, *missing])
+    quick = QUICK if result.get("quick") else ()
+    return lines + _wrapped([*WAYS, *graph, *NOTES, *quick, *missing])
 
 
 def _head(result: dict) -> Iterator[str]:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import torch
 
-AHEAD = 32  # steps that a loader may have prefetched while it was idle: none has more
+AHEAD = 32  # steps before a block, at most
 FIRST = 5  # steps before anything is timed: they compile, start threads and workers
 
 Step = Callable[[], None]
@@ -46,10 +46,13 @@ def interleaved(steps: dict[str, Step], device: torch.device, pace: Pace) -> dic
 
 
 def block(step: Step, count: int, device: torch.device) -> float:
-    """Seconds that `count` steps take, once what lay prefetched is used up.
+    """Seconds that `count` steps take, when some were taken before them.
 
-    Half a block goes before it untimed, AHEAD steps at most. On a GPU the clock is the device's own
-    and the steps before are not waited for: a wait would let the loader run ahead again.
+    Half a block goes before it untimed, AHEAD steps at most, so that a loader that prefetches is
+    preparing again when the clock starts. It may still hold more ready than a block takes (128
+    batches in the ring, 16 in a DataLoader): one that cannot keep up with the steps is flattered,
+    one that can is not. On a GPU the clock is the device's own and the steps before are not waited
+    for: a wait would let the loader run ahead again.
     """
     _repeat(step, min(AHEAD, -(-count // 2)))
     if device.type != "cuda":

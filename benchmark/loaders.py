@@ -69,8 +69,8 @@ def notebook(task: Task) -> Loader:
             [torch.from_numpy(data[i + 1 : i + 1 + block_size].astype(np.int64)) for i in ix]
         )
         if device.type == "cuda":
-            x, y = x.pin_memory(), y.pin_memory()
-        return _moved(x, y, device)
+            return tuple(part.pin_memory().to(device, non_blocking=True) for part in (x, y))
+        return x.to(device), y.to(device)
 
     return Loader(get_batch, _wide_bytes(task))
 

@@ -21,6 +21,8 @@ def read_settings(path: Path) -> dict:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(f"{path} not found; run this in the root of the repository") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not UTF-8; save it as UTF-8") from None
     found = {"dataset": _values(text, r"").get("dataset")}
     found |= {name: _values(_section(text, name), r"  ") for name in SECTIONS}
     for key, fits, expected in RULES:

@@ -21,6 +21,7 @@ import torch
 from benchmark.interleaved import Pace, Step, against, interleaved
 from benchmark.loaders import LOADERS, Task
 from benchmark.model import GPT, SIZES, Size, gpt, parameters
+from benchmark.timing import reason
 from slm.batching import Batches
 from slm.bins import open_bins
 
@@ -110,8 +111,8 @@ def _eager(fixed: Step, train: Train, task: Task, pace: Pace, failed: dict[str, 
                 loader = LOADERS[name](task)
                 stack.callback(loader.close)
                 loader.call()
-            except RuntimeError as error:  # too little memory, shared or the device's
-                failed[name] = _reason(error)
+            except (RuntimeError, MemoryError) as error:  # too little of it
+                failed[name] = reason(error)
             else:
                 steps[name] = train(loader.call)
         found = against(interleaved(steps, task.device, pace))
@@ -124,17 +125,13 @@ def _graphs(fixed: Step, train: Train, task: Task, pace: Pace, failed: dict[str,
         steps = dict(zip(GRAPHS, (fixed, train(batches.get_batch)), strict=True))
         return against(interleaved(captured(steps), task.device, pace))
     except RuntimeError as error:  # of the step that is captured, or of the end of the capture
-        failed |= dict.fromkeys(GRAPHS, _reason(error.__context__ or error))
+        failed |= dict.fromkeys(GRAPHS, reason(error.__context__ or error))
         return dict.fromkeys(GRAPHS)
 
 
 def _batches(task: Task, **options: object) -> Batches:
     shape = {"batch_size": task.batch_size, "block_size": task.block_size}
     return Batches(task.bins, "train", **shape, order=task.order, seed=task.seed, **options)
-
-
-def _reason(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def trainer(

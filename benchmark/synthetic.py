@@ -7,6 +7,7 @@ bytes, and the same digest of batches, come out on every machine and with every 
 are in memory at a time; TinyStories' 472 million tokens take seconds.
 """
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ import numpy as np
 
 from slm.bins import write_docs, write_ids, write_manifest
 from slm.counter import word
+from slm.errors import UserError
 
 SEED = 1337
 VOCABULARY = 50_257  # GPT-2's ids
@@ -25,7 +27,16 @@ CHUNK = 2**20  # words of four ids each, or rows of totals
 
 @contextmanager
 def synthetic(tokens: int) -> Iterator[Path]:
-    """Yield a folder of bins with so many tokens; it is removed when the block ends."""
+    """Yield a folder of bins with so many tokens; it is removed when the block ends.
+
+    Raises UserError where the disk has no room for it.
+    """
+    needed, place = tokens * 2 + tokens // DOCUMENT * 16, tempfile.gettempdir()  # bytes
+    if (free := shutil.disk_usage(place).free) < needed:
+        raise UserError(
+            f"{tokens:,} synthetic tokens need {needed / 1e6:,.0f} MB and {place} has "
+            f"{free / 1e6:,.0f} free; ask for fewer, or set TMPDIR to a folder on another disk"
+        )
     with tempfile.TemporaryDirectory(prefix="slm-synthetic-") as folder:
         write_synthetic(Path(folder), tokens)
         yield Path(folder)

@@ -93,8 +93,13 @@ def _run(call: Callable, calls: int) -> None:
 
 @contextmanager
 def dropping_out(name: str, failed: dict[str, str]) -> Iterator[None]:
-    """Keep the reason of a RuntimeError (no memory, a worker killed) in `failed`, and go on."""
+    """Keep the reason of a failure (no memory, a worker killed) in `failed`, and go on."""
     try:
         yield
-    except RuntimeError as error:
-        failed[name] = str(error).splitlines()[0]
+    except (RuntimeError, MemoryError) as error:
+        failed[name] = reason(error)
+
+
+def reason(error: BaseException) -> str:
+    """One line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -7,6 +7,7 @@ On a machine without a GPU it measures the CPU, less of it. Needs NumPy and PyTo
 
 import argparse
 import json
+import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -28,9 +29,9 @@ from slm.files import to_json, write_file
 def main() -> None:
     """Measure, keep, and print."""
     args, settings = _arguments(), read_settings(Path("params.yaml"))
+    _make(args.out)
     with _bins(args, settings["dataset"]) as bins:
         result = _measured(bins, settings, args)
-    args.out.mkdir(parents=True, exist_ok=True)
     write_file(args.out / f"{kebab(result['device'])}.json", to_json(result))
     print(json.dumps(result, ensure_ascii=False))
 
@@ -51,6 +52,7 @@ def _measured(bins: Path, settings: dict, args: argparse.Namespace) -> dict:
             "sha256": manifest["sha256"],
         },
     }
+    result |= {"quick": True} if args.quick else {}
     _say("the digest")
     result["digest"] = measure_digest(bins, settings["batching"], device)
     _say("what the device can do at best")
@@ -63,6 +65,16 @@ def _measured(bins: Path, settings: dict, args: argparse.Namespace) -> dict:
         result["steps"] = measure_steps(bins, batching, device, args.quick, say=_say)
         _print(steps_table(result["steps"]))
     return rounded(result)
+
+
+def _make(out: Path) -> None:
+    """Now, not after minutes of measuring, for which there would be no place."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{out}: {error.strerror}; name another folder with --out") from None
+    if not os.access(out, os.W_OK):
+        raise UserError(f"{out} cannot be written; name another folder with --out")
 
 
 def _bins(args: argparse.Namespace, dataset: str) -> AbstractContextManager[Path]:

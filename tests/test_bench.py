@@ -76,7 +76,8 @@ def test_it_needs_numpy_and_pytorch_alone_and_keeps_what_its_last_line_says(ran)
 
 def test_every_loader_of_every_shape_is_reported(ran):
     result, said, _ = ran
-    assert [*result] == ["device", "kind", "machine", "data", "digest", "ceiling", "batches"]
+    keys = "device", "kind", "machine", "data", "quick", "digest", "ceiling", "batches"
+    assert (*result,) == keys and result["quick"] is True
     assert result["data"]["name"] == "synthetic" and result["data"]["tokens"] == TOKENS
     shapes = {
         f"{b}x{t}": b * t for b, t in read_settings(ROOT / "params.yaml")["benchmark"]["shapes"]
@@ -104,6 +105,7 @@ def test_the_table_is_for_people(ran):
         rows = [line for line in table if line.startswith(f"{name} ")]
         assert len(rows) == len(result["batches"])
     assert ("no GPU here" in said) == (result["kind"] == "cpu")
+    assert "no figures to keep" in said
 
 
 def test_the_digest_is_of_the_batches_that_the_order_states(ran, bins):
@@ -134,7 +136,16 @@ def test_a_folder_without_bins_is_one_line(tmp_path):
     assert [*tmp_path.iterdir()] == []
 
 
-@pytest.mark.parametrize("words", [["nosuch"], ["--synthetic", "100"]])
+def test_a_result_without_a_place_is_refused_before_anything_is_measured(tmp_path):
+    (tmp_path / "file").touch()
+    done = benchmark("--bins", "nowhere", "--out", tmp_path / "file")
+    assert done.returncode == 1
+    assert done.stderr == f"error: {tmp_path}/file: File exists; name another folder with --out\n"
+
+
+@pytest.mark.parametrize("words", [
+    ["nosuch"], ["--synthetic", "100"], ["--synthetic", "16384"], ["--synthetic", "9" * 18],
+])  # fmt: skip
 def test_what_cannot_be_measured_is_refused(words, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "argv", ["benchmark", *words, "--no-steps", "--out", str(tmp_path)])
@@ -170,16 +181,19 @@ def test_the_end_of_the_data_does_not_end_the_run(bins, name):
     assert [i for i, other in enumerate(others, 1) if torch.equal(first, other)] == [5, 10]
 
 
-def test_a_loader_that_fails_does_not_end_the_run(bins, monkeypatch):
+@pytest.mark.parametrize(("error", "says"), [
+    (RuntimeError("no room\nat all"), "no room"), (MemoryError(), "MemoryError"),
+])  # fmt: skip
+def test_a_loader_that_fails_does_not_end_the_run(bins, monkeypatch, error, says):
     def full(_: Task):
-        raise RuntimeError("no room\nat all")
+        raise error
 
     monkeypatch.setitem(loaders.LOADERS, "dataloader", full)
     settings = {**read_settings(ROOT / "params.yaml"), "benchmark": {"shapes": [[4, 8]]}}
     found, missing = measure_batches(bins, settings, CPU, 10.0, timing.QUICK, lambda _: None)
     assert found["4x8"]["dataloader"] is None
     assert found["4x8"]["host"]["us"] > 0
-    assert missing == ["4x8, dataloader: failed, no room"]
+    assert missing == [f"4x8, dataloader: failed, {says}"]
 
 
 def test_a_failed_loader_stands_in_the_table(ran):
@@ -261,6 +275,13 @@ def test_a_wrong_setting_is_one_line(tmp_path, old, new, says):
     with pytest.raises(Exception) as error:
         read_settings(path)
     assert says in one_line(error)
+
+
+def test_settings_that_are_no_text_are_one_line(tmp_path):
+    (tmp_path / "params.yaml").write_bytes(b"\xff")
+    with pytest.raises(Exception) as error:
+        read_settings(tmp_path / "params.yaml")
+    assert "not UTF-8" in one_line(error)
 
 
 def test_a_missing_file_says_where_to_stand(tmp_path):

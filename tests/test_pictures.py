@@ -118,10 +118,19 @@ def test_the_steps_title_names_the_step_where_the_notebook_costs_most():
     said = "the notebook adds 33 % to a step of 8M parameters at 32 × 128, device placement 1.1 %"
     assert title(steps_picture, result) == said
     assert words(result, "steps")[0] == f"Some GPU (40GB): {said}"
-    result["steps"]["124M 32x1024"]["notebook"]["ratio"] = 1.5
-    result["steps"]["124M 32x1024"]["device"]["ratio"] = 0.98
+    result["steps"]["124M 32x1024"] |= step(60, {"notebook": 1.5, "device": 0.98})
     said = title(steps_picture, result)
     assert "adds 50 % to a step of 124M" in said and "device placement −2.0 %" in said
+
+
+def test_the_steps_title_claims_nothing_that_the_intervals_leave_open():
+    result = on_gpu()
+    of = result["steps"]["8M 32x128"]
+    of["notebook"] |= {"low": 0.9, "high": 1.4}
+    assert title(steps_picture, result).startswith("the notebook adds 33 %")  # ours is sure
+    of["device"] |= {"low": 0.8}
+    said = "less to a step of 8M parameters at 32 × 128 than this run can tell"
+    assert title(steps_picture, result) == f"the notebook and device placement add {said}"
 
 
 def test_figures_stand_in_the_pictures_with_their_ceilings():
