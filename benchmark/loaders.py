@@ -8,7 +8,8 @@ three are slm.batching, with the tokens on the host, on the device, and there in
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -68,9 +69,8 @@ def notebook(task: Task) -> Loader:
         y = torch.stack(
             [torch.from_numpy(data[i + 1 : i + 1 + block_size].astype(np.int64)) for i in ix]
         )
-        if device.type == "cuda":
-            return tuple(part.pin_memory().to(device, non_blocking=True) for part in (x, y))
-        return x.to(device), y.to(device)
+        pinned = (part.pin_memory() if device.type == "cuda" else part for part in (x, y))
+        return _moved(pinned, device)  # x is on its way while y is pinned
 
     return Loader(get_batch, _wide_bytes(task))
 
@@ -107,12 +107,18 @@ def dataloader(task: Task) -> Loader:
             prefetch_factor=AHEAD,
             pin_memory=on_gpu,
             persistent_workers=True,
+            worker_init_fn=_left_to_parent,
         )
     )
     # The generator holds the only reference to the workers, so that closing it ends them.
     return Loader(
-        lambda: _moved(*next(batches), task.device), _wide_bytes(task), ahead, close=batches.close
+        lambda: _moved(next(batches), task.device), _wide_bytes(task), ahead, close=batches.close
     )
+
+
+def _left_to_parent(_: int) -> None:
+    """A stop that is sent to the whole group: the parent ends its workers, without a traceback."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _endless(loader: DataLoader | Batches) -> Iterator[Sequence[torch.Tensor]]:
@@ -128,8 +134,8 @@ def _check_shared_memory(needed: int) -> None:
         )
 
 
-def _moved(x: torch.Tensor, y: torch.Tensor, device: torch.device) -> tuple:
-    return x.to(device, non_blocking=True), y.to(device, non_blocking=True)
+def _moved(parts: Iterable[torch.Tensor], device: torch.device) -> tuple:
+    return tuple(part.to(device, non_blocking=True) for part in parts)
 
 
 def _wide_bytes(task: Task) -> int:
@@ -147,8 +153,7 @@ def host(task: Task) -> Loader:
         return Loader(_next_of(batches, task.order))
     ids = task.batch_size * (task.block_size + 1)
     bus_bytes = ids * np.dtype(open_bins(task.bins).manifest["dtype"]).itemsize
-    call = _next_of(batches, task.order)
-    return Loader(call, bus_bytes, SLOTS * STEPS, close=batches.close)
+    return Loader(_next_of(batches, task.order), bus_bytes, SLOTS * STEPS, close=batches.close)
 
 
 def device(task: Task) -> Loader:
