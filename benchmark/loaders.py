@@ -8,7 +8,6 @@ three are slm.batching, with the tokens on the host, on the device, and there in
 
 import os
 import shutil
-import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -107,18 +106,12 @@ def dataloader(task: Task) -> Loader:
             prefetch_factor=AHEAD,
             pin_memory=on_gpu,
             persistent_workers=True,
-            worker_init_fn=_left_to_parent,
         )
     )
     # The generator holds the only reference to the workers, so that closing it ends them.
     return Loader(
         lambda: _moved(next(batches), task.device), _wide_bytes(task), ahead, close=batches.close
     )
-
-
-def _left_to_parent(_: int) -> None:
-    """A stop that is sent to the whole group: the parent ends its workers, without a traceback."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _endless(loader: DataLoader | Batches) -> Iterator[Sequence[torch.Tensor]]:

@@ -2,9 +2,6 @@
 
 import hashlib
 import json
-import multiprocessing
-import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -175,17 +172,6 @@ def test_each_loader_gives_the_tokens_and_those_that_follow(bins, name):
         assert torch.equal(x[:, 1:], y[:, :-1])
         assert all(row.tobytes() in known for row in rows)
     loader.close()
-
-
-def test_a_stop_that_reaches_the_workers_too_is_the_parent_s_affair(bins):
-    loader = LOADERS["dataloader"](Task(bins, 5, 32, "random", 1, CPU))
-    loader.call()
-    for worker in multiprocessing.active_children():
-        os.kill(worker.pid, signal.SIGTERM)
-    for _ in range(5 * loader.ahead):  # more than lies ready
-        loader.call()
-    loader.close()
-    assert not multiprocessing.active_children()
 
 
 @pytest.mark.parametrize("name", ["host", "device"])

@@ -50,7 +50,7 @@ def no_thread_is_left():
     before = threading.active_count()
     yield
     gc.collect()
-    assert threading.active_count() == before
+    assert threading.active_count() <= before  # one of an earlier test may have ended
 
 
 @pytest.mark.parametrize("depth", [1, 2, 50, 1000])
