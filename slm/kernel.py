@@ -3,29 +3,24 @@
 In: tokens on the device and, also there, for each program the global row that it writes next, where
 that starts, and a table of where its rows of the next steps start. Out: x and y as in slm.gather,
 and the starts. While its tokens come a program looks up the next start, and at the table's end
-draws another table, its threads a step each: the permutation of "shuffled" then costs a thirtieth
-of a batch in place of a quarter. It writes to its own place alone, so no program waits for another,
-nothing is left to the host, and a CUDA graph of the launch writes the next batch at each replay.
-The numbers are those of slm.counter, bit for bit.
+draws another table, its threads a step each: the permutation of "shuffled" costs a batch next to
+nothing then, and a quarter of its time without. It writes to its own place alone, so no program
+waits for another, nothing is left to the host, and a CUDA graph of the launch writes the next batch
+at each replay. The numbers are those of slm.counter, bit for bit.
 
-Import it where there is a GPU that has Triton. All sizes are constants of the kernel, so divisions
-become multiplications; it is compiled when a source is made, in seconds the first time.
+Import it where there is Triton. All sizes are constants of the kernel, so divisions become
+multiplications. slm.fused launches it.
 """
 
-from collections.abc import Callable
 from math import isqrt
 
-import numpy as np
-import torch
 import triton
 import triton.language as tl
 
 from slm.counter import rounds
-from slm.errors import UserError
-from slm.gather import NO_TARGET, Rows, Source
-from slm.sampling import ORDERS, starts
+from slm.gather import NO_TARGET, Rows
+from slm.sampling import ORDERS
 
-WARPS = 4  # a program
 MANY = 2**19  # tokens of a batch from which fewer, longer programs are quicker (seen on an H200)
 TABLE = 16  # starts that a program draws at once
 KEY, ROW, START, PLACE, FIRST = range(5)  # of int64 in a program's state: the table comes last
@@ -80,12 +75,13 @@ def _starts(
 
 
 @triton.jit
-def _fill(
+def fill(
     tokens, state, starts, out, T: tl.constexpr, WIDE: tl.constexpr, LAST: tl.constexpr,
     M: tl.constexpr, n: tl.constexpr, A: tl.constexpr, B: tl.constexpr, ORDER: tl.constexpr,
     ROUNDS: tl.constexpr, IDS: tl.constexpr, NONE: tl.constexpr, BLOCK: tl.constexpr,
     TABLE: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
+    """One batch into `out`, (2, batch_size, T) int64: a program for each row and part of it."""
     if EARLY:
         tl.extra.cuda.gdc_wait()  # until all before is done and can be seen
     row, part = tl.program_id(0), tl.program_id(1)
@@ -119,82 +115,6 @@ def _fill(
     at = row.to(tl.int64) * T + j
     tl.store(out + at, x, mask=inside)
     tl.store(out + tl.num_programs(0).to(tl.int64) * T + at, y, mask=inside)
-
-
-class Fused(Source):
-    """x and y from tokens on the device, one launch a batch; in a CUDA graph with `reuse`."""
-
-    def __init__(self, tokens: torch.Tensor, rows: Rows, reuse: bool) -> None:
-        self.rows, self._reuse, self._step = rows, reuse, 0
-        size, early = rows.plan.block_size, may_be_early(tokens.device)
-        fixed = constants(rows, tokens.element_size(), early)
-        self._shape, self._parts = (2, rows.batch_size, size), -(-size // fixed["BLOCK"])
-        self._options = {"dtype": torch.int64, "device": tokens.device}
-        self._guard = torch.cuda.device(tokens.device)
-        self._out = torch.empty(self._shape, **self._options)
-        self._starts = torch.empty(rows.batch_size, **self._options)
-        self._state = first_state(rows, 0, self._parts).to(tokens.device)
-        with self._guard:
-            self._launch = self._compiled(tokens, fixed)
-        self.step = 0
-
-    def _compiled(self, tokens: torch.Tensor, constants: dict) -> Callable:
-        """What launches the kernel into a tensor, after two launches that make it ready."""
-        fixed, grid = (tokens, self._state, self._starts), (self.rows.batch_size, self._parts, 1)
-        options = {"num_warps": WARPS, **({"launch_pdl": True} if constants["EARLY"] else {})}
-        kernel = _fill[grid](*fixed, self._out, **constants, **options)
-        launch, values = kernel[grid], tuple(constants.values())
-        try:  # spares Triton's look at each argument
-            launch(*fixed, self._out, *values)
-        except TypeError:  # an old Triton, which takes other arguments here
-            return lambda out: _fill[grid](*fixed, out, **constants, **options)
-        return lambda out: launch(*fixed, out, *values)
-
-    @property
-    def step(self) -> int:
-        """With `reuse` read from the device, which alone knows how often a graph was replayed."""
-        if self._reuse:
-            return (int(self._state[0, ROW]) - self.rows.first) // self.rows.wide
-        return self._step
-
-    @step.setter
-    def step(self, step: int) -> None:
-        self._step = step
-        self._state.copy_(first_state(self.rows, step, self._parts))
-
-    def batch(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        out = self._out
-        if not self._reuse:
-            if torch.cuda.is_current_stream_capturing():
-                raise UserError("a CUDA graph replays into the same tensors; pass reuse=True")
-            out = torch.empty(self._shape, **self._options)
-            self._step += 1
-        with self._guard:
-            self._launch(out)
-        x, y = out.unbind()
-        return x, y, self._starts
-
-
-def first_state(rows: Rows, step: int, parts: int) -> torch.Tensor:
-    """What the programs read before `step`: (batch_size·parts, 4 + TABLE) int64."""
-    state = np.empty((rows.batch_size, FIRST + TABLE), np.int64)
-    state[:, KEY], state[:, PLACE] = signed(rows.plan.key), 0
-    state[:, ROW] = np.arange(rows.batch_size) + step * rows.wide + rows.first
-    args = rows.plan, step, rows.batch_size, rows.rank, rows.world_size, TABLE
-    state[:, FIRST:] = starts(*args).T
-    state[:, START] = state[:, FIRST]
-    return torch.from_numpy(state.repeat(parts, 0))
-
-
-def signed(key: int) -> int:
-    """The int64 with the bits of the uint64 `key`."""
-    return (key + 2**63) % 2**64 - 2**63
-
-
-def may_be_early(device: torch.device) -> bool:
-    """Whether a kernel can be set up there while the one before still runs: from Hopper on."""
-    known = torch.version.cuda and hasattr(tl.extra.cuda, "gdc_wait")
-    return bool(known) and torch.cuda.get_device_capability(device) >= (9, 0)
 
 
 def constants(rows: Rows, token_bytes: int, early: bool) -> dict:

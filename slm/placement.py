@@ -44,7 +44,7 @@ def source(ids: np.ndarray, rows: Rows, device: torch.device, placement: str, re
         return Ring(ids, rows, reuse, device)
     tokens = to_device(ids, device)
     if importlib.util.find_spec("triton"):
-        from slm.kernel import Fused
+        from slm.fused import Fused
 
         return Fused(tokens, rows, reuse)
     return OnDevice(tokens, rows, reuse)

@@ -10,7 +10,7 @@ import pytest
 # In a process of its own: Triton reads TRITON_INTERPRET as it is imported.
 INTERPRETED = """
 import numpy as np, torch
-from slm import gather, kernel
+from slm import fused, gather, kernel
 from slm.sampling import plan
 
 order, tokens, block, batch, rank, world = eval(__import__("sys").argv[1])
@@ -20,14 +20,14 @@ for kind in (np.uint16, np.uint32):
     wanted = gather.OnHost(ids, rows, False)
     device, constants = gather.to_device(ids, "cpu"), kernel.constants(rows, ids.itemsize, False)
     parts = -(-block // constants["BLOCK"])
-    state = kernel.first_state(rows, 0, parts)
+    state = fused.first_state(rows, 0, parts)
     starts = torch.empty(batch, dtype=torch.int64)
     out = torch.empty((2, batch, block), dtype=torch.int64)
     for step in range(kernel.TABLE + 3):
-        kernel._fill[(batch, parts)](device, state, starts, out, **constants)
+        kernel.fill[(batch, parts)](device, state, starts, out, **constants)
         for found, want in zip((*out, starts), wanted.batch(), strict=True):
             assert torch.equal(found, want), (kind, step)
-    after = kernel.first_state(rows, kernel.TABLE + 3, parts)
+    after = fused.first_state(rows, kernel.TABLE + 3, parts)
     assert torch.equal(state[:, :kernel.PLACE], after[:, :kernel.PLACE])
 """
 
