@@ -89,11 +89,15 @@ def land(cache: Path, name: str, write: Callable[[Path], object]) -> bool:
 def keep(cache: Path, folder: Path, content: bytes) -> None:
     """Put what is missing of `folder`, whose list is `content`, into the cache: copies, no links.
 
-    A copy costs its size, and spares what a link loses: both at once to one rotten bit.
+    A copy costs its size, and spares what a link loses: both at once to one rotten bit. Without its
+    list nobody could tell which objects are the folder's, so those may have rotted unseen.
     """
-    for entry in json.loads(content):
+    entries, name = json.loads(content), hash_of_list(content)
+    if not place(cache, name).exists():
+        for path in rotten(cache, (entry["md5"] for entry in entries)):
+            path.unlink()
+    for entry in entries:
         copy_in(cache, folder / entry["relpath"], entry["md5"])
-    name = hash_of_list(content)
     if not place(cache, name).exists():
         land(cache, name, lambda path: path.write_bytes(content))
 

@@ -169,6 +169,12 @@ def test_what_rots_in_the_cache_is_removed_and_comes_back_from_the_bins(here, ho
         assert path.is_file()
 
 
+def test_what_rots_in_the_cache_together_with_its_list_is_mended_in_one_go(here):
+    spoil(place(OBJECTS, here.name))
+    spoil(here.object())
+    here.fixed()
+
+
 @pytest.mark.parametrize("how", HOWS)
 def test_what_rots_in_bins_and_cache_comes_back_from_the_remote(here, how):
     spoil(BINS / "train.bin", how)
