@@ -1,22 +1,23 @@
 """`make clean`: remove what can be made again, and what killed runs left.
 
-raw/, vocabulary/ and tokens/ go where params.yaml has the dataset and its source is there; bins/
-where DVC's cache has these very bytes, or has those of dvc.lock and these are broken. What stays
-is named, with the command that gives it up. source/, data/prebuilt and the cache always stay.
+raw/, vocabulary/ and tokens/ go where params.yaml has the dataset and its source is there; bins/,
+and those that a killed FIX=1 put aside, where DVC's cache has these very bytes, or has those of
+dvc.lock and these are broken, and nothing of others is among them. What stays is named, with the
+command that gives it up. source/, data/prebuilt and the cache always stay.
 """
 
 import os
 from pathlib import Path
 
-from slm.bins import damage, file_names
-from slm.cache import lacking
 from slm.errors import UserError, door
 from slm.leftovers import remove
 from slm.local import find_files
-from slm.lock import folder_hash, locked_hash
+from slm.lock import locked_hash
 from slm.locking import only_one
+from slm.mend import aside
 from slm.params import RESERVED, dataset_of, read_params
 from slm.pipeline import open_repo
+from slm.whole import LOCK, only_here
 
 STEPS = ("raw", "vocabulary", "tokens")
 
@@ -38,11 +39,12 @@ def _clean(folder: Path, params: dict, cache: Path) -> None:
     if steps and (why := _lost_source(folder, params)):
         _keep(steps, why)
         steps = []
-    bins = folder / "bins"
-    if bins.exists() and _only_here(bins, cache):
-        _keep([bins], "DVC's cache does not have them")
-    elif bins.exists():
-        steps.append(bins)
+    version = locked_hash(LOCK, f"bins@{folder.name}", f"{folder}/bins")
+    for bins in filter(Path.exists, (folder / "bins", aside(folder / "bins"))):
+        if lost := next(only_here(bins, cache, version), None):
+            _keep([bins], f"DVC's cache does not have {'them' if lost == bins else lost}")
+        else:
+            steps.append(bins)
     for step in steps:  # under another name first, so that a kill leaves no half of it
         removed = step.rename(step.with_name(f"{step.name}.{os.getpid()}.tmp"))
         print(f"removed {step}")
@@ -58,17 +60,6 @@ def _lost_source(folder: Path, params: dict) -> str:
     except UserError as error:
         return str(error)
     return "" if (folder / "source").is_dir() else f"{folder / 'source'} is gone"
-
-
-def _only_here(bins: Path, cache: Path) -> bool:
-    """Whether the cache could not bring these bins back; for broken ones, those of dvc.lock."""
-    if not any(bins.iterdir()):
-        return False
-    if list(damage(bins)):
-        version = locked_hash(Path("dvc.lock"), f"bins@{bins.parent.name}", str(bins))
-    else:
-        version = folder_hash(bins, file_names(bins))
-    return version is None or bool(lacking(cache, version))
 
 
 def _keep(paths: list[Path], why: str) -> None:

@@ -36,9 +36,9 @@ def mend(name: str, remote: str | None, known: Versions) -> Iterator[str]:
         if committed is None:
             cure = "commit the one here" if known.here else f"`make data DATASET={name}`"
             raise UserError(f"the committed dvc.lock names no bins of {name} to mend to; {cure}")
-        with _set_aside(folder) as before:
+        with _setaside(folder) as before:
             yield from _replaced(name, remote, committed, before)
-    _done_with(_aside(folder), folder)
+    _done_with(aside(folder), folder)
     cache = local_cache()
     keep(cache, folder, folder_list(folder, file_names(folder)))
 
@@ -66,9 +66,9 @@ def _replaced(name: str, remote: str | None, committed: str, before: Path) -> It
 
 
 @contextmanager
-def _set_aside(folder: Path) -> Iterator[Path]:
+def _setaside(folder: Path) -> Iterator[Path]:
     """Give the folder another name for the block, and its own again where the block fails."""
-    before = _aside(folder)
+    before = aside(folder)
     if before.exists() and not folder.exists():  # a mend was killed
         before.rename(folder)
     shutil.rmtree(before, ignore_errors=True)
@@ -83,7 +83,8 @@ def _set_aside(folder: Path) -> Iterator[Path]:
         raise
 
 
-def _aside(folder: Path) -> Path:
+def aside(folder: Path) -> Path:
+    """Where the bins of `folder` lie while they are mended."""
     return folder.with_name("damaged.tmp")
 
 

@@ -7,17 +7,16 @@ that exists nowhere else. What leaves was checked too, and a colleague's clone c
 """
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
-from slm.bins import MANIFEST, STRAYS, damage, file_names
-from slm.cache import file_list, lacking, place
+from slm.bins import file_names
+from slm.cache import lacking
 from slm.errors import UserError
-from slm.lock import folder_hash, folder_list, locked_hash, md5_of
+from slm.lock import folder_list, locked_hash
 from slm.objects import fetch, lay_out, remote_store, send
 from slm.pipeline import open_repo
 from slm.remote_errors import told
-from slm.whole import LOCK, damaged
+from slm.whole import LOCK, damaged, only_here
 
 
 def locked(name: str) -> str:
@@ -42,29 +41,13 @@ def pull(name: str, remote: str | None) -> bool:
         if absent:
             with told(repo.config, remote):
                 fetch(repo.cache.local, remote_store(repo, remote), version)
-        for path in _only_here(folder, cache, version):
+        for path in only_here(folder, cache, version):
             raise UserError(
                 f"{path} is neither what dvc.lock names nor in DVC's cache, so a pull would lose "
                 "it; move it away or remove it, then pull again"
             )
         lay_out(repo.cache.local, version, folder)
     return True
-
-
-def _only_here(folder: Path, cache: Path, version: str) -> Iterator[Path]:
-    """What would be lost with `folder`: whole bins that the cache has not, and files of others.
-
-    Bins that are not whole are worth nothing, nor are copies that a killed DVC left.
-    """
-    if not list(damage(folder)):
-        if lacking(cache, folder_hash(folder, file_names(folder))):
-            yield folder
-        return
-    known = {*file_list(cache, version), *STRAYS} if (folder / MANIFEST).exists() else STRAYS
-    others = (path for path in folder.glob("*") if path.name not in known)
-    for path in sorted(path for path in others if path.suffix != ".tmp"):
-        if path.is_dir() or not place(cache, md5_of(path)).exists():
-            yield path
 
 
 def push(name: str, remote: str) -> int:

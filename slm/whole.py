@@ -11,11 +11,11 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from slm.bins import damage, file_names
-from slm.cache import objects_of, rotten
+from slm.bins import MANIFEST, STRAYS, damage, file_names
+from slm.cache import file_list, lacking, objects_of, place, rotten
 from slm.errors import UserError
 from slm.files import chunk_hashes, read_json
-from slm.lock import committed_hash, folder_hash, locked_hash
+from slm.lock import committed_hash, folder_hash, locked_hash, md5_of
 from slm.pipeline import open_repo
 
 LOCK = Path("dvc.lock")
@@ -43,6 +43,26 @@ def damaged(folder: Path, known: Collection[str | None]) -> list[str]:
         return []
     named = " or ".join(filter(None, known)) or "none"
     return [f"{folder} is {actual}, another version of the bins than dvc.lock names: {named}"]
+
+
+def only_here(folder: Path, cache: Path, version: str | None) -> Iterator[Path]:
+    """What would be lost with `folder`: whole bins that the cache has not, and files of others.
+
+    Bins that are not whole are worth nothing where the cache has `version` to take their place, nor
+    are copies that a killed DVC left.
+    """
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    whole = not list(damage(folder))
+    instead = folder_hash(folder, file_names(folder)) if whole else version
+    if instead is None or lacking(cache, instead):
+        yield folder
+    elif not whole:
+        known = {*file_list(cache, instead), *STRAYS} if (folder / MANIFEST).exists() else STRAYS
+        others = (path for path in folder.glob("*") if path.name not in known)
+        for path in sorted(path for path in others if path.suffix != ".tmp"):
+            if path.is_dir() or not place(cache, md5_of(path)).exists():
+                yield path
 
 
 def sweep(name: str, known: Versions) -> Iterator[str]:

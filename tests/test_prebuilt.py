@@ -345,6 +345,19 @@ def test_clean_keeps_bins_that_the_cache_has_not_and_text_whose_source_is_gone(c
     assert hashes(clone / BINS) == bins and (clone / "data/mine/raw").exists()
 
 
+def test_clean_keeps_what_somebody_else_put_among_the_bins_and_ends_a_killed_mend(clone):
+    script(clone, "pull")
+    shutil.copytree(clone / BINS, clone / "data/sample/damaged.tmp")
+    flip(clone / "data/sample/damaged.tmp/train.bin")
+    (clone / BINS / "notes.txt").write_text("mine")
+    said = script(clone, "clean")
+    assert f"kept {BINS}: DVC's cache does not have {BINS}/notes.txt; " in said
+    assert "removed data/sample/damaged.tmp" in said
+    assert {path.name for path in (clone / "data/sample").iterdir()} == {"source", "bins"}
+    (clone / BINS / "notes.txt").rename(clone / "notes.txt")
+    assert script(clone, "clean") == f"removed {BINS}\n"
+
+
 def test_make_clean_without_an_environment_leaves_data_as_it_is(clone):
     (clone / BINS).mkdir()
     words = ["make", "-s", "clean", f"VENV={clone}/none"]
