@@ -143,7 +143,7 @@ def _clone(repo: str, more: str) -> Iterator[Path]:
         options = ("-q", "--shared", "--no-checkout", "-c", experiments)
         done = _run("git", "clone", *options, "--", repo, temporary)
         if done.returncode:
-            said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+            said = done.stderr.split("\n\n")[0].strip() or "no reason given"  # then git's guesses
             raise UserError(
                 f"{_bare(repo)} cannot be cloned ({_bare(said)}); expected the root of a clone, "
                 f"with .dvc in it, or a URL that `git clone` takes{more}"

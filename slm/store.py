@@ -6,6 +6,7 @@ to its manifest and lands by one rename. So a folder of the store is right and n
 number of them are open at once, and of several processes that want one a single one fetches it.
 """
 
+import errno
 import fcntl
 import json
 from collections.abc import Callable, Iterator
@@ -20,6 +21,8 @@ from slm.lock import md5_of
 from slm.objects import careful
 from slm.remote_errors import told
 
+FULL = {errno.ENOSPC, errno.EDQUOT}
+
 
 class Place(NamedTuple):
     """Where objects may lie; `get` copies one, given its hash, to a path, or raises."""
@@ -31,19 +34,29 @@ class Place(NamedTuple):
 def stored(store: Path, hash_: str, places: Iterator[Place]) -> Path:
     """The folder of bins `hash_` in the store, brought from `places` where it is not there.
 
-    `places` is a generator that is asked no further than needed, and closed.
+    `places` is a generator that is asked no further than needed, and closed. Raises UserError
+    where they are nowhere whole, and where the store cannot be written.
     """
     folder = store / hash_
     with closing(places):
-        if is_whole(folder):  # before the lock: the store may be another's, and read-only
-            return folder
-        store.mkdir(parents=True, exist_ok=True)
-        with (store / f"{hash_}.lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not is_whole(folder):
-                with landing(folder) as temporary:
-                    _fetch(temporary, hash_, places)
+        try:
+            if not is_whole(folder):  # before the lock: the store may be another's, and read-only
+                _bring(folder, places)
+        except OSError as error:
+            raise UserError(
+                f"the store {store} cannot be written ({error.strerror or error}); free space "
+                "there, mend its owner or mode, or name another: open_bins(…, store=…)"
+            ) from None
     return folder
+
+
+def _bring(folder: Path, places: Iterator[Place]) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f"{folder.name}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not is_whole(folder):
+            with landing(folder) as temporary:
+                _fetch(temporary, folder.name, places)
 
 
 def is_whole(folder: Path) -> bool:
@@ -80,6 +93,8 @@ def _get(object_: str, to: Path, places: list[Place], more: Iterator[Place]) -> 
         except FileNotFoundError:
             tried.append(f"not in {place.name}")
         except Exception as error:  # each remote's client has errors of its own
+            if getattr(error, "errno", None) in FULL:  # no other place would help
+                raise
             tried.append(f"{place.name}: {error or type(error).__name__}")
         else:
             if md5_of(to) == object_.removesuffix(".dir"):

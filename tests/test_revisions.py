@@ -1,5 +1,6 @@
 """Bins of other revisions: opened side by side, kept by hash, refused where damaged, compared."""
 
+import errno
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 import tiktoken
 
 import slm.diff
+import slm.store
 from slm.bins import Bins, open_bins, write_docs, write_ids, write_manifest
 from slm.diff import differences
 from slm.errors import UserError
@@ -226,6 +228,24 @@ def test_what_a_revision_lacks_is_said_in_one_line(clone, rev, path, said):
     with pytest.raises(UserError) as error:
         open_bins(path, rev=rev, repo=clone, store="store")
     assert said in one_line(error)
+
+
+def test_a_store_that_cannot_be_written_is_said_and_no_remote_is_blamed(clone, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(slm.store, "_copy", full)
+    said = refused("none", clone)
+    assert said.startswith("the store store cannot be written (No space left on device)")
+    assert "push" not in said and landed() == []
+    shutil.rmtree("store")
+    Path("store").write_text("a file")
+    assert "the store store cannot be written (" in refused("none", clone)
+
+
+def test_why_a_url_cannot_be_cloned_is_said_and_not_what_git_advises(clone):
+    said = refused("none", f"file://{clone}/none")
+    assert "does not appear to be a git repository" in said and "access rights" not in said
 
 
 def test_a_folder_that_is_no_repository_is_said(clone):
