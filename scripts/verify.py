@@ -36,7 +36,10 @@ def main() -> None:
             wrong = _said(damaged(folder, known)) if wrong else []
         elif removed or wrong:
             state = "is not what was built" if wrong else "is whole, what lay beside it was not"
-            raise UserError(f"{folder} {state}; `make verify DATASET={name} FIX=1` mends it")
+            cure = f"`make verify DATASET={name} FIX=1` mends it"
+            if wrong and known == (None, None):
+                cure = f"no dvc.lock names any of {name}; `make data DATASET={name}` builds them"
+            raise UserError(f"{folder} {state}; {cure}")
     print(f"{folder}: every byte is as manifest.json and dvc.lock say")
     print(_note(folder, known), end="")
 

@@ -10,7 +10,6 @@ file's time and size.
 import hashlib
 import json
 import os
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +17,7 @@ from pathlib import Path
 import yaml
 
 from slm.errors import UserError
+from slm.git import git
 
 
 def locked_hash(lock: Path, stage: str, out: str) -> str | None:
@@ -38,7 +38,7 @@ def committed_hash(lock: Path, stage: str, out: str) -> str | None:
 
 def _git(folder: Path, *words: str) -> bytes:
     """What git prints; nothing where what it was asked for is not there."""
-    done = subprocess.run(["git", *words], cwd=folder, capture_output=True, check=False)
+    done = git(folder, *words)
     if done.returncode > 1:
         raise UserError(f"git: {done.stderr.decode(errors='replace')}; work in a git clone")
     return done.stdout

@@ -6,12 +6,12 @@ remote returned. It takes the place of what was in the workspace once it is whol
 that exists nowhere else. What leaves was checked too, and a colleague's clone can name it.
 """
 
-import subprocess
 from pathlib import Path
 
 from slm.bins import file_names
 from slm.cache import lacking
 from slm.errors import UserError
+from slm.git import git
 from slm.lock import folder_list, locked_hash
 from slm.objects import fetch, lay_out, remote_store, send
 from slm.pipeline import open_repo
@@ -68,8 +68,8 @@ def push(name: str, remote: str) -> int:
 def _uncommitted(name: str) -> str:
     """The first file that git has not as it is here, of those that make a version of bins."""
     files = ["dvc.lock", "dvc.yaml", "params.yaml", f"data/{name}/source"]
-    command = ["git", "status", "--porcelain", "--", *files]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = git(Path(), "status", "--porcelain", "--", *files)
     if done.returncode:
-        raise UserError(f"git: {done.stderr}; a push needs the commit that names what it sends")
-    return done.stdout[3:].split("\n")[0]
+        said = done.stderr.decode(errors="replace")
+        raise UserError(f"git: {said}; a push needs the commit that names what it sends")
+    return done.stdout.decode(errors="replace")[3:].split("\n")[0]

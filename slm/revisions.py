@@ -10,7 +10,6 @@ and experiments move, so they are asked for each time.
 import hashlib
 import json
 import re
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +21,7 @@ import yaml
 
 from slm.errors import UserError
 from slm.files import write_file
+from slm.git import git
 from slm.store import Place, from_cache, from_remote, is_whole, stored
 
 STORE = ".cache/slm/bins"  # in the home folder: one for all clones of all repositories
@@ -102,15 +102,8 @@ def _commit(clone: Path, rev: str) -> str:
 
 def _git(clone: Path, *words: str) -> str | None:
     """What a git command prints, or None where it fails."""
-    done = _run("git", "-C", str(clone), *words)
-    return None if done.returncode else done.stdout
-
-
-def _run(*words: str) -> subprocess.CompletedProcess:
-    try:
-        return subprocess.run(words, capture_output=True, encoding="utf-8", check=False)
-    except FileNotFoundError:
-        raise UserError("git is not on PATH; a revision is opened by it, so install it") from None
+    done = git(clone, *words)
+    return None if done.returncode else done.stdout.decode(errors="replace")
 
 
 # --- where its objects lie ---
@@ -141,12 +134,12 @@ def _clone(repo: str, more: str) -> Iterator[Path]:
         experiments = "remote.origin.fetch=+refs/exps/*:refs/exps/*"
         # --shared copies nothing where the repository is a folder here, and has no meaning else
         options = ("-q", "--shared", "--no-checkout", "-c", experiments)
-        done = _run("git", "clone", *options, "--", repo, temporary)
+        done = git(Path(), "clone", *options, "--", repo, temporary)
         if done.returncode:
-            said = done.stderr.split("\n\n")[0].strip() or "no reason given"  # then git's guesses
+            said = done.stderr.decode(errors="replace").split("\n\n")[0]  # then come git's guesses
             raise UserError(
-                f"{_bare(repo)} cannot be cloned ({_bare(said)}); expected the root of a clone, "
-                f"with .dvc in it, or a URL that `git clone` takes{more}"
+                f"{_bare(repo)} cannot be cloned ({_bare(said.strip())}); expected the root of a "
+                f"clone, with .dvc in it, or a URL that `git clone` takes{more}"
             )
         yield Path(temporary)
 

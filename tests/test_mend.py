@@ -386,3 +386,11 @@ def test_without_a_committed_lock_there_is_nothing_to_mend_to(here):
         "the committed dvc.lock names no bins of sample to mend to; commit the one here"
         in here.found("--fix")
     )
+    Path("dvc.lock").unlink()
+    said = here.found()
+    assert said.endswith("names any of sample; `make data DATASET=sample` builds them"), said
+
+
+def test_without_git_a_verify_says_so_in_one_line(here, monkeypatch):
+    monkeypatch.setenv("PATH", str(Path("nowhere").absolute()))
+    assert here.found() == "git is not on PATH; versions are named by it, so install it"
