@@ -129,11 +129,6 @@ LINES = [
         "{remote} cannot do that ({text}); is there space, and the right to write?",
     ),
     (set(range(500, 600)), "the server of {remote} is out of order (HTTP {status}); try later"),
-    (
-        {"CheckoutError"},
-        "the bins came whole into DVC's cache, but could not be laid out in data/; free some space "
-        "there, or mend its owner or mode, and run this again",
-    ),
 ]
 UNKNOWN = "{remote} failed: {text}; see `dvc remote list` and its settings in .dvc/config"
 
