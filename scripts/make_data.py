@@ -15,6 +15,7 @@ from pathlib import Path
 
 from slm.bins import END_OF_TEXT, Bins, open_bins
 from slm.errors import UserError, door
+from slm.lock import locked_hash
 from slm.locking import only_one
 from slm.params import choice, chosen, dataset_of, read_params, set_dataset, text
 from slm.pins import read_pins
@@ -61,6 +62,7 @@ def choosing(name: str, before: str) -> Iterator[None]:
 
 def _check(params: dict, name: str) -> None:
     """Refuse what a stage would refuse, before DVC removes what the stage made last time."""
+    locked_hash(Path("dvc.lock"), f"bins@{name}", f"data/{name}/bins")  # refuses half of a merge
     entry = dataset_of(params, name)
     text(params, "tokenizer", "encoding")
     choice(params, "tokenizer", "engine", ENGINES)

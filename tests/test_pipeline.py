@@ -221,6 +221,14 @@ print("last line")
 """
 
 
+def test_a_dvc_lock_amid_a_merge_is_said_with_its_cure_and_nothing_is_built(copy):
+    for torn in ("<<<<<<< ours\n", ""):
+        (copy / "dvc.lock").write_text(torn)
+        said = script(copy, "make_data", fails=True)
+        assert said.endswith("cannot be read; settle its merge, or `git checkout dvc.lock`\n"), said
+        assert (copy / "dvc.lock").read_text() == torn
+
+
 def test_the_benchmark_s_stage_runs_alone_and_leaves_the_data_as_built(copy):
     (copy / "scripts/benchmark.py").write_text(RESULT)
     (copy / "data/sample/raw").rename(copy / "raw.away")
