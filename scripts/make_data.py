@@ -15,6 +15,7 @@ from pathlib import Path
 
 from slm.bins import END_OF_TEXT, Bins, open_bins
 from slm.errors import UserError, door
+from slm.git import git
 from slm.lock import locked_hash
 from slm.locking import only_one
 from slm.params import choice, chosen, dataset_of, read_params, set_dataset, text
@@ -40,7 +41,7 @@ def main() -> None:
     seconds = time.monotonic() - start
     print(f"built {folder} in {seconds:.1f} s" if built else f"nothing to do: {folder} is built")
     summary(open_bins(folder))
-    if _content(Path("dvc.lock")) != lock:
+    if _content(Path("dvc.lock")) != lock and git(Path(), "status", "-s", "dvc.lock").stdout:
         print(
             f"dvc.lock changed: commit it, params.yaml and data/{name}/source to keep this version"
         )

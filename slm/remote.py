@@ -56,6 +56,8 @@ def push(name: str, remote: str) -> int:
     Raises UserError where they are not whole, or where what names them is not committed.
     """
     folder, version = Path("data", name, "bins"), locked(name)
+    if not folder.exists():
+        raise UserError(f"{folder} is not here to be pushed; `make data DATASET={name}` makes it")
     if found := damaged(folder, [version]):
         raise UserError(f"{found[0]}; `make verify DATASET={name} FIX=1` mends it before a push")
     if changed := _uncommitted(name):
