@@ -24,6 +24,7 @@ from benchmark.timing import FULL, QUICK
 from slm.bins import open_bins
 from slm.errors import UserError, door, positive
 from slm.files import to_json, write_file
+from slm.rounding import rounded
 
 
 def main() -> None:
@@ -103,15 +104,6 @@ def _print(table: list[str]) -> None:
 def _say(line: str) -> None:
     if sys.stderr.isatty():
         print(f"{line}…", file=sys.stderr, flush=True)
-
-
-def rounded(value: object) -> object:
-    """The same with every float rounded to six significant digits."""
-    if isinstance(value, dict):
-        return {key: rounded(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [rounded(inner) for inner in value]
-    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 if __name__ == "__main__":

@@ -192,4 +192,6 @@ def test_the_figures_are_json_and_rounding_keeps_whole_numbers(tmp_path):
     found = rounded(figures(by_hand(tmp_path, [[1, 2], [3]] * 700_001, 300), "train", 2))
     assert json.loads(json.dumps(found)) == found
     assert found["tokens"] == 2_100_003 and found["bytes_a_token"] == 3.0
-    assert rounded({"a": [1.23456789, 12_345_678, None]}) == {"a": [1.23457, 12_345_678, None]}
+    assert rounded({"a": [1.23456789, 12_345_678, None, 0.000123456789]}) == {
+        "a": [1.23457, 12_345_678, None, 0.000123457]
+    }
