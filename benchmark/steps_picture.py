@@ -36,7 +36,7 @@ def height(result: dict) -> float:
 def title(result: dict) -> str:
     """What the notebook and our placement add to the step where the notebook adds most.
 
-    No percentages where the intervals hold 1: those would be of noise.
+    No percentages where no interval lies above 1: those would be of noise.
     """
     steps = result["steps"]
     name = max(steps, key=lambda name: _ratio(steps[name], "notebook"))
@@ -45,7 +45,7 @@ def title(result: dict) -> str:
     found = [(of, steps[name][loader]) for loader, of in words.items() if steps[name].get(loader)]
     if not found:
         return "training steps"
-    if all(of["low"] <= 1 <= of["high"] for _, of in found):
+    if all(of["low"] <= 1 for _, of in found):
         names, add = " and ".join(name for name, _ in found), "add" if found[1:] else "adds"
         return f"{names} {add} less to a step of {_words(name)} than this run can tell"
     (first, of), *rest = found

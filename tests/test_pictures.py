@@ -131,6 +131,9 @@ def test_the_steps_title_claims_nothing_that_the_intervals_leave_open():
     of["device"] |= {"low": 0.8}
     said = "less to a step of 8M parameters at 32 × 128 than this run can tell"
     assert title(steps_picture, result) == f"the notebook and device placement add {said}"
+    result["steps"] = {"8M 32x128": of}
+    of["notebook"] |= {"ratio": 0.9, "low": 0.8, "high": 0.95}  # quicker than none: noise as well
+    assert title(steps_picture, result) == f"the notebook and device placement add {said}"
 
 
 def test_figures_stand_in_the_pictures_with_their_ceilings():
