@@ -7,7 +7,7 @@ alone. With one vocabulary ids are compared, with two the decoded text; either w
 parts, and leading chunks of equal hash are not read at all.
 """
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import takewhile
 
@@ -16,6 +16,7 @@ import numpy as np
 from slm.bins import Bins
 from slm.documents import decode, document
 from slm.files import CHUNK_BYTES
+from slm.unbinning import without_end_of_text
 from slm.vocabulary import load_described
 
 ABOUT = ("dataset", "tokenizer", "end_of_text", "dtype")
@@ -165,15 +166,13 @@ def _hashed_alike(a: Bins, b: Bins, split: str) -> int:
 
 def _parts(bins: Bins, split: str, begin: int, end: int, by_ids: bool) -> Iterator[np.ndarray]:
     """Documents begin to end as arrays of ids without end-of-text, or of bytes of text."""
-    ids, docs, policy = bins.ids(split), bins.docs(split), bins.manifest["end_of_text"]
+    ids, bounds = bins.ids(split), bins.docs(split)[begin : end + 1, 0]
+    first, last = bounds[[0, -1]].tolist()
+    parts = (ids[start : min(start + PART, last)] for start in range(first, last, PART))
+    if bins.manifest["end_of_text"] != "none":
+        parts = without_end_of_text(parts, bounds - bounds[0], bins.manifest["end_of_text"])
     encoding = None if by_ids else load_described(bins.manifest["tokenizer"])
-    bounds, back = (docs[1:, 0], 1) if policy == "append" else (docs[:-1, 0], 0)
-    first, last = docs[[begin, end], 0].tolist()
-    for start in range(first, last, PART):
-        part = ids[start : min(start + PART, last)]
-        if policy != "none":
-            inside = slice(*(bisect_left(bounds, at + back) for at in (start, start + len(part))))
-            part = np.delete(part, bounds[inside].astype(np.int64) - back - start)
+    for part in parts:
         yield part if by_ids else np.frombuffer(encoding.decode_bytes(part.tolist()), np.uint8)
 
 
