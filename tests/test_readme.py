@@ -64,8 +64,6 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     (folder / ".venv").mkdir()
     (folder / ".venv/installed").touch()
     venv = {"MAKEFLAGS": f"VENV={sys.prefix} STAMP=.venv/installed"}
-    git(folder, "config", "user.name", "test")
-    git(folder, "config", "user.email", "test@example.org")
     said = ""
     for command in "".join(blocks("sh")).splitlines():
         if command in CANNOT:

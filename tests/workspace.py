@@ -19,6 +19,8 @@ def workspace(folder: Path) -> Path:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     git(folder, "init", "-q")
+    for key, value in (("name", "test"), ("email", "test@example.org")):  # of nobody's own settings
+        git(folder, "config", f"user.{key}", value)
     git(folder, "add", "-A", "-f")  # data/prebuilt is ignored, and shipped by force
     commit(folder)
     return folder
@@ -32,7 +34,7 @@ def git(folder: Path, *words: str) -> str:
 def commit(folder: Path) -> None:
     """Commit all that is in the folder."""
     git(folder, "add", "-A")
-    named = ("-c", "user.name=test", "-c", "user.email=test@example.org")
+    named = ("-c", "user.name=test", "-c", "user.email=test@example.org")  # in a clone, too
     git(folder, *named, "commit", "-q", "--allow-empty", "-m", "test")
 
 
