@@ -32,8 +32,7 @@ def main() -> None:
         known, folder = versions(name), Path("data", name, "bins")
         removed, wrong = _said(sweep(name, known)), _said(damaged(folder, known))
         if args.fix:
-            _said(mend(name, args.remote, known))
-            wrong = _said(damaged(folder, known)) if wrong else []
+            _said(mend(name, args.remote, known, wrong))
         elif removed or wrong:
             state = "is not what was built" if wrong else "is whole, what lay beside it was not"
             cure = f"`make verify DATASET={name} FIX=1` mends it"

@@ -34,6 +34,11 @@ def file_list(cache: Path, folder: str) -> dict[str, str] | None:
     return {entry["relpath"]: entry["md5"] for entry in json.loads(content)}
 
 
+def is_whole(path: Path, name: str) -> bool:
+    """Whether the bytes of a file are those of the object `name`."""
+    return md5_of(path) == name.removesuffix(".dir")
+
+
 def objects_of(cache: Path, folder: str) -> list[str]:
     """The names of a folder's objects as far as they are known here, the list last."""
     return [*(file_list(cache, folder) or {}).values(), folder]
@@ -50,12 +55,8 @@ def rotten(cache: Path, names: Iterable[str]) -> list[Path]:
     paths = {place(cache, name): name for name in names}
     there = [path for path in paths if path.is_file()]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        hashes = list(pool.map(md5_of, there))
-    return [
-        path
-        for path, md5 in zip(there, hashes, strict=True)
-        if md5 != paths[path].removesuffix(".dir")
-    ]
+        whole = list(pool.map(lambda path: is_whole(path, paths[path]), there))
+    return [path for path, right in zip(there, whole, strict=True) if not right]
 
 
 def lacking(cache: Path, folder: str) -> list[Path]:
@@ -72,10 +73,12 @@ def land(cache: Path, name: str, write: Callable[[Path], object]) -> bool:
     """Let `write` fill a file, and make it the object `name`; False where its bytes are others."""
     path = place(cache, name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # swept by slm.pipeline if killed
+    temporary = path.with_name(
+        f".{path.name}.{os.getpid()}.tmp"
+    )  # swept by slm.leftovers if killed
     try:
         write(temporary)
-        if md5_of(temporary) != name.removesuffix(".dir"):
+        if not is_whole(temporary, name):
             return False
         temporary.chmod(READ_ONLY)
         with temporary.open("rb") as file:

@@ -26,13 +26,15 @@ PARAMS = Path("params.yaml")
 BEFORE_BINS = {"download": "raw", "vocabulary": "vocabulary", "tokenize": "tokens"}
 
 
-def mend(name: str, remote: str | None, known: Versions) -> Iterator[str]:
+def mend(name: str, remote: str | None, known: Versions, wrong: bool) -> Iterator[str]:
     """Make data/<name>/bins whole, and its copy in DVC's cache; a line for each step.
+
+    `wrong` says that they are `damaged`, as the caller has seen by reading every byte.
 
     Raises UserError, or exits as a stage does that fails, where nothing mends them.
     """
     folder, committed = Path("data", name, "bins"), known.committed
-    if damaged(folder, known):
+    if wrong:
         if committed is None:
             cure = "commit the one here" if known.here else f"`make data DATASET={name}`"
             raise UserError(f"the committed dvc.lock names no bins of {name} to mend to; {cure}")

@@ -12,10 +12,9 @@ import logging
 from pathlib import Path
 
 from slm.bins import damage
-from slm.cache import file_list, place
+from slm.cache import file_list, is_whole, place
 from slm.errors import UserError
 from slm.files import landing
-from slm.lock import md5_of
 
 
 class CorruptObjectError(Exception):
@@ -94,7 +93,7 @@ def send(folder: Path, store, listing: str, content: bytes) -> int:
 
 
 def _bring(cache, store, names: list[str]) -> None:
-    absent = [name for name in names if not _is_whole(cache, name)]
+    absent = [name for name in names if not _has_whole(cache, name)]
     if not absent:
         return
     paths = [store.oid_to_path(name) for name in absent]
@@ -104,17 +103,19 @@ def _bring(cache, store, names: list[str]) -> None:
         _say_what_is_missing(store, paths)
         raise
     finally:  # what came beside one that did not come counts as well, or goes
-        bad = [path for path, name in zip(paths, absent, strict=True) if not _is_whole(cache, name)]
+        bad = [
+            path for path, name in zip(paths, absent, strict=True) if not _has_whole(cache, name)
+        ]
     if bad:
         raise CorruptObjectError(store.fs.unstrip_protocol(bad[0]))
 
 
-def _is_whole(cache, name: str) -> bool:
+def _has_whole(cache, name: str) -> bool:
     """Whether the cache has an object as it is named; one that is not so is removed."""
     path = place(Path(cache.path), name)
     if not path.is_file():
         return False
-    if md5_of(path) == name.removesuffix(".dir"):
+    if is_whole(path, name):
         return True
     path.unlink()
     return False

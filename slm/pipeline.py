@@ -24,7 +24,7 @@ def is_built(bins: str) -> bool:
     with open_repo() as repo:
         try:
             stale = repo.reproduce(dry=True, allow_missing=True)
-        except dvc_errors():
+        except _dvc_errors():
             return False  # a missing dependency, say: `build` says which
         return not stale and not _changed(repo.data_status(), bins)
 
@@ -45,7 +45,7 @@ def done_before_bins(name: str) -> bool:
     with open_repo() as repo:
         try:
             return not repo.reproduce([f"tokenize@{name}"], dry=True, allow_missing=True)
-        except dvc_errors():
+        except _dvc_errors():
             return False
 
 
@@ -58,12 +58,12 @@ def build(target: str | None = None, *, alone: bool = False, record: bool = True
     import dvc.dvcfile
     from dvc.stage.exceptions import StageCmdFailedError
 
-    with open_repo() as repo, failed_copies() as copies:
+    with open_repo() as repo, _failed_copies() as copies:
         if not record:
             dvc.dvcfile.modify_yaml = _unwritten
         try:
             repo.reproduce(target, single_item=alone)
-        except dvc_errors() as error:
+        except _dvc_errors() as error:
             if full := _cause(error, OSError):
                 raise full from None  # the disk is full, most likely
             failed = _cause(error, StageCmdFailedError)
@@ -81,7 +81,7 @@ def _cause(error: BaseException | None, kind: type) -> BaseException | None:
     return error
 
 
-def dvc_errors() -> type[Exception]:
+def _dvc_errors() -> type[Exception]:
     """What DVC raises; not imported before it is needed, since that takes half a second."""
     from dvc.exceptions import DvcException
 
@@ -106,7 +106,7 @@ def open_repo() -> Iterator:
     with _records():
         try:
             opened = Repo()
-        except dvc_errors() as error:
+        except _dvc_errors() as error:
             raise UserError(f"dvc: {error}; work in a git clone of this repository") from None
         with opened as repo:
             settle(repo)
@@ -145,7 +145,7 @@ def _unwritten(path: str, fs=None) -> Iterator[dict]:
 
 
 @contextmanager
-def failed_copies() -> Iterator[list[OSError]]:
+def _failed_copies() -> Iterator[list[OSError]]:
     """The errors of copies into the cache, which DVC logs and otherwise ignores."""
     found: list[OSError] = []
     log = logging.getLogger("dvc_data")

@@ -22,7 +22,7 @@ import yaml
 from slm.errors import UserError
 from slm.files import write_file
 from slm.git import git
-from slm.store import Place, from_cache, from_remote, is_whole, stored
+from slm.store import Place, from_cache, from_remote, is_there, stored
 
 STORE = ".cache/slm/bins"  # in the home folder: one for all clones of all repositories
 FOLDER = re.compile(r"([0-9a-f]{32})\.dir")  # DVC's hash of a folder
@@ -48,7 +48,7 @@ def at_revision(
         return stored(store, found.hash, _places(Path(repo), found.commit, remote)), found.commit
     repo, memory = str(repo), store / "known"
     known, fixed = _remembered(memory, repo, path, rev)
-    if fixed and is_whole(store / known.hash):
+    if fixed and is_there(store / known.hash):
         return store / known.hash, known.commit
     with _clone(repo, f"; it was {known.commit} when last asked for" if known else "") as clone:
         found = _look(clone, known.commit if fixed else rev, path)

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from slm.bins import damage, open_bins
+from slm.cache import is_whole
 from slm.errors import UserError
 from slm.files import landing
-from slm.lock import md5_of
 from slm.objects import careful
 from slm.remote_errors import told
 
@@ -40,7 +40,7 @@ def stored(store: Path, hash_: str, places: Iterator[Place]) -> Path:
     folder = store / hash_
     with closing(places):
         try:
-            if not is_whole(folder):  # before the lock: the store may be another's, and read-only
+            if not is_there(folder):  # before the lock: the store may be another's, and read-only
                 _bring(folder, places)
         except OSError as error:
             raise UserError(
@@ -54,12 +54,12 @@ def _bring(folder: Path, places: Iterator[Place]) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_name(f"{folder.name}.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not is_whole(folder):
+        if not is_there(folder):
             with landing(folder) as temporary:
                 _fetch(temporary, folder.name, places)
 
 
-def is_whole(folder: Path) -> bool:
+def is_there(folder: Path) -> bool:
     """Whether all files are there, with their lengths: a cleaner of old files may have passed."""
     try:
         open_bins(folder)
@@ -97,7 +97,7 @@ def _get(object_: str, to: Path, places: list[Place], more: Iterator[Place]) -> 
                 raise
             tried.append(f"{place.name}: {error or type(error).__name__}")
         else:
-            if md5_of(to) == object_.removesuffix(".dir"):
+            if is_whole(to, object_):
                 return
             tried.append(f"damaged in {place.name}")
     raise UserError(
