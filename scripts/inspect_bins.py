@@ -22,7 +22,7 @@ def main() -> None:
     if args.split not in bins.manifest["splits"]:
         known = ", ".join(bins.manifest["splits"])
         raise UserError(f"{name} has no split {args.split!r}, only {known}")
-    encoding = load_described(bins.manifest["tokenizer"])
+    encoding = load_described(bins.manifest["tokenizer"], bins.folder)
     for number in _chosen(args, bins):
         found = document(bins, args.split, number)
         ids = found.ids if args.ids else found.ids[:SHOWN]

@@ -1,23 +1,30 @@
-"""Stage `vocabulary`: record which vocabulary the text is encoded with, by name and by hash."""
+"""Stage `vocabulary`: name the vocabulary that text is encoded with, or train it on the text."""
 
 import sys
 from pathlib import Path
 
+import tiktoken
+
+from slm.bpe import encoding_of, write_vocabulary
 from slm.errors import door
-from slm.files import landing, to_json
-from slm.params import chosen, read_params, text
-from slm.vocabulary import describe, load_encoding
+from slm.files import landing
+from slm.merges import train
+from slm.params import chosen, read_params, tokenizer
+from slm.vocabulary import load_encoding
 
 
 def main() -> None:
-    """Write data/<dataset>/vocabulary/vocabulary.json for the dataset on the command line."""
+    """Write data/<dataset>/vocabulary for the dataset on the command line."""
     params = read_params(Path("params.yaml"))
-    name = chosen(params, sys.argv[1:])
-    encoding = load_encoding(text(params, "tokenizer", "encoding"))
-    found = describe(encoding)
-    with landing(Path("data", name, "vocabulary")) as folder:
-        (folder / "vocabulary.json").write_bytes(to_json(found))
-    print(f"vocabulary: {found['encoding']}, {found['vocab_size']:,} ids")
+    folder = Path("data", chosen(params, sys.argv[1:]))
+    encoding = _encoding(folder / "raw", *tokenizer(params))
+    with landing(folder / "vocabulary") as out:
+        write_vocabulary(out, encoding)
+    print(f"vocabulary: {encoding.name}, {encoding.n_vocab:,} ids")
+
+
+def _encoding(raw: Path, name: str, vocab_size: int | None) -> tiktoken.Encoding:
+    return load_encoding(name) if vocab_size is None else encoding_of(train(raw, vocab_size))
 
 
 if __name__ == "__main__":

@@ -20,13 +20,12 @@ def main() -> None:
     """Encode the text of the dataset named on the command line."""
     args = _arguments()
     folder = Path("data", args.dataset)
-    vocabulary = read_json(folder / "vocabulary" / "vocabulary.json")
+    vocabulary = folder / "vocabulary"
+    encoding = load_described(read_json(vocabulary / "vocabulary.json"), vocabulary)
     wanted = choice(read_params(Path("params.yaml")), "tokenizer", "engine", ENGINES)
-    engine, why = choose_engine(wanted, load_described(vocabulary))
+    engine, why = choose_engine(wanted, encoding)
     with landing(folder / "tokens") as out:
-        splits = make_tokens(
-            folder / "raw", vocabulary, out, engine, args.workers, args.block_bytes
-        )
+        splits = make_tokens(folder / "raw", encoding, out, engine, args.workers, args.block_bytes)
     tokens = sum(split["tokens"] for split in splits.values())
     print(f"tokenize:   {tokens:,} tokens by {engine}{f' ({why})' if why else ''}")
 

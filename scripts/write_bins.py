@@ -1,4 +1,4 @@
-"""Stage `bins`: data/<dataset>/tokens -> data/<dataset>/bins, with end-of-text as asked."""
+"""Stage `bins`: data/<dataset>/tokens, vocabulary -> data/<dataset>/bins, end-of-text as asked."""
 
 import sys
 from pathlib import Path
@@ -17,7 +17,7 @@ def main() -> None:
     policy = choice(params, "bins", "end_of_text", END_OF_TEXT)
     folder = Path("data", name)
     with landing(folder / "bins") as out:
-        manifest = write_bins(folder / "tokens", out, policy)
+        manifest = write_bins(folder / "tokens", out, policy, folder / "vocabulary")
     size = sum(f["bytes"] for s in manifest["splits"].values() for f in s["files"].values())
     print(f"bins:       {size / 1e6:,.1f} MB, {manifest['dtype']}, end of text: {policy}")
 

@@ -1,8 +1,9 @@
 """How do tokens become bins?
 
-In: a tokens/ folder (see slm.tokens) and where the end-of-text id goes: nowhere ("none"), after
-each document ("append") or before it ("prepend"). Out: a folder of bins (see slm.bins). What is
-read is checked, 16 MiB at a time, against the hashes in tokens.json; nothing is tokenized again.
+In: a tokens/ folder (see slm.tokens), where the vocabulary was trained here its folder, and where
+the end-of-text id goes: nowhere ("none"), after each document ("append") or before it ("prepend").
+Out: a folder of bins (see slm.bins). What is read is checked, 16 MiB at a time, against the hashes
+in tokens.json; nothing is tokenized again.
 """
 
 import hashlib
@@ -12,17 +13,19 @@ from pathlib import Path
 
 import numpy as np
 
-from slm.bins import dtype_for, write_docs, write_ids, write_manifest
+from slm.bins import dtype_for, write_bytes, write_docs, write_ids, write_manifest
 from slm.errors import UserError
 from slm.files import CHUNK_BYTES, chunk_hashes, read_json
 from slm.overlap import ahead
 from slm.raw import link
+from slm.vocabulary import RANKS, TRAINED, load_described, rank_file
 
 
-def write_bins(tokens: Path, out: Path, end_of_text: str) -> dict:
+def write_bins(tokens: Path, out: Path, end_of_text: str, vocabulary: Path | None = None) -> dict:
     """Fill the empty folder `out` with the bins of every split; return the manifest.
 
-    `end_of_text` is "none", "append" or "prepend". Raises UserError where tokens/ is damaged.
+    `end_of_text` is "none", "append" or "prepend"; `vocabulary` the folder of a vocabulary that was
+    trained, whose ranks become part of the bins. Raises UserError where something is damaged.
     """
     made = read_json(tokens / "tokens.json")
     expected = made["source"].pop("expected_tokens", {})
@@ -38,6 +41,9 @@ def write_bins(tokens: Path, out: Path, end_of_text: str) -> dict:
         "dtype": dtype_for(made["vocabulary"]["vocab_size"]).name,
         "splits": splits,
     }
+    if made["vocabulary"]["encoding"].startswith(TRAINED):
+        ranks = rank_file(load_described(made["vocabulary"], vocabulary))
+        content["vocabulary"] = {RANKS: write_bytes(out / RANKS, ranks)}
     return write_manifest(out, content)
 
 

@@ -3,9 +3,10 @@
 A folder of bins holds for each split `<split>.bin`, the ids of all documents end to end, little-
 endian, no header, uint16 where the vocabulary has at most 65,536 ids and uint32 where it has more;
 `<split>.docs.npy`, an array (documents + 1, 2) of little-endian uint64, running totals of tokens
-and of UTF-8 text bytes, so that rows i and i + 1 bound document i; and manifest.json, which names
-dataset, tokenizer and end-of-text policy and has the SHA-256 of each 16 MiB of each file, and one
-of itself. The same data gives the same bytes: no time, path, host or library version is in them.
+and of UTF-8 text bytes, so that rows i and i + 1 bound document i; where the vocabulary was trained
+on this text its ranks, in tiktoken's format; and manifest.json, which names dataset, tokenizer and
+end-of-text policy and has the SHA-256 of each 16 MiB of each file, and one of itself. The same data
+gives the same bytes: no time, path, host or library version is in them.
 """
 
 import hashlib
@@ -62,6 +63,13 @@ def write_docs(path: Path, totals: Iterable[np.ndarray], documents: int) -> dict
         file.write(header.getvalue())
         for rows in totals:
             file.write(rows.astype("<u8"))
+    return {"bytes": file.size, "sha256": file.hashes}
+
+
+def write_bytes(path: Path, content: bytes) -> dict:
+    """Write a file as it is; return the manifest's entry for it."""
+    with HashedFile(path) as file:
+        file.write(content)
     return {"bytes": file.size, "sha256": file.hashes}
 
 
@@ -164,6 +172,7 @@ def file_names(folder: Path) -> list[str]:
 
 
 def _files(manifest: dict) -> Iterator[tuple[str, dict]]:
+    yield from manifest.get("vocabulary", {}).items()  # the ranks, where they were trained here
     for split in manifest["splits"].values():
         yield from split["files"].items()
 

@@ -2,68 +2,55 @@
 
 In: the merges of byte-level BPE, in order. Out: tiktoken's encoding, and two files from which
 tiktoken, gigatoken and Hugging Face's tokenizers give the same ids: vocabulary.tiktoken (the
-ranks) and tokenizer.json. The same merges give the same bytes. Ids: the 256 bytes, the merges in
-order, end-of-text last. Text is split by GPT-2's pattern.
+ranks, see slm.vocabulary) and tokenizer.json. The same merges give the same bytes, and come back
+from the ranks, which stand in the bins.
 """
 
-import base64
-import hashlib
+from itertools import pairwise
 from pathlib import Path
 
 import tiktoken
 
-from slm.errors import UserError
-from slm.files import to_json, write_file
-from slm.vocabulary import load_encoding, rank_file
+from slm.files import to_json
+from slm.vocabulary import BYTES, END_OF_TEXT, RANKS, TRAINED, describe, rank_file, trained
 
-RANKS, TOKENIZER = "vocabulary.tiktoken", "tokenizer.json"
-END_OF_TEXT = "<|endoftext|>"
+NAMED, TOKENIZER = "vocabulary.json", "tokenizer.json"
 SMALLEST = 257  # ids: the 256 bytes and end-of-text
-BYTES = tuple(bytes([byte]) for byte in range(256))
 Merge = tuple[bytes, bytes]  # the token on the left and the one on the right
 
 
 def encoding_of(merges: list[Merge]) -> tiktoken.Encoding:
     """tiktoken's encoding with these merges, named bpe-<ids>-<hash of its ranks>."""
-    return _encoding((*BYTES, *(left + right for left, right in merges)))
+    return trained((*BYTES, *(left + right for left, right in merges)))
 
 
-def _encoding(tokens: tuple[bytes, ...]) -> tiktoken.Encoding:
-    encoding = tiktoken.Encoding(
-        "bpe",
-        pat_str=load_encoding("gpt2")._pat_str,
-        mergeable_ranks={token: rank for rank, token in enumerate(tokens)},
-        special_tokens={END_OF_TEXT: len(tokens)},
-    )
-    digest = hashlib.sha256(rank_file(encoding)).hexdigest()
-    encoding.name = f"bpe-{encoding.n_vocab}-{digest[:8]}"
-    return encoding
+def merges_of(encoding: tiktoken.Encoding) -> list[Merge]:
+    """The merges that a trained encoding has, in order: the inverse of `encoding_of`.
+
+    A token is merged from what the merges before it make of its bytes. No merge that training made
+    around it crossed its ends, so those inside it are the ones that its bytes alone go through.
+    """
+    ranks = encoding._mergeable_ranks
+    tokens = sorted(ranks, key=ranks.__getitem__)[len(BYTES) :]
+    return [_parts(token, ranks) for token in tokens]
 
 
-def write(folder: Path, merges: list[Merge]) -> None:
-    """Write both files into a folder: the same merges, the same bytes."""
-    write_file(folder / RANKS, rank_file(encoding_of(merges)))
-    write_file(folder / TOKENIZER, tokenizer_json(merges))
+def _parts(token: bytes, ranks: dict[bytes, int]) -> Merge:
+    """The two tokens that one is merged from."""
+    parts = [token[i : i + 1] for i in range(len(token))]
+    while len(parts) > 2:
+        pairs = [ranks.get(left + right, len(ranks)) for left, right in pairwise(parts)]
+        at = pairs.index(min(pairs))
+        parts[at : at + 2] = [parts[at] + parts[at + 1]]
+    return parts[0], parts[1]
 
 
-def load(folder: Path) -> tiktoken.Encoding:
-    """The encoding whose ranks lie in `folder`; raises UserError where they are not whole."""
-    path = folder / RANKS
-    try:
-        tokens, ranks = zip(*map(_ranked, path.read_bytes().splitlines()), strict=True)
-    except FileNotFoundError:
-        raise UserError(f"{path} not found; `make data` makes it") from None
-    except ValueError:
-        tokens, ranks = (), ()
-    whole = ranks == tuple(range(len(ranks))) and tokens[:256] == BYTES
-    if not whole or len(set(tokens)) < len(tokens):
-        raise UserError(f"{path} is damaged; `rm -r {folder}`, then `make data`")
-    return _encoding(tokens)
-
-
-def _ranked(line: bytes) -> tuple[bytes, int]:
-    token, rank = line.split(b" ")
-    return base64.b64decode(token, validate=True), int(rank)
+def write_vocabulary(folder: Path, encoding: tiktoken.Encoding) -> None:
+    """Write what names an encoding, and of one that was trained both files, into a folder."""
+    (folder / NAMED).write_bytes(to_json(describe(encoding)))
+    if encoding.name.startswith(TRAINED):
+        (folder / RANKS).write_bytes(rank_file(encoding))
+        (folder / TOKENIZER).write_bytes(tokenizer_json(merges_of(encoding)))
 
 
 def tokenizer_json(merges: list[Merge]) -> bytes:

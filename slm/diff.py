@@ -112,7 +112,8 @@ def _alike(one: str | None, other: str | None) -> int:
 def _text(bins: Bins, split: str, number: int) -> str | None:
     if number >= len(bins.docs(split)) - 1:
         return None
-    return decode(load_described(bins.manifest["tokenizer"]), document(bins, split, number).ids)
+    encoding = load_described(bins.manifest["tokenizer"], bins.folder)
+    return decode(encoding, document(bins, split, number).ids)
 
 
 # --- which document differs first? ---
@@ -171,7 +172,7 @@ def _parts(bins: Bins, split: str, begin: int, end: int, by_ids: bool) -> Iterat
     parts = (ids[start : min(start + PART, last)] for start in range(first, last, PART))
     if bins.manifest["end_of_text"] != "none":
         parts = without_end_of_text(parts, bounds - bounds[0], bins.manifest["end_of_text"])
-    encoding = None if by_ids else load_described(bins.manifest["tokenizer"])
+    encoding = None if by_ids else load_described(bins.manifest["tokenizer"], bins.folder)
     for part in parts:
         yield part if by_ids else np.frombuffer(encoding.decode_bytes(part.tolist()), np.uint8)
 

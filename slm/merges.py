@@ -17,10 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from slm.bpe import BYTES, SMALLEST, Merge, encoding_of
+from slm.bpe import SMALLEST, Merge, encoding_of
 from slm.errors import UserError
 from slm.text import read_blocks
 from slm.tokenizer import Gigatoken
+from slm.vocabulary import BYTES
 
 _SEPARATOR = b"\xff"  # no byte of UTF-8
 _MOST = 2**32  # ids; the trainer panics on more, and no corpus yields as many

@@ -84,12 +84,40 @@ def set_dataset(path: Path, name: str) -> None:
         write_file(path, changed.encode())
 
 
-def text(params: dict, section: str, key: str) -> str:
-    """`params[section][key]`, which is text, or a UserError that names both."""
-    value = _value(params, section, key)
-    if not isinstance(value, str):
-        raise UserError(f"params.yaml: {section}.{key} is {value!r}, expected text")
-    return value
+def set_values(path: Path, values: dict[str, object]) -> None:
+    """Give keys `section.key` of params.yaml these values: a line each, the rest untouched.
+
+    A value is a word that YAML reads as it is, a whole number or None. Raises UserError where a
+    key has no line of its own.
+    """
+    content = path.read_bytes().decode("utf-8")
+    for name, value in values.items():
+        section, key = name.split(".")
+        word = "null" if value is None else str(value)
+        line = (
+            rf"(?m)^({section}:[^\S\n]*(?:#.*)?\n(?:(?:[ #].*)?\n)*?[ ]+{key}:[ \t]*)(?:[^\s#]\S*)?"
+        )
+        content, found = re.subn(line, rf"\g<1>{word}", content, count=1)
+        if not found:
+            raise UserError(f"{path} has no line `{key}:` below `{section}:`; write it so")
+    write_file(path, content.encode())
+
+
+def tokenizer(params: dict) -> tuple[str, int | None]:
+    """The encoding's name, and for "bpe" the number of its ids; a UserError where they are none."""
+    name, size = (_value(params, "tokenizer", key) for key in ("encoding", "vocab_size"))
+    if not isinstance(name, str):
+        raise UserError(f"params.yaml: tokenizer.encoding is {name!r}, expected text")
+    if name == "bpe" and (type(size) is not int or size < 1):
+        raise UserError(
+            f"params.yaml: tokenizer.vocab_size is {size!r}, expected a whole number of ids for bpe"
+        )
+    if name != "bpe" and size is not None:
+        raise UserError(
+            f"params.yaml: tokenizer.vocab_size is {size!r}, expected null: encoding {name} has a "
+            "size of its own; bpe is trained to one"
+        )
+    return name, size
 
 
 def choice(params: dict, section: str, key: str, allowed: tuple[str, ...]) -> str:
@@ -99,6 +127,14 @@ def choice(params: dict, section: str, key: str, allowed: tuple[str, ...]) -> st
         raise UserError(
             f"params.yaml: {section}.{key} is {value!r}, expected one of {', '.join(allowed)}"
         )
+    return value
+
+
+def whole(params: dict, section: str, key: str) -> int:
+    """`params[section][key]`, which is a whole number above 0, or a UserError that names both."""
+    value = _value(params, section, key)
+    if type(value) is not int or value < 1:  # and not True
+        raise UserError(f"params.yaml: {section}.{key} is {value!r}, expected a whole number, 1 up")
     return value
 
 

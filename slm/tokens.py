@@ -1,6 +1,6 @@
 """How do a dataset's documents become files of ids?
 
-In: raw/ and vocabulary/. Out: tokens/: for each split `<split>.ids` (the ids of all documents end
+In: raw/ and a vocabulary. Out: tokens/: for each split `<split>.ids` (the ids of all documents end
 to end, little-endian, as wide as the vocabulary asks) and `<split>.totals` (uint64 pairs: running
 totals of tokens and of UTF-8 bytes, from 0), and tokens.json, which says what they were made from
 and has the SHA-256 of each 16 MiB of them. No byte depends on engine, workers or block size.
@@ -22,7 +22,7 @@ from slm.overlap import ahead, in_order
 from slm.raw import locate, read_source
 from slm.text import BLOCK_BYTES, Block, read_blocks
 from slm.tokenizer import Encode, Unencodable, encoder
-from slm.vocabulary import load_described
+from slm.vocabulary import describe
 
 
 class Encoded(NamedTuple):
@@ -35,7 +35,7 @@ class Encoded(NamedTuple):
 
 def make_tokens(
     raw: Path,
-    vocabulary: dict,
+    encoding: tiktoken.Encoding,
     out: Path,
     engine: str,
     workers: int,
@@ -47,7 +47,6 @@ def make_tokens(
     UserError, which names file and row, at the first document that cannot be encoded.
     """
     source = read_source(raw)
-    encoding = load_described(vocabulary)
     encode = encoder(engine, encoding)
     splits = {}
     for split, of_split in source["splits"].items():
@@ -57,7 +56,7 @@ def make_tokens(
             parts = in_order(_job(encode, encoding, of_split["files"]), blocks, workers)
             splits[split] = _write(out, split, _watched(parts, bar))
         _check_rows(split, splits[split]["documents"], documents)
-    found = {"source": _named(source), "vocabulary": vocabulary, "splits": splits}
+    found = {"source": _named(source), "vocabulary": describe(encoding), "splits": splits}
     (out / "tokens.json").write_bytes(to_json(found))
     return splits
 

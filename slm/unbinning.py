@@ -14,12 +14,14 @@ import numpy as np
 from tqdm import tqdm
 
 from slm.bins import Bins, dtype_for, open_bins, write_ids
+from slm.bpe import write_vocabulary
 from slm.errors import UserError
 from slm.files import CHUNK_BYTES, HashedFile, chunk_hashes, landing, to_json
 from slm.lock import folder_hash, locked_hash
 from slm.overlap import ahead
 from slm.pins import read_pins
 from slm.raw import link
+from slm.vocabulary import load_described
 
 STAGES = {"vocabulary": "vocabulary", "tokens": "tokenize"}  # which stage writes which folder
 
@@ -38,7 +40,7 @@ def restore(folder: Path, entry: dict, lock: Path) -> list[str]:
             if name == "tokens":
                 write_tokens(bins, out, _expected_tokens(entry, folder / "source"))
             else:
-                (out / "vocabulary.json").write_bytes(to_json(bins.manifest["tokenizer"]))
+                write_vocabulary(out, load_described(bins.manifest["tokenizer"], bins.folder))
             _prove(out, folder / name, lock)
     return missing
 

@@ -1,8 +1,10 @@
 """Which vocabulary is text encoded with, and is it really that one?
 
-In: the name of an encoding that tiktoken publishes. Out: the encoding, and what names it for
-good: split pattern, size, SHA-256 of its ranks, id of end-of-text. For gpt2 nothing is fetched
-after set-up; other encodings come by tiktoken's own way.
+In: the name of an encoding that tiktoken publishes, or the ranks of one that was trained here
+(slm.bpe), in a file beside what names it. Out: the encoding, and what names it for good: split
+pattern, size, SHA-256 of its ranks, id of end-of-text. For gpt2 nothing is fetched after set-up;
+other published encodings come by tiktoken's own way. A trained one splits text by GPT-2's pattern,
+and its ids are the 256 bytes, the merges in order, and end-of-text.
 """
 
 import base64
@@ -15,6 +17,11 @@ from pathlib import Path
 import tiktoken
 
 from slm.errors import UserError
+
+RANKS = "vocabulary.tiktoken"  # of a trained vocabulary, in vocabulary/ and in bins/
+TRAINED = "bpe-"  # how its encoding's name begins; none that tiktoken publishes does
+END_OF_TEXT = "<|endoftext|>"
+BYTES = tuple(bytes([byte]) for byte in range(256))
 
 
 def load_encoding(name: str) -> tiktoken.Encoding:
@@ -59,9 +66,48 @@ def rank_file(encoding: tiktoken.Encoding) -> bytes:
     return b"".join(b"%s %d\n" % (base64.b64encode(token), rank) for token, rank in ranks)
 
 
-def load_described(vocabulary: dict) -> tiktoken.Encoding:
-    """The encoding that `describe` described; raises UserError where its table is another."""
-    encoding = load_encoding(vocabulary["encoding"])
+def trained(tokens: tuple[bytes, ...]) -> tiktoken.Encoding:
+    """The encoding of tokens that were trained, in order; named bpe-<ids>-<hash of its ranks>."""
+    encoding = tiktoken.Encoding(
+        "bpe",
+        pat_str=load_encoding("gpt2")._pat_str,
+        mergeable_ranks={token: rank for rank, token in enumerate(tokens)},
+        special_tokens={END_OF_TEXT: len(tokens)},
+    )
+    digest = hashlib.sha256(rank_file(encoding)).hexdigest()
+    encoding.name = f"{TRAINED}{encoding.n_vocab}-{digest[:8]}"
+    return encoding
+
+
+def load_trained(folder: Path) -> tiktoken.Encoding:
+    """The encoding whose ranks lie in `folder`; raises UserError where they are not whole."""
+    path = folder / RANKS
+    try:
+        tokens, ranks = zip(*map(_ranked, path.read_bytes().splitlines()), strict=True)
+    except FileNotFoundError:
+        raise UserError(f"{path} not found; `make data` makes it") from None
+    except ValueError:
+        tokens, ranks = (), ()
+    whole = ranks == tuple(range(len(ranks))) and tokens[:256] == BYTES
+    if not whole or len(set(tokens)) < len(tokens):
+        raise UserError(f"{path} is damaged; `rm -r {folder}`, then `make data`")
+    return trained(tokens)
+
+
+def _ranked(line: bytes) -> tuple[bytes, int]:
+    token, rank = line.split(b" ")
+    return base64.b64decode(token, validate=True), int(rank)
+
+
+def load_described(vocabulary: dict, folder: Path) -> tiktoken.Encoding:
+    """The encoding that `describe` described; of one that was trained the ranks lie in `folder`.
+
+    Raises UserError where its table is another.
+    """
+    here = vocabulary["encoding"].startswith(TRAINED)
+    encoding = load_trained(folder) if here else load_encoding(vocabulary["encoding"])
+    cure = "install the pinned tiktoken: `rm -rf .venv && make setup`"
+    cure = f"{folder / RANKS} is of another; remove {folder}, then `make data`" if here else cure
     found = describe(encoding)
     for key, expected in vocabulary.items():
         if key not in found:
@@ -69,6 +115,6 @@ def load_described(vocabulary: dict) -> tiktoken.Encoding:
         if found[key] != expected:
             raise UserError(
                 f"encoding {encoding.name} has {key} {found[key]!r} here, expected {expected!r}; "
-                "install the pinned tiktoken: `rm -rf .venv && make setup`"
+                f"{cure}"
             )
     return encoding

@@ -18,7 +18,6 @@ from slm.corpus import make_raw
 from slm.errors import UserError
 from slm.files import CHUNK_BYTES
 from slm.tokens import make_tokens
-from slm.vocabulary import describe
 from tests.workspace import hashes
 
 ENCODING = tiktoken.get_encoding("gpt2")
@@ -48,7 +47,7 @@ def tokenized(folder: Path, splits: dict[str, list[str]], workers: int = 2) -> P
         (folder / "source" / f"{split}.jsonl").write_text(lines)
     entry = {"kind": "files", "files": {split: [f"{split}.jsonl"] for split in splits}}
     make_raw("three", entry, folder / "source", folder / "raw")
-    make_tokens(folder / "raw", describe(ENCODING), folder / "tokens", "tiktoken", workers)
+    make_tokens(folder / "raw", ENCODING, folder / "tokens", "tiktoken", workers)
     return folder / "tokens"
 
 

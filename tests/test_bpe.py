@@ -53,7 +53,7 @@ def learnt(raw: Path) -> list[bpe.Merge]:
 def folder(learnt: list[bpe.Merge], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the two files of a vocabulary."""
     folder = tmp_path_factory.mktemp("vocabulary")
-    bpe.write(folder, learnt)
+    bpe.write_vocabulary(folder, bpe.encoding_of(learnt))
     return folder
 
 
@@ -70,13 +70,15 @@ def slowly_trained(texts: list[str], number: int) -> list[bpe.Merge]:
     pattern = vocabulary.load_encoding("gpt2")._pat_str
     counted = Counter(word for text in texts for word in regex.findall(pattern, text))
     words = {tuple(bytes([b]) for b in word.encode()): n for word, n in counted.items()}
-    order = {byte: rank for rank, byte in enumerate(sorted(bpe.BYTES, key=letter_order))}
+    order = {byte: rank for rank, byte in enumerate(sorted(vocabulary.BYTES, key=letter_order))}
     found = []
     while len(found) < number:
         pairs = Counter()
         for word, times in words.items():
             for pair in pairwise(word):
                 pairs[pair] += times
+        if not pairs:
+            break
         best = min(pairs, key=lambda pair: (-pairs[pair], order[pair[0]], order[pair[1]]))
         found.append(best)
         order[b"".join(best)] = len(order)
@@ -118,7 +120,7 @@ def test_the_files_are_the_same_bytes_for_any_threads_and_any_order_of_rows(tmp_
     shuffled = build(
         tmp_path, {"b.jsonl": json_lines(other[:99]), "c.jsonl": json_lines(other[99:])}
     )
-    files = [(folder / name).read_bytes() for name in (bpe.RANKS, bpe.TOKENIZER)]
+    files = [(folder / name).read_bytes() for name in (vocabulary.RANKS, bpe.TOKENIZER)]
     expected = " ".join(hashlib.sha256(file).hexdigest() for file in files)
     for threads in ("1", "5"):
         told = {**os.environ, "RAYON_NUM_THREADS": threads, "PYTHONHASHSEED": threads}
@@ -216,12 +218,28 @@ def test_without_gigatoken_training_is_refused(raw, monkeypatch):
 # ---- the files ----
 
 
+def test_the_merges_come_back_from_the_ranks(folder, learnt):
+    assert bpe.merges_of(vocabulary.load_trained(folder)) == learnt
+
+
+@given(st.lists(st.text("abAB é\n", max_size=12), min_size=1, max_size=12), st.integers(1, 60))
+@settings(max_examples=60, deadline=None)
+def test_the_merges_of_any_text_come_back_from_the_ranks(texts, number):
+    learnt, known = [], set(vocabulary.BYTES)
+    for left, right in slowly_trained(texts, number):
+        if left + right in known:  # where training ends
+            break
+        known.add(left + right)
+        learnt.append((left, right))
+    assert bpe.merges_of(bpe.encoding_of(learnt)) == learnt
+
+
 def test_end_of_text_is_the_last_id_and_the_bytes_are_the_first(folder):
-    encoding = bpe.load(folder)
+    encoding = vocabulary.load_trained(folder)
     assert (encoding.n_vocab, encoding.eot_token) == (SIZE, SIZE - 1)
-    assert [encoding.decode_single_token_bytes(i) for i in range(256)] == [*bpe.BYTES]
+    assert [encoding.decode_single_token_bytes(i) for i in range(256)] == [*vocabulary.BYTES]
     assert encoding.encode_ordinary("<|endoftext|>")[-1] < SIZE - 1
-    content = (folder / bpe.RANKS).read_bytes()
+    content = (folder / vocabulary.RANKS).read_bytes()
     assert encoding.name == f"bpe-{SIZE}-{hashlib.sha256(content).hexdigest()[:8]}"
     assert vocabulary.rank_file(encoding) == content
     assert tokenizer.choose_engine("gigatoken", encoding) == ("gigatoken", "")
@@ -240,20 +258,20 @@ def test_end_of_text_is_the_last_id_and_the_bytes_are_the_first(folder):
     ],
 )
 def test_ranks_that_are_not_whole_are_refused(folder, tmp_path, spoil):
-    lines = (folder / bpe.RANKS).read_bytes().splitlines()
-    (tmp_path / bpe.RANKS).write_bytes(b"\n".join(spoil(lines)))
+    lines = (folder / vocabulary.RANKS).read_bytes().splitlines()
+    (tmp_path / vocabulary.RANKS).write_bytes(b"\n".join(spoil(lines)))
     with pytest.raises(UserError) as error:
-        bpe.load(tmp_path)
-    assert f"{bpe.RANKS} is damaged" in one_line(error)
+        vocabulary.load_trained(tmp_path)
+    assert f"{vocabulary.RANKS} is damaged" in one_line(error)
 
 
 def test_missing_ranks_are_refused(tmp_path):
     with pytest.raises(UserError) as error:
-        bpe.load(tmp_path)
-    assert f"{bpe.RANKS} not found" in one_line(error)
+        vocabulary.load_trained(tmp_path)
+    assert f"{vocabulary.RANKS} not found" in one_line(error)
 
 
-loaded = cache(bpe.load)
+loaded = cache(vocabulary.load_trained)
 
 
 @given(st.binary(max_size=60) | st.text(max_size=40).map(str.encode))
@@ -288,11 +306,13 @@ def unicode_strings() -> list[str]:
         return draw.choice(apart) if kind < 0.6 else chr(draw.choice(points))
 
     texts = ["".join(piece() for _ in range(draw.randrange(30))) for _ in range(10_000)]
-    return [text.replace(bpe.END_OF_TEXT, "") for text in texts]  # one id to Hugging Face alone
+    return [
+        text.replace(vocabulary.END_OF_TEXT, "") for text in texts
+    ]  # one id to Hugging Face alone
 
 
 def test_gigatoken_gives_tiktoken_s_ids(folder):
-    texts, encoding = unicode_strings(), bpe.load(folder)
+    texts, encoding = unicode_strings(), vocabulary.load_trained(folder)
     expected = encoding.encode_ordinary_batch(texts, num_threads=2)
     ids, lengths = tokenizer.Gigatoken(encoding)(block(texts))
     assert lengths.tolist() == [*map(len, expected)]
@@ -301,7 +321,7 @@ def test_gigatoken_gives_tiktoken_s_ids(folder):
 
     import gigatoken  # from the file itself, without the documents that slm.newer sets apart
 
-    bare = gigatoken.Tokenizer.from_tiktoken(folder / bpe.RANKS, "gpt2", special_tokens={})
+    bare = gigatoken.Tokenizer.from_tiktoken(folder / vocabulary.RANKS, "gpt2", special_tokens={})
     newer = {*newer_documents(block(texts))}
     few = [i for i in range(len(texts)) if i not in newer]
     assert bare.encode_batch([texts[i] for i in few]).tolist() == [expected[i] for i in few]
@@ -309,14 +329,14 @@ def test_gigatoken_gives_tiktoken_s_ids(folder):
 
 def test_hugging_face_gives_tiktoken_s_ids(folder):
     tokenizers = pytest.importorskip("tokenizers", reason=WHY)
-    texts, encoding = unicode_strings(), bpe.load(folder)
+    texts, encoding = unicode_strings(), vocabulary.load_trained(folder)
     theirs = tokenizers.Tokenizer.from_file(str(folder / bpe.TOKENIZER))
     found = [one.ids for one in theirs.encode_batch(texts)]
     assert found == encoding.encode_ordinary_batch(texts, num_threads=2)
     assert theirs.decode_batch(found) == texts
     assert theirs.get_vocab_size() == SIZE
-    assert theirs.token_to_id(bpe.END_OF_TEXT) == SIZE - 1
-    assert theirs.encode(f"a{bpe.END_OF_TEXT}").ids == [ord("a"), SIZE - 1]
+    assert theirs.token_to_id(vocabulary.END_OF_TEXT) == SIZE - 1
+    assert theirs.encode(f"a{vocabulary.END_OF_TEXT}").ids == [ord("a"), SIZE - 1]
 
 
 def hugging_face_s_merges(tokenizers, texts: list[str]) -> list[str]:

@@ -37,7 +37,7 @@ from slm.hub_cache import check_room
 from slm.pins import read_pins
 from slm.raw import read_source
 from slm.tokens import make_tokens
-from slm.vocabulary import describe, load_encoding
+from slm.vocabulary import load_encoding
 from tests.hub_server import HubServer
 from tests.workspace import ROOT, environment, hashes
 
@@ -706,7 +706,7 @@ def test_the_bins_stage_compares_the_tokens_with_the_pinned_counts(tmp_path):
         folder.mkdir()
     (source / "a.jsonl").write_bytes(json_lines(["One two three.", "Four."]))
     made = make_raw("x", {"kind": "files", "files": {"train": ["*.jsonl"]}}, source, raw)
-    vocabulary = describe(load_encoding("gpt2"))
+    vocabulary = load_encoding("gpt2")
     for counts, folder in [({"train": 6}, "well"), ({"validation": 1}, "other"), ({}, "none")]:
         (raw / "source.json").write_bytes(to_json({**made, "expected_tokens": {"gpt2": counts}}))
         shutil.rmtree(tokens)

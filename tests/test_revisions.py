@@ -336,7 +336,7 @@ def test_another_vocabulary_is_told_from_another_text(tmp_path, part, monkeypatc
         "bytewise", pat_str=r"(?s).", mergeable_ranks=ranks, special_tokens={"<|endoftext|>": 256}
     )
     known = {"bytewise": bytewise, "gpt2": tiktoken.get_encoding("gpt2")}
-    monkeypatch.setattr(slm.diff, "load_described", lambda about: known[about["encoding"]])
+    monkeypatch.setattr(slm.diff, "load_described", lambda about, _: known[about["encoding"]])
     a = made(tmp_path / "a", TEXTS)
     found = said(a, made(tmp_path / "b", TEXTS, "append", bytewise))
     assert "tokenizer.encoding: gpt2 -> bytewise" in found

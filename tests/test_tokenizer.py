@@ -122,7 +122,7 @@ def test_engines_give_the_same_files(tmp_path):
         for workers, block_bytes in ((1, 1), (3, 100), (2, 10**6)):
             out = tmp_path / f"{engine}{block_bytes}"
             out.mkdir()
-            make_tokens(raw, describe(GPT2), out, engine, workers, block_bytes)
+            make_tokens(raw, GPT2, out, engine, workers, block_bytes)
             made[out] = [(path.name, path.read_bytes()) for path in sorted(out.iterdir())]
     assert len(made) == 6
     assert all(files == next(iter(made.values())) for files in made.values())
@@ -228,7 +228,7 @@ def test_one_more_is_refused_with_file_and_row(tmp_path, engine, text):
     raw = build(tmp_path, {"a.txt": b"", "b.jsonl": content})
     (tmp_path / "out").mkdir()
     with pytest.raises(UserError) as error:
-        make_tokens(raw, describe(GPT2), tmp_path / "out", engine, 2)
+        make_tokens(raw, GPT2, tmp_path / "out", engine, 2)
     assert "row 2 of b.jsonl holds a run of 999,999 or more whitespace" in one_line(error)
 
 
@@ -318,13 +318,13 @@ def test_gpt2_is_described_by_the_hash_that_openai_publishes():
     published = "306cd27f03c1a714eca7108e03d66b7dc042abe8c258b44c199a7ed9838dd930"
     assert found["ranks_sha256"] == published
     assert (found["vocab_size"], found["end_of_text"]) == (50257, 50256)
-    assert load_described(found) is GPT2
+    assert load_described(found, Path()) is GPT2
 
 
 @pytest.mark.parametrize("key", ["pattern", "vocab_size", "ranks_sha256", "end_of_text"])
 def test_another_table_is_refused_with_both_values(key):
     with pytest.raises(UserError) as error:
-        load_described({**describe(GPT2), key: "other"})
+        load_described({**describe(GPT2), key: "other"}, Path())
     message = one_line(error)
     assert f"gpt2 has {key} {describe(GPT2)[key]!r} here, expected 'other'" in message
 
