@@ -14,14 +14,17 @@ import numpy as np
 
 from slm.bins import MEND, Bins
 from slm.errors import UserError
-from slm.sampling import check
+from slm.histograms import rank_rows, slope
+from slm.rounding import ratio
 
 CHUNK = 2**20  # ids at a time; np.bincount widens them to 8 bytes each
 RARE = 100  # an id seen fewer times is hardly learnt
 
 
-def figures(bins: Bins, split: str, block_size: int) -> dict:
+def figures(bins: Bins, split: str, block_size: int, seen: np.ndarray | None = None) -> dict:
     """The figures of a split; raises UserError where its ids are not of its vocabulary.
+
+    `seen` are its `counts`, where the caller has them.
 
     bytes_a_token           text bytes / tokens
     tokens_a_document       mean, and of the lengths in ascending order p50, p90, p99: the least
@@ -30,12 +33,15 @@ def figures(bins: Bins, split: str, block_size: int) -> dict:
     rare_ids                ids of the vocabulary seen fewer than 100 times, unseen ones among them
     entropy_bits_a_token    -Σ p·log2 p over the ids' shares p of the tokens
     entropy_bits_a_byte     the same · tokens / text bytes
+    rank_slope              of log count over log rank, fitted to slm.histograms' rows of `ranks`
     windows_across_borders  the share of rows that hold tokens of two documents or more: of the
                             rows of T + 1 tokens, T = block_size, that slm.sampling's "random"
                             draws, which start at 0 … N − T − 1, each as likely
     """
-    check(block_size >= 1, f"block_size is {block_size}; it must be at least 1")
-    about, seen, long = bins.manifest["splits"][split], counts(bins, split), lengths(bins, split)
+    if block_size < 1:
+        raise UserError(f"block_size is {block_size}; it must be at least 1")
+    about, long = bins.manifest["splits"][split], lengths(bins, split)
+    seen = counts(bins, split) if seen is None else seen
     tokens, text_bytes = about["tokens"], about["text_bytes"]
     bits = entropy(seen)
     return {
@@ -50,6 +56,7 @@ def figures(bins: Bins, split: str, block_size: int) -> dict:
         "rare_ids": int(np.count_nonzero(seen < RARE)),
         "entropy_bits_a_token": bits,
         "entropy_bits_a_byte": None if bits is None else ratio(bits * tokens, text_bytes),
+        "rank_slope": slope(rank_rows(seen)),
         "windows_across_borders": across(long, tokens, block_size),
     }
 
@@ -88,11 +95,6 @@ def across(lengths: np.ndarray, tokens: int, block_size: int) -> float | None:
     starts = tokens - block_size
     within = int((lengths - block_size).clip(min=0).sum())
     return (starts - within) / starts if starts > 0 else None
-
-
-def ratio(part: float, whole: int) -> float | None:
-    """part / whole; None where whole is 0."""
-    return part / whole if whole else None
 
 
 def _chunks(bins: Bins, split: str) -> Iterator[np.ndarray]:

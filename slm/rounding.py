@@ -1,7 +1,8 @@
 """How many digits does a figure keep? Six significant ones, wherever a result is written.
 
 In: what will be JSON. Out: the same, with every float rounded; whole numbers stay exact. So the
-last bits, which differ between processors, are in no file that is compared.
+last bits, which differ between processors, are in no file that is compared. A share of nothing is
+no number: it is None, and null in JSON.
 """
 
 
@@ -12,3 +13,8 @@ def rounded(value: object) -> object:
     if isinstance(value, list):
         return [rounded(inner) for inner in value]
     return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def ratio(part: float, whole: int) -> float | None:
+    """part / whole; None where whole is 0."""
+    return part / whole if whole else None

@@ -16,11 +16,12 @@ from slm.binning import write_bins
 from slm.bins import Bins, dtype_for, open_bins, write_docs, write_ids, write_manifest
 from slm.describe import across, figures
 from slm.errors import UserError
+from slm.histograms import ranks
 from slm.rounding import rounded
 from slm.sampling import plan, starts
 from slm.stories import stories
 from slm.tokens import make_tokens
-from slm.vocabulary import describe, load_encoding
+from slm.vocabulary import load_encoding
 from tests.helpers import NASTY, build, json_lines, texts_of
 from tests.workspace import EXCERPT
 
@@ -33,7 +34,7 @@ def bins_of(folder: Path, contents: dict[str, bytes], end_of_text: str) -> Bins:
     raw = build(folder, contents, files=FILES)
     for name in ("tokens", "bins"):
         (folder / name).mkdir()
-    make_tokens(raw, describe(load_encoding("gpt2")), folder / "tokens", "gigatoken", 1)
+    make_tokens(raw, load_encoding("gpt2"), folder / "tokens", "gigatoken", 1)
     write_bins(folder / "tokens", folder / "bins", end_of_text)
     return open_bins(folder / "bins")
 
@@ -66,6 +67,7 @@ def slowly(texts: list[str], documents: list[list[int]], vocab_size: int, block_
     ordered = sorted(map(len, documents))
     bits = -sum(n / size * math.log2(n / size) for n in seen.values())
     rows = [owner[start : start + block_size + 1] for start in range(size - block_size)]
+    frequent = sorted(seen.values(), reverse=True)
 
     def least(percent: int) -> int:
         enough = percent * len(ordered)
@@ -87,8 +89,18 @@ def slowly(texts: list[str], documents: list[list[int]], vocab_size: int, block_
         "rare_ids": sum(seen[i] < 100 for i in range(vocab_size)),
         "entropy_bits_a_token": bits,
         "entropy_bits_a_byte": bits * size / text_bytes,
+        "rank_slope": slow_slope([(rank, frequent[rank - 1]) for rank in ranks(len(frequent))]),
         "windows_across_borders": sum(len(set(row)) > 1 for row in rows) / len(rows),
     }
+
+
+def slow_slope(rows: list[tuple[int, int]]) -> float | None:
+    """The slope of the least squares line, by the textbook's sums."""
+    x, y = [math.log10(rank) for rank, _ in rows], [math.log10(count) for _, count in rows]
+    n, xy, xx = len(rows), sum(map(math.prod, zip(x, y, strict=True))), sum(v * v for v in x)
+    if n < 2:
+        return None
+    return (n * xy - sum(x) * sum(y)) / (n * xx - sum(x) ** 2)
 
 
 def ids_of(texts: list[str], end_of_text: str) -> list[list[int]]:
@@ -163,7 +175,7 @@ def test_what_has_no_token_or_no_row_has_no_share(tmp_path):
     assert found["tokens_a_document"] == {"mean": 0, "p50": 0, "p90": 0, "p99": 0, "longest": 0}
     none = {name for name, value in found.items() if value is None}
     entropies = {"entropy_bits_a_token", "entropy_bits_a_byte"}
-    assert none == {"bytes_a_token", "windows_across_borders", *entropies}
+    assert none == {"bytes_a_token", "rank_slope", "windows_across_borders", *entropies}
     assert across(np.array([5]), 5, 5) is None and across(np.array([6]), 6, 5) == 0
 
 
