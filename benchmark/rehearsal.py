@@ -16,10 +16,12 @@ from tests.hub_server import HubServer
 from tests.workspace import add_entry, commit, edit, environment, workspace
 
 STAGES = {
-    "download": "raw",
-    "make_vocabulary": "vocabulary",
-    "tokenize_text": "tokens",
-    "write_bins": "bins",
+    "download": "data/bench/raw",
+    "make_vocabulary": "data/bench/vocabulary",
+    "tokenize_text": "data/bench/tokens",
+    "write_bins": "data/bench/bins",
+    "audit": "metrics/bench",
+    "describe": "metrics/bench",
 }
 REPOSITORY = "someone/stories"
 
@@ -35,7 +37,7 @@ def rehearse(folder: Path, shards: Path, command: list[str]) -> dict:
             if name != "nothing":
                 _forget(repository)
             found[name] = _run(repository, folder, name, command, hub.environment(folder / "hub"))
-    found["disk"] = {out: _disk(repository / "data" / "bench" / out) for out in STAGES.values()}
+    found["disk"] = {stage: _disk(repository / out) for stage, out in STAGES.items()}
     found["disk"]["cache"] = _disk(repository / ".dvc" / "cache")
     found["disk"]["hub"] = _disk(folder / "hub")
     shutil.rmtree(folder / "hub")
@@ -51,7 +53,12 @@ def _prepare(repository: Path, revision: str) -> None:
     lines = [f"path: {REPOSITORY}", f"revision: {revision}", "column: text"]
     add_entry(repository, "bench", "hub", [*lines, "splits: [train, validation]"])
     (repository / "data" / "bench" / "source").mkdir(parents=True)
-    edit(repository / "dvc.yaml", "python -m scripts.", "python -m benchmark.timed scripts.", 4)
+    edit(
+        repository / "dvc.yaml",
+        "python -m scripts.",
+        "python -m benchmark.timed scripts.",
+        len(STAGES),
+    )
     commit(repository)
 
 
@@ -59,7 +66,7 @@ def _forget(repository: Path) -> None:
     """Everything but the hub's cache."""
     shutil.rmtree(repository / ".dvc" / "cache", ignore_errors=True)
     for out in STAGES.values():
-        shutil.rmtree(repository / "data" / "bench" / out, ignore_errors=True)
+        shutil.rmtree(repository / out, ignore_errors=True)
 
 
 def _run(repository: Path, folder: Path, name: str, command: list[str], hub: dict) -> dict:

@@ -16,11 +16,13 @@ NAMES = {
     "pool": "a process pool over tiktoken",
 }
 TEXTLESS = {"vocabulary"}  # steps that read no text
-WHOLE = {  # the stages of `make data`, and what each leaves on the disk
-    "download": ("download (fetch, hash, count, link)", "raw"),
-    "make_vocabulary": ("vocabulary", "vocabulary"),
-    "tokenize_text": ("tokenize", "tokens"),
-    "write_bins": ("bins", "bins"),
+WHOLE = {  # the stages of `make data`
+    "download": "download (fetch, hash, count, link)",
+    "make_vocabulary": "vocabulary",
+    "tokenize_text": "tokenize",
+    "write_bins": "bins",
+    "audit": "audit",
+    "describe": "describe",
 }
 WIDE = ("seconds", "MB/s", "M tokens/s", "peak MB", "disk MB")
 WIDTHS = (28, 11, 9, 15, 9, 11, 9)
@@ -39,9 +41,9 @@ def _make_data(found: dict, steps: dict) -> list[str]:
     """The second table: `make data` from the hub's files to bins, with nothing in the cache."""
     cold, warm, disk = found["cold"], found["warm"], found["disk"]
     lines = [_wide("`make data` from a stand-in hub, by DVC", *WIDE)]
-    for stage, (name, out) in WHOLE.items():
+    for stage, name in WHOLE.items():
         run = cold["stages"][stage]
-        lines.append(_wide(name, *_rates(run["seconds"], steps), run["peak_mb"], disk[out]))
+        lines.append(_wide(name, *_rates(run["seconds"], steps), run["peak_mb"], disk[stage]))
     lines.append(
         _wide("DVC's own share", f"{cold['dvc_seconds']:.2f}", "-", "-", "-", disk["cache"])
     )

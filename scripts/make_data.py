@@ -2,9 +2,9 @@
 
 Asks DVC whether all is done, as `dvc repro --allow-missing --dry` and `dvc data status` do, so
 that bins that were pulled count although raw/ and tokens/ are not there; if not, runs `dvc repro`,
-or stage bins alone where only that has something to do: its tokens/ come back from the bins. One
-such command runs at a time. params.yaml names the dataset that is built, and the one before it
-again where the build fails (but not where it is killed by SIGKILL).
+or stages bins and describe alone where only these have something to do: tokens/ come back from the
+bins. One such command runs at a time. params.yaml names the dataset that is built, and the one
+before it again where the build fails (but not where it is killed by SIGKILL).
 """
 
 import sys
@@ -18,9 +18,9 @@ from slm.errors import UserError, door
 from slm.git import git
 from slm.lock import locked_hash
 from slm.locking import only_one
-from slm.params import choice, chosen, dataset_of, read_params, set_dataset, text
+from slm.params import choice, chosen, dataset_of, read_params, set_dataset, tokenizer
 from slm.pins import read_pins
-from slm.pipeline import build, done_before_bins, is_built
+from slm.pipeline import build, todo
 from slm.tokenizer import ENGINES
 from slm.unbinning import restore
 
@@ -34,17 +34,16 @@ def main() -> None:
     with only_one(Path("data/.lock"), "make data"):
         params = read_params(PARAMS)
         before, name = params["dataset"], chosen(params, sys.argv[1:])
-        _check(params, name)
+        check(params, name)
         folder, lock = Path("data", name, "bins"), _content(Path("dvc.lock"))
         with choosing(name, before):
-            built = not is_built(str(folder)) and _build(name, params)
+            built = ensure(name, params)
     seconds = time.monotonic() - start
     print(f"built {folder} in {seconds:.1f} s" if built else f"nothing to do: {folder} is built")
     summary(open_bins(folder))
     if _content(Path("dvc.lock")) != lock and git(Path(), "status", "-s", "dvc.lock").stdout:
-        print(
-            f"dvc.lock changed: commit it, params.yaml and data/{name}/source to keep this version"
-        )
+        more = f"params.yaml, data/{name}/source and metrics/{name}"
+        print(f"dvc.lock changed: commit it, {more} to keep this version")
 
 
 @contextmanager
@@ -61,11 +60,11 @@ def choosing(name: str, before: str) -> Iterator[None]:
         raise
 
 
-def _check(params: dict, name: str) -> None:
+def check(params: dict, name: str) -> None:
     """Refuse what a stage would refuse, before DVC removes what the stage made last time."""
     locked_hash(Path("dvc.lock"), f"bins@{name}", f"data/{name}/bins")  # refuses half of a merge
     entry = dataset_of(params, name)
-    text(params, "tokenizer", "encoding")
+    tokenizer(params)
     choice(params, "tokenizer", "engine", ENGINES)
     choice(params, "bins", "end_of_text", END_OF_TEXT)
     if not Path("data", name, "source").is_dir():
@@ -74,9 +73,16 @@ def _check(params: dict, name: str) -> None:
         read_pins(entry, Path("data", name, "source", "pins.json"))
 
 
-def _build(name: str, params: dict) -> bool:
+def ensure(name: str, params: dict) -> bool:
+    """Build what the chosen dataset lacks; False where it lacks nothing."""
+    return bool(stages := todo(name)) and _build(name, params, stages)
+
+
+def _build(name: str, params: dict, stages: set[str]) -> bool:
     """Build from the bins that are there, where only end-of-text changed, else from the source."""
-    if not done_before_bins(name):
+    if stages <= {"describe"}:
+        return build(f"describe@{name}", alone=True)
+    if not stages <= {"bins", "describe"}:
         return build()
     folder = Path("data", name)
     try:
@@ -87,7 +93,7 @@ def _build(name: str, params: dict) -> bool:
         return build()
     if restored:
         print("tokens:     restored from the bins, nothing fetched", flush=True)
-    return build(f"bins@{name}", alone=True)
+    return all(build(f"{stage}@{name}", alone=True) for stage in ("bins", "describe"))
 
 
 def _content(path: Path) -> bytes:

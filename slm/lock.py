@@ -25,7 +25,12 @@ def locked_hash(lock: Path, stage: str, out: str) -> str | None:
 
     Raises UserError where dvc.lock cannot be read, as amid a merge.
     """
-    return _hash_in(lock.read_bytes(), lock, stage, out) if lock.exists() else None
+    return hash_at(lock.read_bytes(), lock, stage, out) if lock.exists() else None
+
+
+def locked_outs(lock: Path, stage: str) -> dict[str, str]:
+    """The hashes that dvc.lock has for the outputs of `stage`, by their paths."""
+    return _outs(lock.read_bytes(), lock, stage) if lock.exists() else {}
 
 
 def committed_hash(lock: Path, stage: str, out: str) -> str | None:
@@ -33,7 +38,7 @@ def committed_hash(lock: Path, stage: str, out: str) -> str | None:
     blob = _git(lock.parent, "rev-parse", "--quiet", "--verify", f"HEAD:./{lock.name}")
     if not blob:
         return None
-    return _hash_in(_git(lock.parent, "cat-file", "blob", blob.decode().strip()), lock, stage, out)
+    return hash_at(_git(lock.parent, "cat-file", "blob", blob.decode().strip()), lock, stage, out)
 
 
 def _git(folder: Path, *words: str) -> bytes:
@@ -44,11 +49,18 @@ def _git(folder: Path, *words: str) -> bytes:
     return done.stdout
 
 
-def _hash_in(content: bytes, lock: Path, stage: str, out: str) -> str | None:
+def hash_at(content: bytes, lock: Path, stage: str, out: str) -> str | None:
+    """The hash that a dvc.lock with this content has for output `out` of `stage`, or None.
+
+    `lock` is what messages call it. Raises UserError where it cannot be read.
+    """
+    return _outs(content, lock, stage).get(out)
+
+
+def _outs(content: bytes, lock: Path, stage: str) -> dict[str, str]:
     try:
-        stages = _read(content)["stages"]
-        outs = stages.get(stage, {}).get("outs", [])
-        return next((found.get("md5") for found in outs if found["path"] == out), None)
+        outs = _read(content)["stages"].get(stage, {}).get("outs", [])
+        return {found["path"]: found["md5"] for found in outs if "md5" in found}
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError):
         raise UserError(
             f"{lock} cannot be read; settle its merge, or `git checkout {lock}`"

@@ -1,4 +1,4 @@
-"""How is DVC asked? Whether the chosen dataset is built, and to build it.
+"""How is DVC asked? What the chosen dataset lacks, and to build it.
 
 Through DVC's own Python interface, since each start of its command takes half a second. A stage
 that fails has said why on standard error; that is not said again. What DVC does not survive is
@@ -17,16 +17,27 @@ from pathlib import Path
 
 from slm.errors import UserError
 from slm.leftovers import settle
+from slm.lock import locked_outs, md5_of
+
+INTERRUPTED = ("exited with -2", "exited with -15")  # by SIGINT, by SIGTERM: as a stage ended
+DESCRIBE = ("audit", "describe")  # the stages whose outputs git tracks
 
 
-def is_built(bins: str) -> bool:
-    """Whether no stage has anything to do and the folder `bins` holds what dvc.lock says."""
+def todo(name: str) -> set[str]:
+    """The stages of dataset `name` that have something to do; empty where its bins are built.
+
+    What the stages before the bins wrote may be gone, as it is after a pull. Where DVC cannot tell,
+    as where a dependency is missing, all are named by the first, "download": `build` says why.
+    """
     with open_repo() as repo:
         try:
             stale = repo.reproduce(dry=True, allow_missing=True)
         except _dvc_errors():
-            return False  # a missing dependency, say: `build` says which
-        return not stale and not _changed(repo.data_status(), bins)
+            return {"download"}
+        found = {stage.name.split("@")[0] for stage in stale}
+        if _changed(repo.data_status(), f"data/{name}/bins"):
+            found.add("bins")
+    return found | {stage for stage in DESCRIBE if _metrics_differ(f"{stage}@{name}")}
 
 
 def _changed(status: dict, bins: str) -> bool:
@@ -40,13 +51,10 @@ def _path(entry: str | dict) -> str:
     return (entry["new"] if isinstance(entry, dict) else entry).rstrip("/") + "/"
 
 
-def done_before_bins(name: str) -> bool:
-    """Whether no stage before `bins` has anything to do, though what they wrote may be gone."""
-    with open_repo() as repo:
-        try:
-            return not repo.reproduce([f"tokenize@{name}"], dry=True, allow_missing=True)
-        except _dvc_errors():
-            return False
+def _metrics_differ(stage: str) -> bool:
+    """Whether a file that git tracks is not as dvc.lock says; DVC may take it for one to come."""
+    outs = locked_outs(Path("dvc.lock"), stage)
+    return any(not Path(out).is_file() or md5_of(Path(out)) != md5 for out, md5 in outs.items())
 
 
 def build(target: str | None = None, *, alone: bool = False, record: bool = True) -> bool:
@@ -56,23 +64,43 @@ def build(target: str | None = None, *, alone: bool = False, record: bool = True
     stays as it is. Raises UserError or exits where a stage fails.
     """
     import dvc.dvcfile
+
+    with _running() as repo:
+        if not record:
+            dvc.dvcfile.modify_yaml = _unwritten
+        repo.reproduce(target, single_item=alone)
+    return True
+
+
+def experiment(name: str) -> None:
+    """Run every stage that has something to do, as `dvc exp run` does, and keep the result so.
+
+    Raises UserError or exits where a stage fails.
+    """
+    os.environ["DVC_EXP_AUTO_PUSH"] = "false"  # nothing leaves this machine unasked
+    with _running() as repo:
+        repo.experiments.run(name=name, force=False)
+
+
+@contextmanager
+def _running() -> Iterator:
+    """DVC's repository for a block that runs stages; what fails is said once."""
     from dvc.stage.exceptions import StageCmdFailedError
 
     with open_repo() as repo, _failed_copies() as copies:
-        if not record:
-            dvc.dvcfile.modify_yaml = _unwritten
         try:
-            repo.reproduce(target, single_item=alone)
+            yield repo
         except _dvc_errors() as error:
             if full := _cause(error, OSError):
                 raise full from None  # the disk is full, most likely
             failed = _cause(error, StageCmdFailedError)
+            if str(failed).endswith(INTERRUPTED):
+                raise KeyboardInterrupt from None
             if str(failed).endswith("exited with 1"):
                 sys.exit(1)  # the stage's own line says why
             raise UserError(f"dvc: {failed or error.__cause__ or error}") from None
         if copies:
             raise copies[0]
-    return True
 
 
 def _cause(error: BaseException | None, kind: type) -> BaseException | None:

@@ -69,7 +69,7 @@ def push(name: str, remote: str) -> int:
 
 def _uncommitted(name: str) -> str:
     """The first file that git has not as it is here, of those that make a version of bins."""
-    files = ["dvc.lock", "dvc.yaml", "params.yaml", f"data/{name}/source"]
+    files = ["dvc.lock", "dvc.yaml", "params.yaml", f"data/{name}/source", f"metrics/{name}"]
     done = git(Path(), "status", "--porcelain", "--", *files)
     if done.returncode:
         said = done.stderr.decode(errors="replace")

@@ -36,6 +36,7 @@ class Ground:
 
     def __init__(self, folder: Path, documents: int = 3000) -> None:
         self.root, self.data = workspace(folder), folder / "data" / "faults"
+        self.metrics = folder / "metrics" / "faults"
         _fill(add_dataset(folder, "faults", FILES), documents)
         commit(folder)
         self.clean = {name: (folder / name).read_bytes() for name in ("dvc.lock", "params.yaml")}
@@ -44,6 +45,7 @@ class Ground:
             self.set_policy(policy)
             self._time("make_data")
             self.truth[policy] = {out: hashes(self.data / out) for out in OUTS}
+            self.truth[policy]["metrics"] = hashes(self.metrics)
 
     def seconds(self, name: str) -> float:
         """How long a script takes, measured when first asked for (make_data: from nothing)."""
@@ -115,7 +117,8 @@ class Ground:
                 else []
             )
         truth = self.truth[self.policy]
-        return wrong + [f"{o} differs" for o in OUTS if hashes(self.data / o) != truth[o]]
+        wrong += [f"{o} differs" for o in OUTS if hashes(self.data / o) != truth[o]]
+        return wrong + ["metrics differ"] * (hashes(self.metrics) != truth["metrics"])
 
     def not_whole(self) -> list[str]:
         """What lies under its final name, is not whole, and would be taken for it."""
@@ -126,6 +129,11 @@ class Ground:
                 # DVC brings bins from its cache file by file; opening those is refused
                 noticed = out == "bins" and list(damage(folder))
                 wrong += [] if noticed else [f"{out} is not whole: {sorted(hashes(folder))}"]
+        known = [of for truth in self.truth.values() for of in truth["metrics"].items()]
+        made = {n: h for n, h in hashes(self.metrics).items() if not n.endswith(".tmp")}
+        wrong += [
+            f"{name} is not whole" for name, found in made.items() if (name, found) not in known
+        ]
         for name, key in (("dvc.lock", "schema"), ("params.yaml", "dataset")):
             if key not in (yaml.safe_load((self.root / name).read_bytes()) or {}):
                 wrong.append(f"{name} is not whole")

@@ -16,7 +16,7 @@ from slm.binning import write_bins
 from slm.bins import open_bins
 from slm.lock import folder_hash, locked_hash
 from slm.tokens import make_tokens
-from slm.vocabulary import describe, load_encoding
+from slm.vocabulary import load_encoding
 from tests.helpers import as_kind, build
 from tests.workspace import (
     EXCERPT,
@@ -310,6 +310,6 @@ def bins_of(folder: Path, file: str, content: bytes) -> dict[str, str]:
     raw = build(folder, {file: content})
     for name in ("tokens", "bins"):
         (folder / name).mkdir()
-    make_tokens(raw, describe(load_encoding("gpt2")), folder / "tokens", "gigatoken", 1)
+    make_tokens(raw, load_encoding("gpt2"), folder / "tokens", "gigatoken", 1)
     write_bins(folder / "tokens", folder / "bins", "append")
     return hashes(folder / "bins")

@@ -20,10 +20,10 @@ from slm.bins import dtype_for, open_bins
 from slm.corpus import make_raw
 from slm.errors import UserError
 from slm.files import HashedFile, to_json
-from slm.pipeline import done_before_bins
+from slm.pipeline import todo
 from slm.tokens import make_tokens
 from slm.unbinning import restore, without_end_of_text, write_tokens
-from slm.vocabulary import describe, load_encoding
+from slm.vocabulary import load_encoding
 from tests.helpers import json_lines, one_line
 from tests.workspace import commit, edit, environment, git, hashes, script, workspace
 
@@ -114,8 +114,7 @@ def test_counts_that_the_pins_expect_stand_in_tokens_json_again(tmp_path, monkey
     for name in ("raw", "tokens"):
         (tmp_path / name).mkdir()
     make_raw("pinned", entry, source, tmp_path / "raw")
-    vocabulary = describe(load_encoding("gpt2"))
-    make_tokens(tmp_path / "raw", vocabulary, tmp_path / "tokens", "tiktoken", 1)
+    make_tokens(tmp_path / "raw", load_encoding("gpt2"), tmp_path / "tokens", "tiktoken", 1)
     expected = unbinning._expected_tokens(entry, source)
     assert expected == {"expected_tokens": pins["tokens"]}
     truth = hashes(tmp_path / "tokens")
@@ -139,7 +138,10 @@ def from_nothing(folder: Path, policy: str) -> Path:
 
 def set_policy(folder: Path, policy: str) -> None:
     lines = (folder / "params.yaml").read_text().splitlines(keepends=True)
-    changed = [f"  end_of_text: {policy}\n" if "end_of_text:" in line else line for line in lines]
+    changed = [
+        f"  end_of_text: {policy}\n" if line.startswith("  end_of_text:") else line
+        for line in lines
+    ]
     (folder / "params.yaml").write_text("".join(changed))
 
 
@@ -239,10 +241,10 @@ def test_where_an_earlier_stage_has_something_to_do_the_source_is_asked(
     pulled, monkeypatch, file, old, new
 ):
     monkeypatch.chdir(pulled("none"))
-    assert done_before_bins("sample")
+    assert todo("sample") == set()
     text = Path(file).read_text()
     Path(file).write_text(text.replace(old, new, 1))
-    assert not done_before_bins("sample")
+    assert not todo("sample") <= {"bins", "describe"}
 
 
 # `make data`, killed when a folder is whole and has not its name yet.

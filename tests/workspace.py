@@ -87,7 +87,7 @@ def environment(folder: Path) -> dict[str, str]:
     own = str(Path(sys.executable).parent)
     path = os.pathsep.join([own, os.environ["PATH"]])
     outer = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "ARGS", "DATASET", "DOCUMENTS"}  # a make around us
-    outer |= {"REMOTE", "A", "B"}
+    outer |= {"REMOTE", "A", "B", "FIX", "ROWS", "TRAIN"}
     kept = {key: value for key, value in os.environ.items() if key not in outer}
     return {**kept, "PATH": path, "PYTHONPATH": str(folder)}
 

@@ -1,0 +1,42 @@
+"""Stage `audit`: data/<dataset>/raw -> metrics/<dataset>/text.json; nothing else is changed.
+
+`make describe ROWS=kind` lists the documents that are counted there.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from slm.audit import audit, shares
+from slm.errors import door
+from slm.files import to_json, write_file
+from slm.params import chosen, read_params
+from slm.rounding import rounded
+
+
+def main() -> None:
+    """Audit the text of the dataset named on the command line."""
+    name = chosen(read_params(Path("params.yaml")), sys.argv[1:])
+    found = {
+        split: {"documents": of.documents, **shares(of)}
+        for split, of in audit(Path("data", name, "raw"), os.cpu_count()).items()
+    }
+    out = Path("metrics", name)
+    out.mkdir(parents=True, exist_ok=True)
+    write_file(out / "text.json", to_json(rounded(found)))
+    print(f"audit:      {_faults(found)}")
+
+
+def _faults(found: dict) -> str:
+    """How many documents are at fault, by kind, over all splits."""
+    totals: dict[str, int] = {}
+    for of in found.values():
+        for kind, value in of.items():
+            if isinstance(value, dict):
+                kind = "in several splits" if kind.startswith("also_in_") else kind
+                totals[kind] = totals.get(kind, 0) + value["documents"]
+    return ", ".join(f"{n:,} {kind.replace('_', ' ')}" for kind, n in totals.items())
+
+
+if __name__ == "__main__":
+    door(main)

@@ -1,0 +1,56 @@
+"""Stage `describe`: data/<dataset>/bins -> metrics/<dataset>/tokens.json and three tables as CSV.
+
+The audit's count of words is read too, for tokens a word.
+"""
+
+import sys
+from pathlib import Path
+
+from slm.bins import Bins, open_bins
+from slm.describe import counts, figures, lengths
+from slm.errors import door
+from slm.files import read_json, to_json, write_file
+from slm.histograms import byte_rows, length_rows, rank_rows, to_csv
+from slm.params import chosen, read_params, whole
+from slm.rounding import ratio, rounded
+
+
+def main() -> None:
+    """Describe the bins of the dataset named on the command line."""
+    params = read_params(Path("params.yaml"))
+    name = chosen(params, sys.argv[1:])
+    out, block_size = Path("metrics", name), whole(params, "describe", "block_size")
+    bins, text = open_bins(Path("data", name, "bins")), read_json(out / "text.json")
+    found, tables = _described(bins, text, block_size)
+    write_file(out / "tokens.json", to_json(rounded(found)))
+    for table, rows in tables.items():
+        write_file(out / f"{table}.csv", to_csv(table, rows))
+    print(f"describe:   {_first(found)}")
+
+
+def _described(bins: Bins, text: dict, block_size: int) -> tuple[dict, dict]:
+    """The figures by split, and the rows of each table by split."""
+    found, tables = {"vocab_size": bins.manifest["tokenizer"]["vocab_size"]}, {}
+    for split in bins.manifest["splits"]:
+        seen = counts(bins, split)
+        found[split] = figures(bins, split, block_size, seen)
+        found[split]["tokens_a_word"] = ratio(found[split]["tokens"], text[split]["words"])
+        rows = {
+            "lengths": length_rows(lengths(bins, split)),
+            "ranks": rank_rows(seen),
+            "bytes": byte_rows(bins.docs(split)),
+        }
+        for table, of in rows.items():
+            tables.setdefault(table, {})[split] = of
+    return found, tables
+
+
+def _first(found: dict) -> str:
+    """Two figures of the first split."""
+    split, of = next((name, of) for name, of in found.items() if isinstance(of, dict))
+    used = f"{100 * of['vocabulary_share']:.1f} % of the vocabulary used ({split})"
+    return f"{of['tokens_a_word']:.2f} tokens a word, {used}" if of["tokens_a_word"] else used
+
+
+if __name__ == "__main__":
+    door(main)

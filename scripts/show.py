@@ -1,0 +1,79 @@
+"""`make describe`: show what the bins are like, in figures and pictures, and audit their text.
+
+The figures are those of metrics/<dataset>, built first where they are not there. The pictures are
+drawn from them, into reports/<dataset>/describe. With ROWS=kind the documents at fault are listed.
+"""
+
+import argparse
+import os
+import shutil
+from pathlib import Path
+
+from compare.columns import SPLIT, Column, Table, columns_of
+from compare.pictures import describe_pictures
+from compare.table import lines
+from scripts.make_data import PARAMS, check, choosing, ensure
+from slm.errors import door
+from slm.faults import faults
+from slm.files import read_json
+from slm.locking import only_one
+from slm.params import chosen, read_params
+from slm.pipeline import build
+
+
+def main() -> None:
+    """Show the dataset named on the command line, or the one that params.yaml names."""
+    parser = argparse.ArgumentParser(prog="make describe", description=__doc__)
+    parser.add_argument("dataset", nargs="?")
+    parser.add_argument("--rows", metavar="KIND", help="list the documents of one kind of fault")
+    args = parser.parse_args()
+    Path("data").mkdir(exist_ok=True)
+    with only_one(Path("data/.lock"), "make describe"):
+        params = read_params(PARAMS)
+        name = chosen(params, [args.dataset] if args.dataset else [])
+        check(params, name)
+        with choosing(name, params["dataset"]):
+            ensure(name, params)
+            if args.rows and not Path("data", name, "raw").is_dir():  # as after a pull
+                build(f"download@{name}", alone=True)
+    if args.rows:
+        _list(Path("data", name, "raw"), args.rows)
+    else:
+        _show(name)
+
+
+def _list(raw: Path, kind: str) -> None:
+    for line in faults(raw, kind, os.cpu_count()):
+        print(line)
+
+
+def _show(name: str) -> None:
+    metrics = Path("metrics", name)
+    tokens, text = (read_json(metrics / f"{of}.json") for of in ("tokens", "text"))
+    splits = tuple(text)
+    title = f"{name}, {tokens['vocab_size']:,} ids"
+    figures = columns_of(SPLIT, [tokens[split] for split in splits])
+    for table in (Table(title, splits, figures, []), _faults(text, splits)):
+        print(*lines(table, shutil.get_terminal_size((100, 24)).columns), sep="\n")
+    for path in describe_pictures(metrics, Path("reports", name, "describe")):
+        print(f"drew {path}")
+
+
+def _faults(text: dict, splits: tuple[str, ...]) -> Table:
+    """How many documents each kind of fault has, by split."""
+    kinds = dict.fromkeys(k for split in splits for k, v in text[split].items() if v is not None)
+    kinds = [kind for kind in kinds if kind not in ("documents", "words")]
+    cells = {kind: tuple(_fault(text[split].get(kind)) for split in splits) for kind in kinds}
+    return Table("documents with a fault", splits, [Column(*of) for of in cells.items()], [])
+
+
+def _fault(found: dict | None) -> str:
+    """How many documents, and which share; nothing where a split cannot have the fault."""
+    if found is None:
+        return "-"
+    share = f" ({100 * found['share']:.2g} %)" if found["documents"] else ""
+    return f"{found['documents']:,}{share}"
+
+
+if __name__ == "__main__":
+    door(main)
