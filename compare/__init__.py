@@ -1,0 +1,1 @@
+"""Tokenizations of one dataset side by side: figures, pictures, training results."""

@@ -1,0 +1,138 @@
+"""Which figures differ between tokenizations of one dataset, and which are the same?
+
+In: what was found of each variant, in order. Out: a table of the train split, one of each other
+split, and one of what training gave. A figure is a column where it differs between variants as it
+is written here; one that is the same for all is kept apart, to be said once. Of one variant all
+figures are columns. Cells are text, so that every form of a table holds the same ones.
+"""
+
+from collections.abc import Callable
+from functools import reduce
+from typing import NamedTuple
+
+from compare.found import Found
+
+COUNT, ONE, TWO, BITS = "{:,}".format, "{:,.1f}".format, "{:,.2f}".format, "{:.4f}".format
+
+
+def _share(part: float) -> str:
+    return f"{100 * part:.1f} %"
+
+
+def _mega(number: int) -> str:
+    return TWO(number / 1e6)
+
+
+def span(bits: dict) -> str:
+    """Lowest and highest bits a byte of the seeds."""
+    return f"{BITS(bits['low'])}–{BITS(bits['high'])}"
+
+
+VARIANT = (
+    ("vocabulary, ids", "metrics.vocab_size", COUNT),
+    ("end of text", "end_of_text", str),
+)
+SPLIT = (  # heading, where it stands in the metrics of a split, how it is written
+    ("documents", "documents", COUNT),
+    ("empty documents", "empty_documents", COUNT),
+    ("text, bytes", "text_bytes", COUNT),
+    ("tokens", "tokens", COUNT),
+    ("bin size, MB", "bin_bytes", _mega),
+    ("bytes a token", "bytes_a_token", TWO),
+    ("tokens a word", "tokens_a_word", TWO),
+    ("tokens a document, mean", "tokens_a_document.mean", ONE),
+    ("tokens a document, p50", "tokens_a_document.p50", COUNT),
+    ("tokens a document, p90", "tokens_a_document.p90", COUNT),
+    ("tokens a document, p99", "tokens_a_document.p99", COUNT),
+    ("tokens a document, longest", "tokens_a_document.longest", COUNT),
+    ("vocabulary used", "vocabulary_share", _share),
+    ("ids seen < 100 times", "rare_ids", COUNT),
+    ("entropy, bits a token", "entropy_bits_a_token", TWO),
+    ("entropy, bits a byte", "entropy_bits_a_byte", TWO),
+    ("windows across borders", "windows_across_borders", _share),
+    ("slope of rank and frequency", "rank_slope", TWO),
+)
+TRAINING = (
+    ("validation bits a byte, mean", "bits_a_byte.mean", BITS),
+    ("lowest–highest of the seeds", "bits_a_byte", span),
+    ("seeds", "runs", len),
+    ("parameters, embeddings", "parameters.embeddings", COUNT),
+    ("parameters, others", "parameters.others", COUNT),
+    ("steps", "steps", COUNT),
+    ("tokens read", "tokens", COUNT),
+    ("text read, MB", "bytes", _mega),
+)
+
+
+class Column(NamedTuple):
+    """One figure of all variants."""
+
+    heading: str  # in words, with its unit
+    cells: tuple[str, ...]  # one a variant, "-" where there is no figure
+    best: frozenset[int] = frozenset()  # which cells are as good as the best, where that is known
+
+
+class Table(NamedTuple):
+    """What differs, and what is the same, of one part of the figures."""
+
+    title: str
+    labels: tuple[str, ...]  # of the variants
+    columns: list[Column]
+    same: list[Column]  # all cells of each are the same
+
+
+def splits(found: list[Found]) -> list[str]:
+    """The splits that were measured, train first."""
+    names = [name for name, about in found[0].metrics.items() if isinstance(about, dict)]
+    return sorted(names, key=lambda name: name != "train")
+
+
+def columns(found: list[Found], split: str) -> list[Column]:
+    """The figures of a split that differ between variants; all, where there is one variant."""
+    return _table("", found, _of_split(found, split)).columns
+
+
+def tables(found: list[Found]) -> list[Table]:
+    """All tables: train, where the vocabularies stand, too; other splits; training, if any."""
+    first, *others = splits(found)
+    about = columns_of(VARIANT, [{**one._asdict()} for one in found])
+    made = [_table(f"{first} split", found, [*about, *_of_split(found, first)])]
+    made += [_table(f"{split} split", found, _of_split(found, split)) for split in others]
+    if any(one.training for one in found):
+        made.append(_table("training", found, _of_training(found)))
+    return made
+
+
+def as_good_as_best(found: list[Found]) -> frozenset[int]:
+    """The variants whose range of bits a byte over the seeds reaches that of the lowest mean."""
+    bits = {i: one.training["bits_a_byte"] for i, one in enumerate(found) if one.training}
+    least = min(bits.values(), key=lambda one: one["mean"])
+    return frozenset(i for i, one in bits.items() if one["low"] <= least["high"])
+
+
+def _table(title: str, found: list[Found], made: list[Column]) -> Table:
+    same = [column for column in made if len(found) > 1 and len(set(column.cells)) == 1]
+    differ = [column for column in made if column not in same]
+    return Table(title, tuple(one.label for one in found), differ, same)
+
+
+def _of_split(found: list[Found], split: str) -> list[Column]:
+    return columns_of(SPLIT, [one.metrics[split] for one in found])
+
+
+def _of_training(found: list[Found]) -> list[Column]:
+    bits, *others = columns_of(TRAINING, [one.training for one in found])
+    return [bits._replace(best=as_good_as_best(found)), *others]
+
+
+def columns_of(figures: tuple, sources: list[dict | None]) -> list[Column]:
+    """A column for each of `figures`, such as SPLIT, with a cell for each source."""
+    return [
+        Column(heading, tuple(_cell(source, path, form) for source in sources))
+        for heading, path, form in figures
+    ]
+
+
+def _cell(source: dict | None, path: str, form: Callable) -> str:
+    value = source and reduce(dict.__getitem__, path.split("."), source)
+    return "-" if value is None else str(form(value))

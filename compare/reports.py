@@ -1,0 +1,95 @@
+"""What is known of each variant, and where is it written?
+
+In: variants that were built, their bins, and what training gave. Out: what was found of each, and
+reports/<dataset>/compare with compare.md, compare.html and the pictures, each file whole. The same
+metrics give the same text; pictures are the same with the same matplotlib.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from compare import pictures
+from compare.columns import splits
+from compare.experiments import content
+from compare.found import Found
+from compare.page import page
+from compare.story import choose
+from compare.summary import markdown
+from compare.variants import Variant
+from slm.bins import Bins
+from slm.documents import decode, document
+from slm.files import write_file
+from slm.vocabulary import load_described
+
+CANDIDATES = 50  # documents that the story is chosen from
+
+
+def collected(
+    dataset: str, built: dict[str, tuple[Variant, str]], bins: dict[str, Bins], trained: dict
+) -> list[Found]:
+    """What is known of each variant, given by the name of its experiment with its commit."""
+    by_data = {variant["data"]: variant for variant in trained.get("variants", [])}
+    return [
+        Found(
+            label=variant.label,
+            name=name,
+            commit=commit,
+            encoding=load_described(bins[name].manifest["tokenizer"], bins[name].folder),
+            end_of_text=variant.end_of_text,
+            metrics=json.loads(content(commit, f"metrics/{dataset}/tokens.json")),
+            training=by_data.get(bins[name].manifest["sha256"]),
+        )
+        for name, (variant, commit) in built.items()
+    ]
+
+
+def known_training(folder: Path, bins: dict[str, Bins]) -> dict:
+    """The result in a folder of trainings that has most of these bins, with most seeds; or {}."""
+    hashes = {of.manifest["sha256"] for of in bins.values()}
+
+    def runs(result: dict) -> tuple[int, int]:
+        of = [len(v["runs"]) for v in result["variants"] if v["data"] in hashes]
+        return len(of), sum(of)
+
+    results = [json.loads(path.read_bytes()) for path in sorted(folder.glob("*.json"))]
+    best = max(results, key=runs, default={"variants": []})
+    return best if runs(best)[0] else {}
+
+
+def write_reports(
+    dataset: str, found: list[Found], bins: dict[str, Bins], trained: dict
+) -> list[Path]:
+    """Write all of reports/<dataset>/compare; return the paths."""
+    out, device = Path("reports", dataset, "compare"), trained.get("device")
+    drawn = dict(_pictures(dataset, found, device))
+    story = _story(bins[found[0].name])
+    files = {f"{name}.svg": picture for name, picture in drawn.items()}
+    files["compare.md"] = markdown(dataset, found, drawn, device).encode()
+    files["compare.html"] = page(dataset, found, story, drawn, device)
+    out.mkdir(parents=True, exist_ok=True)
+    for name, file in files.items():
+        write_file(out / name, file)
+    return [out / name for name in files]
+
+
+def _pictures(dataset: str, found: list[Found], device: str | None) -> Iterator[tuple[str, bytes]]:
+    split = splits(found)[0]
+    figures = {one.label: one.metrics[split] for one in found}
+    for name, draw in pictures.TABLES.items():
+        files = {one.label: content(one.commit, f"metrics/{dataset}/{name}.csv") for one in found}
+        tables = {label: pictures.read_table(file, split) for label, file in files.items()}
+        yield name, draw(tables, figures)
+    training = {one.label: one.training for one in found if one.training}
+    if training:
+        yield "curves", pictures.curves(training, device)
+
+
+def _story(bins: Bins) -> str:
+    """A validation document of these bins, or one of their last split."""
+    manifest = bins.manifest
+    split = "validation" if "validation" in manifest["splits"] else [*manifest["splits"]][-1]
+    encoding = load_described(manifest["tokenizer"], bins.folder)
+    cut = {"append": slice(-1), "prepend": slice(1, None)}.get(manifest["end_of_text"], slice(None))
+    numbers = range(min(CANDIDATES, manifest["splits"][split]["documents"]))
+    return choose([decode(encoding, document(bins, split, n).ids[cut]) for n in numbers])

@@ -1,0 +1,90 @@
+"""Which tokenizations are compared, and what are they called?
+
+In: params.yaml and dvc.lock. Out: variants, in the order of `compare.variants`, each what
+params.yaml says with some values changed. A variant's name tells its parameters and ends in a hash
+of all that decides its bytes: text, parameters, and the code of the stages. So what has that name
+already is that variant, whatever the commit.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from slm.bins import END_OF_TEXT
+from slm.errors import UserError
+from slm.lock import locked_hash
+from slm.params import choice, tokenizer, whole
+
+KEYS = ("tokenizer.encoding", "tokenizer.vocab_size", "bins.end_of_text")
+CURE = f"`compare.variants` is a list of changes, such as {{{KEYS[2]}: append}}"
+
+
+class Variant(NamedTuple):
+    """A tokenization of the chosen dataset."""
+
+    encoding: str
+    vocab_size: int | None  # of bpe
+    end_of_text: str
+
+    @property
+    def label(self) -> str:
+        """What it is called in reports."""
+        size = f" {self.vocab_size:,}" if self.vocab_size else ""
+        more = {"append": ", end of text appended", "prepend": ", end of text prepended"}
+        return f"{self.encoding}{size}{more.get(self.end_of_text, '')}"
+
+    @property
+    def values(self) -> dict[str, object]:
+        """What stands in params.yaml for it."""
+        return dict(zip(KEYS, self, strict=True))
+
+
+def variants(params: dict) -> list[Variant]:
+    """The variants that params.yaml lists, each once; raises UserError where one is none."""
+    section = params.get("compare")
+    listed = section.get("variants") if isinstance(section, dict) else None
+    if not isinstance(listed, list) or not listed or not all(isinstance(v, dict) for v in listed):
+        raise UserError(f"params.yaml: compare.variants is {str(listed)[:60]}; {CURE}")
+    return list(dict.fromkeys(_variant(params, changes) for changes in listed))
+
+
+def _variant(params: dict, changes: dict) -> Variant:
+    for key in changes:
+        if key not in KEYS:
+            raise UserError(
+                f"params.yaml: compare.variants has {key!r}, expected {', '.join(KEYS)}; {CURE}"
+            )
+    changed = {name: dict(params.get(name) or {}) for name in ("tokenizer", "bins")}
+    if changes.get("tokenizer.encoding", "bpe") != "bpe":
+        changed["tokenizer"]["vocab_size"] = None  # a published encoding has a size of its own
+    for key, value in changes.items():
+        section, name = key.split(".")
+        changed[section][name] = value
+    encoding, size = tokenizer(changed)
+    return Variant(encoding, size, choice(changed, "bins", "end_of_text", END_OF_TEXT))
+
+
+def name_of(variant: Variant, dataset: str, decided: str) -> str:
+    """What its experiment is called; `decided` is what `deciding` returned."""
+    words = [dataset, variant.encoding, variant.vocab_size, variant.end_of_text]
+    digest = hashlib.sha256(f"{decided} {variant}".encode()).hexdigest()[:8]
+    return "-".join(str(word) for word in (*words, digest) if word is not None)
+
+
+def deciding(params: dict, dataset: str) -> str:
+    """A hash of all that decides the results of any variant, but for what the variant itself sets.
+
+    That is the text, as dvc.lock names it, what `describe` is asked, and the stages after the
+    text: their commands and every file of code that they depend on.
+    """
+    raw = locked_hash(Path("dvc.lock"), f"download@{dataset}", f"data/{dataset}/raw")
+    stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    del stages["download"]
+    files = {dep for stage in stages.values() for dep in stage["deps"] if Path(dep).is_file()}
+    code = {dep: hashlib.sha256(Path(dep).read_bytes()).hexdigest() for dep in sorted(files)}
+    block_size = whole(params, "describe", "block_size")
+    decided = json.dumps([raw, block_size, stages, code], sort_keys=True)
+    return hashlib.sha256(decided.encode()).hexdigest()

@@ -1,0 +1,91 @@
+"""`make compare`: build the variants that params.yaml lists, and say what differs.
+
+First the chosen dataset is built as `make data` builds it. Each variant then becomes a DVC
+experiment (see compare.experiments); one that is there already is taken as it is. Out: a table,
+and reports/<dataset>/compare with compare.md, compare.html and the pictures. With --train the same
+small model is trained on each (see compare.training). One such command runs at a time.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+from compare.experiments import kept, make, opened
+from compare.reports import collected, known_training, write_reports
+from compare.table import terminal
+from compare.variants import Variant, deciding, name_of, variants
+from scripts.make_data import PARAMS, check, choosing, ensure
+from slm.bins import Bins
+from slm.errors import door
+from slm.locking import only_one
+from slm.params import chosen, read_params
+
+
+def main() -> None:
+    """Compare the variants of the dataset named on the command line, or in params.yaml."""
+    parser = argparse.ArgumentParser(prog="make compare", description=__doc__)
+    parser.add_argument("dataset", nargs="?")
+    parser.add_argument("--train", action="store_true", help="train a small model on each variant")
+    args = parser.parse_args()
+    Path("data").mkdir(exist_ok=True)
+    with only_one(Path("data/.lock"), "make compare"):
+        params = read_params(PARAMS)
+        name = chosen(params, [args.dataset] if args.dataset else [])
+        check(params, name)
+        listed = variants(params)
+        with choosing(name, params["dataset"]):
+            ensure(name, params)
+            built = _built(name, listed, params)
+        commits = {of: commit for of, (_, commit) in built.items()}
+        with opened(name, commits) as bins:
+            folder = Path("reports", name, "training")
+            trained = _trained(bins, folder) if args.train else known_training(folder, bins)
+            found = collected(name, built, bins, trained)
+            print(terminal(found))
+            _say_what_is_left_out(trained)
+            for path in write_reports(name, found, bins, trained):
+                print(f"wrote {path}")
+
+
+def _built(name: str, listed: list[Variant], params: dict) -> dict[str, tuple[Variant, str]]:
+    """The variants and their commits by the names of their experiments, built where not kept."""
+    decided = deciding(params, name)
+    wanted = {name_of(variant, name, decided): variant for variant in listed}
+    have = kept(name, list(wanted))
+    missing = {of: variant for of, variant in wanted.items() if of not in have}
+    if missing:
+        make(name, _grouped(missing, params), _say)
+        have = kept(name, list(wanted))
+    return {of: (variant, have[of]) for of, variant in wanted.items()}
+
+
+def _grouped(missing: dict[str, Variant], params: dict) -> dict[str, Variant]:
+    """Those of one vocabulary one after another, that of params.yaml first: it is built here."""
+    own = (params["tokenizer"]["encoding"], params["tokenizer"].get("vocab_size"))
+    order = list(dict.fromkeys([own, *(variant[:2] for variant in missing.values())]))
+    return dict(sorted(missing.items(), key=lambda item: order.index(item[1][:2])))
+
+
+def _trained(bins: dict[str, Bins], out: Path) -> dict:
+    from benchmark.hardware import this_device  # PyTorch takes seconds to start
+    from benchmark.settings import read_settings
+    from compare.training import WORKSPACE, train
+
+    os.environ.setdefault(*WORKSPACE)
+    settings = read_settings(PARAMS)["training"]
+    return train([of.folder for of in bins.values()], settings, this_device(), out, say=_say)
+
+
+def _say_what_is_left_out(trained: dict) -> None:
+    if "left_out" in trained:
+        from compare.training_table import left_out  # PyTorch takes seconds to start
+
+        print(f"{left_out(trained)}\n")
+
+
+def _say(line: str) -> None:
+    print(f"-- {line}", flush=True)
+
+
+if __name__ == "__main__":
+    door(main)
