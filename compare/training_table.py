@@ -1,0 +1,61 @@
+"""What training gave, as a table for people.
+
+In: the result of compare.training. Out: lines of at most 100 columns: a head, a row for each
+variant, how to read them. Below, however long: what was left out, and where a CUDA graph failed.
+"""
+
+from collections.abc import Iterator
+from statistics import mean
+from textwrap import wrap
+
+from compare.training import named
+
+HEAD = ("variant", "ids", "parameters", "steps", "bits a byte", "seconds")
+
+
+def training_table(result: dict) -> list[str]:
+    """The lines."""
+    settings = result["settings"]
+    shape = f"{settings['batch_size']} × {settings['block_size']} tokens a step"
+    note = (
+        f"{result['device']}, {shape}; parameters in embeddings + others, in millions; bits a byte "
+        "of the validation split, mean and range over seeds; seconds of training, mean"
+    )
+    said = [*filter(None, [left_out(result)]), *_failures(result["variants"])]
+    return [_line(*HEAD), *map(_row, result["variants"]), *wrap(note, 100), *said]
+
+
+def left_out(result: dict) -> str:
+    """What was not trained, in one line; empty where nothing was left out."""
+    found = result.get("left_out", {})
+    parts = [f"{kind} {', '.join(map(str, names))}" for kind, names in found.items() if names]
+    return f"left out, as there is no GPU here: {'; '.join(parts)}" if parts else ""
+
+
+def _name(variant: dict) -> str:
+    return named(variant["encoding"], variant["end_of_text"])
+
+
+def _row(variant: dict) -> str:
+    millions = [f"{count / 1e6:.1f}" for count in variant["parameters"].values()]
+    bits = variant["bits_a_byte"]
+    spread = f"({bits['low']:.4f}–{bits['high']:.4f})" if len(variant["runs"]) > 1 else ""
+    return _line(
+        _name(variant),
+        f"{variant['vocab_size']:,}",
+        " + ".join(millions),
+        f"{variant['steps']:,}",
+        f"{bits['mean']:.4f} {spread}".strip(),
+        f"{mean(run['seconds'] for run in variant['runs']):,.1f}",
+    )
+
+
+def _line(*cells: str) -> str:
+    widths = "<34", ">9", ">14", ">9", ">24", ">10"
+    return "".join(f"{cell:{width}}" for cell, width in zip(cells, widths, strict=True))
+
+
+def _failures(variants: list[dict]) -> Iterator[str]:
+    for variant in variants:
+        if why := variant.get("graph_failed"):
+            yield f"{_name(variant)}: without a CUDA graph, which failed: {why}"
