@@ -12,7 +12,7 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3 python3.12 python3.13,$(if 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONUTF8 := 1
 .DEFAULT_GOAL := help
-.PHONY: help setup data pull push verify diff inspect bench bench-data test test-faults check clean
+.PHONY: help setup data pull push verify diff inspect describe compare bench bench-data test test-faults check clean
 
 help:  ## print these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,12 @@ diff: $(STAMP)  ## say what differs between the bins of two revisions (A=rev B=r
 
 inspect: $(STAMP)  ## print documents decoded from the bins (ARGS="--help" lists the ways to choose)
 	@$(PY) -m scripts.inspect_bins $(ARGS)
+
+describe: $(STAMP)  ## figures and pictures of the bins, and an audit of their text (ROWS=kind DATASET=name)
+	@$(PY) -m scripts.show $(if $(DATASET),"$(DATASET)") $(if $(ROWS),--rows "$(ROWS)")
+
+compare: $(STAMP)  ## build the variants that params.yaml lists and say what differs (TRAIN=1 DATASET=name)
+	@$(PY) -m scripts.compare $(if $(DATASET),"$(DATASET)") $(if $(filter-out 0,$(TRAIN)),--train)
 
 bench: $(STAMP)  ## time batches and training steps on this device (ARGS="--synthetic 471872517" runs the script alone)
 	@$(if $(ARGS),$(PY) -m scripts.benchmark $(ARGS),$(PY) -m scripts.make_data && $(PY) -m dvc repro -q -s -f benchmark/dvc.yaml)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from statistics import mean
 
 import pytest
 import yaml
@@ -21,6 +22,9 @@ CANNOT = {  # commands that this test cannot run, and why
     "make data DATASET=tinystories": "asks the true hub for 1 GB; tests/test_hub.py has a stand-in",
     "make data DATASET=name": "a name to fill in; two that exist are built here",
     "PIP_FIND_LINKS=/that/folder make data": "a folder to fill in, and a set-up that takes minutes",
+    "make compare TRAIN=1": "takes minutes; tests/test_training.py trains small",
+    "dvc exp show --only-changed": "its answer is the reader's; tests/test_compare.py asks git",
+    "dvc exp apply": "half a command: tests/test_compare.py applies one",
     "make bench": "takes minutes; tests/test_bench.py runs its script small",
     'make bench ARGS="--synthetic 471872517"': "takes minutes, and 1 GB of disk and of memory",
     "python -m scripts.benchmark --synthetic 471872517": "takes minutes, as `make bench` does",
@@ -132,6 +136,33 @@ def test_the_readme_s_tables_of_batches_and_steps_are_the_kept_results():
     assert cpu["digest"] == result["digest"] and f"`{sha256[:8]}…{sha256[-9:]}`" in README
 
 
+def test_the_readme_s_table_of_trainings_is_the_kept_result():
+    (path,) = (ROOT / "reports/sample-200000/training").glob("*.json")
+    result = json.loads(path.read_text())
+    known = {(v["encoding"].rsplit("-", 1)[0], v["end_of_text"]): v for v in result["variants"]}
+    order = [("gpt2", "none"), ("gpt2", "append"), ("bpe-1024", "none"), ("bpe-4096", "none")]
+    trained = [known[key] for key in order]
+    bits = [of["bits_a_byte"] for of in trained]
+    rows = {
+        "validation bits a byte, mean": [f"{of['mean']:.4f}" for of in bits],
+        "lowest–highest of the seeds": [f"{of['low']:.4f}–{of['high']:.4f}" for of in bits],
+        "parameters, embeddings": [f"{of['parameters']['embeddings']:,}" for of in trained],
+        "parameters, others": [f"{of['parameters']['others']:,}" for of in trained],
+        "steps": [f"{of['steps']:,}" for of in trained],
+        "seconds of training, mean": [
+            f"{mean(r['seconds'] for r in of['runs']):.1f}" for of in trained
+        ],
+    }
+    for name, cells in rows.items():
+        assert f"| {name} | {' | '.join(cells)} |" in README
+    assert result["device"] == "NVIDIA H100 80GB HBM3" and "one NVIDIA H100 80GB (" in README
+    settings = result["settings"]
+    assert f"`bytes: {settings['bytes']}`, `batch_size: {settings['batch_size']}`" in README
+    assert bits[1]["high"] < bits[0]["low"], "end-of-text helps: no seeds overlap"
+    assert bits[0]["high"] < min(bits[2]["low"], bits[3]["low"]), "gpt2 ends below the trained"
+    assert bits[3]["low"] < bits[2]["low"] < bits[3]["high"], "those cannot be told apart"
+
+
 def brief(number: float) -> str:
     return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
@@ -161,7 +192,7 @@ def test_every_module_that_a_stage_imports_stands_in_its_deps(pipeline):
     for name, stage in stages.items():
         script = ROOT / (stage["cmd"].split()[2].replace(".", "/") + ".py")
         needed = {str(path.relative_to(ROOT)) for path in reached(script)}
-        deps = {dep for dep in stage["deps"] if not dep.startswith("data/")}
+        deps = {dep for dep in stage["deps"] if not dep.startswith(("data/", "metrics/"))}
         data = {"slm/stories.toml"} if "slm/stories.py" in needed else set()
         assert deps == (needed | data) - {"slm/__init__.py"}, name
 
