@@ -119,6 +119,7 @@ def _scratch(dataset: str) -> Iterator[Path]:
     root = folder / _git(Path(), "rev-parse", "--show-prefix").strip()
     try:
         _git(top, "clone", "-q", "--shared", "--", str(top), str(folder))
+        _sign(top, folder)
         _carry_changes(top, folder)
         _share(dataset, root)
         with chdir(root):
@@ -126,6 +127,13 @@ def _scratch(dataset: str) -> Iterator[Path]:
         yield root
     finally:
         remove(folder)
+
+
+def _sign(top: Path, folder: Path) -> None:
+    """Let the clone's commits have the user's name, which may be set here alone, or any at all."""
+    for key, otherwise in (("user.name", "slm"), ("user.email", "slm@localhost")):
+        known = git(top, "config", key).stdout.decode(errors="replace").strip()
+        _git(folder, "config", key, known or otherwise)
 
 
 def _carry_changes(top: Path, folder: Path) -> None:

@@ -27,17 +27,25 @@ def todo(name: str) -> set[str]:
     """The stages of dataset `name` that have something to do; empty where its bins are built.
 
     What the stages before the bins wrote may be gone, as it is after a pull. Where DVC cannot tell,
-    as where a dependency is missing, all are named by the first, "download": `build` says why.
+    all are named by the first, "download": `build` says why.
     """
     with open_repo() as repo:
-        try:
-            stale = repo.reproduce(dry=True, allow_missing=True)
-        except _dvc_errors():
-            return {"download"}
-        found = {stage.name.split("@")[0] for stage in stale}
-        if _changed(repo.data_status(), f"data/{name}/bins"):
+        found = _stale(repo)
+        if found is None:  # a stage has something to do and what it reads is gone: which one?
+            known = _stale(repo, f"tokenize@{name}", f"audit@{name}")
+            found = {"download"} if known is None or known else {"bins", "describe"}
+        elif _changed(repo.data_status(), f"data/{name}/bins"):
             found.add("bins")
     return found | {stage for stage in DESCRIBE if _metrics_differ(f"{stage}@{name}")}
+
+
+def _stale(repo, *targets: str) -> set[str] | None:
+    """The stages that would run, those up to `targets` or all; None where DVC raises an error."""
+    try:
+        stale = repo.reproduce(list(targets) or None, dry=True, allow_missing=True)
+    except _dvc_errors():
+        return None
+    return {stage.name.split("@")[0] for stage in stale}
 
 
 def _changed(status: dict, bins: str) -> bool:

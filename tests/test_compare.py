@@ -24,7 +24,7 @@ from tests.workspace import ROOT, commit, dvc, edit, environment, git, hashes, s
 SMALL = ("documents: {train: 5000, validation: 250}", "documents: {train: 60, validation: 8}")
 BPE = {"tokenizer.encoding": "bpe", "tokenizer.vocab_size": 300}
 LISTED = [{}, BPE, {"bins.end_of_text": "append"}, {**BPE, "bins.end_of_text": "append"}]
-OTHER_WINDOWS = ("of so many tokens\n  block_size: 256", "of so many tokens\n  block_size: 9")
+OTHER_WINDOWS = ("windows of so many tokens\n  block_size: 256", "so many\n  block_size: 9")
 STAGES = ("download:", "vocabulary:", "tokenize:", "bins:", "audit:", "describe:")
 
 

@@ -154,13 +154,13 @@ def test_lines_in_a_terminal_keep_to_its_width_and_lose_no_variant(width):
 def test_bold_are_the_lowest_mean_and_those_whose_range_overlaps_with_its_range():
     assert as_good_as_best(three()) == {0, 2}
     training = markdown(tables(three())[2])
-    assert "| **1.100** | 1.400 | **1.300** |" in training
-    assert "<td><b>1.100</b></td><td>1.400</td><td><b>1.300</b></td>" in html(tables(three())[2])
+    assert "| **1.1000** | 1.4000 | **1.3000** |" in training
+    assert "<td><b>1.1000</b></td><td>1.4000</td><td><b>1.3000</b></td>" in html(tables(three())[2])
 
 
 def test_a_variant_that_was_not_trained_has_dashes_and_none_trained_has_no_table():
     half = [three()[0], three()[1]._replace(training=None)]
-    assert tables(half)[2].columns[0].cells == ("1.100", "-")
+    assert tables(half)[2].columns[0].cells == ("1.1000", "-")
     assert len(tables([one._replace(training=None) for one in half])) == 2
 
 
@@ -168,11 +168,13 @@ def test_the_first_sentences_say_what_the_numbers_say():
     said = summary.lead("sample", three())
     assert "“gpt2” makes the fewest tokens, 3,000 (3.00 bytes a token)" in said
     assert "“a|b <i>” the most, 9,000 (1.00 bytes a token)" in said
-    assert "“gpt2” has the lowest validation bits a byte, 1.100 (1.000–1.200 over 2 seeds)" in said
+    assert (
+        "“gpt2” has the lowest validation bits a byte, 1.1000 (1.0000–1.2000 over 2 seeds)" in said
+    )
     assert "The range of “a|b <i>” overlaps with it" in said
     alone = [variant("x", 10, trained(1.5)), variant("y", 9, trained(1.6))]
-    assert "1.500. That is one seed" in summary.lead("sample", alone)
-    assert "“x” has 1.500 validation bits a byte." in summary.lead("sample", alone[:1])
+    assert "1.5000. That is one seed" in summary.lead("sample", alone)
+    assert "“x” has 1.5000 validation bits a byte." in summary.lead("sample", alone[:1])
 
 
 def test_compare_md_has_all_and_is_the_same_each_time():

@@ -136,7 +136,7 @@ def test_headlines_of_one_label_describe_it():
     assert titled("ranks", x={"rank_slope": -1.1302}) == said
     said = "“x”: a token stands for 3.85 bytes of text"
     assert titled("bytes_a_token", x={"bytes_a_token": 3.8467}) == said
-    assert titles.curves({"x": trained(1.25)}, None) == "With “x” text takes 1.250 bits a byte"
+    assert titles.curves({"x": trained(1.25)}, None) == "With “x” text takes 1.2500 bits a byte"
 
 
 def test_headlines_of_several_name_both_ends_whoever_they_are():
@@ -162,10 +162,10 @@ def test_labels_that_share_an_end_are_all_named_and_none_wins_where_all_are_alik
 
 def test_the_headline_of_training_claims_nothing_that_the_seeds_leave_open():
     apart = {"a": trained(1.3, 1.31), "b": trained(1.1, 1.12), "c": trained(1.11, 1.2)}
-    said = "Some GPU: text takes the fewest bits a byte with “b” and “c” (1.110 to 1.155)"
-    assert titles.curves(apart, "Some GPU") == f"{said} and the most with “a” (1.305)"
+    said = "Some GPU: text takes the fewest bits a byte with “b” and “c” (1.1100 to 1.1550)"
+    assert titles.curves(apart, "Some GPU") == f"{said} and the most with “a” (1.3050)"
     close = {"a": trained(1.1, 1.3), "b": trained(1.2)}
-    said = "These runs do not tell “a” and “b” apart (1.200\u00a0bits a byte)"
+    said = "These runs do not tell “a” and “b” apart (1.2000\u00a0bits a byte)"
     assert titles.curves(close, None) == said
 
 

@@ -24,7 +24,7 @@ from tests.workspace import EXCERPT, add_dataset, commit, edit, git, script, wor
 
 GPT2 = tiktoken.get_encoding("gpt2")
 FILES = 'column: text\nfiles: {train: ["train.jsonl"], validation: ["validation.jsonl"]}'
-OTHER_WINDOWS = ("of so many tokens\n  block_size: 256", "of so many tokens\n  block_size: 9")
+OTHER_WINDOWS = ("windows of so many tokens\n  block_size: 256", "so many\n  block_size: 9")
 TRAIN = [*stories(1, "train", 60), "It was Timâ€™s.", "", "Bell\a.", "And then"]
 BEGINS = TRAIN[5][:60] + "…"
 VALIDATION = [*stories(1, "validation", 8), TRAIN[5]]

@@ -34,7 +34,7 @@ def group(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / ".dvc/config").write_text(f"{config}['remote \"shared\"']\n    url = ../../shared\n")
     edit(folder / "params.yaml", "train: 5000, validation: 250", "train: 60, validation: 8")
     for old, new in (("none", "none"), ("none", "append"), ("append", "prepend")):
-        edit(folder / "params.yaml", f"end_of_text: {old}", f"end_of_text: {new}")
+        edit(folder / "params.yaml", f"  end_of_text: {old}", f"  end_of_text: {new}")
         script(folder, "make_data")
         if new == "prepend":
             dvc(folder, "exp", "save", "-n", "before")
