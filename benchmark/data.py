@@ -34,7 +34,7 @@ PARAMS = """
 dataset: bench
 datasets:
   bench: {kind: files, column: text, files: {train: train-*.parquet, validation: val*.parquet}}
-tokenizer: {encoding: gpt2, engine: gigatoken}
+tokenizer: {encoding: gpt2, vocab_size: null, engine: gigatoken}
 bins: {end_of_text: none}
 """
 

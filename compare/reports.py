@@ -19,9 +19,11 @@ from compare.summary import markdown
 from compare.variants import Variant
 from slm.bins import Bins
 from slm.documents import decode, document
+from slm.errors import UserError
 from slm.files import write_file
 from slm.vocabulary import load_described
 
+WHOLE = {"data", "runs", "bits_a_byte", "parameters", "steps", "tokens", "bytes"}  # of a variant
 CANDIDATES = 50  # documents that the story is chosen from
 
 
@@ -52,16 +54,26 @@ def known_training(folder: Path, bins: dict[str, Bins]) -> dict:
         of = [len(v["runs"]) for v in result["variants"] if v["data"] in hashes]
         return len(of), sum(of)
 
-    results = [json.loads(path.read_bytes()) for path in sorted(folder.glob("*.json"))]
+    results = [_result(path) for path in sorted(folder.glob("*.json"))]
     best = max(results, key=runs, default={"variants": []})
     return best if runs(best)[0] else {}
+
+
+def _result(path: Path) -> dict:
+    try:
+        result = json.loads(path.read_bytes())
+        if {"device", "settings"} <= {*result} and all({*of} >= WHOLE for of in result["variants"]):
+            return result
+    except (ValueError, LookupError, TypeError):
+        pass
+    raise UserError(f"{path} is no result of a training; remove it, or bring the whole file")
 
 
 def write_reports(
     dataset: str, found: list[Found], bins: dict[str, Bins], trained: dict
 ) -> list[Path]:
     """Write all of reports/<dataset>/compare; return the paths."""
-    out, device = Path("reports", dataset, "compare"), trained.get("device")
+    out, device = Path("reports", dataset, "compare"), _trained_on(trained)
     drawn = dict(_pictures(dataset, found, device))
     story = _story(bins[found[0].name])
     files = {f"{name}.svg": picture for name, picture in drawn.items()}
@@ -70,7 +82,19 @@ def write_reports(
     out.mkdir(parents=True, exist_ok=True)
     for name, file in files.items():
         write_file(out / name, file)
+    for stale in out.glob("*.svg"):
+        if stale.name not in files:
+            stale.unlink()
     return [out / name for name in files]
+
+
+def _trained_on(trained: dict) -> str | None:
+    """The device and how it was trained there."""
+    if not trained:
+        return None
+    settings = trained["settings"]
+    shape = f"{settings['batch_size']} × {settings['block_size']} tokens a step"
+    return f"{trained['device']} ({shape}, learning rate {settings['learning_rate']})"
 
 
 def _pictures(dataset: str, found: list[Found], device: str | None) -> Iterator[tuple[str, bytes]]:

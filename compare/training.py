@@ -84,7 +84,8 @@ def kept(path: Path, result: dict) -> dict[str, dict]:
     try:
         found = json.loads(path.read_bytes())
         same = all(found[key] == value for key, value in result.items() if key != "left_out")
-        return {of["data"]: of for of in found["variants"]} if same else {}
+        whole = (of for of in found["variants"] if {"bits_a_byte", "runs", "parameters"} <= {*of})
+        return {of["data"]: of for of in whole} if same else {}
     except (FileNotFoundError, ValueError, LookupError, TypeError):  # or of another form
         return {}
 

@@ -16,6 +16,7 @@ import yaml
 from slm.bins import END_OF_TEXT
 from slm.errors import UserError
 from slm.lock import locked_hash
+from slm.merges import check_vocabulary
 from slm.params import choice, tokenizer, whole
 
 KEYS = ("tokenizer.encoding", "tokenizer.vocab_size", "bins.end_of_text")
@@ -64,6 +65,7 @@ def _variant(params: dict, changes: dict) -> Variant:
         section, name = key.split(".")
         changed[section][name] = value
     encoding, size = tokenizer(changed)
+    check_vocabulary(encoding, size)
     return Variant(encoding, size, choice(changed, "bins", "end_of_text", END_OF_TEXT))
 
 
@@ -83,7 +85,8 @@ def deciding(params: dict, dataset: str) -> str:
     raw = locked_hash(Path("dvc.lock"), f"download@{dataset}", f"data/{dataset}/raw")
     stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
     del stages["download"]
-    files = {dep for stage in stages.values() for dep in stage["deps"] if Path(dep).is_file()}
+    deps = (dep for stage in stages.values() for dep in stage.get("deps", []))
+    files = {dep for dep in deps if isinstance(dep, str) and Path(dep).is_file()}
     code = {dep: hashlib.sha256(Path(dep).read_bytes()).hexdigest() for dep in sorted(files)}
     block_size = whole(params, "describe", "block_size")
     decided = json.dumps([raw, block_size, stages, code], sort_keys=True)

@@ -16,9 +16,9 @@ from compare.table import terminal
 from compare.variants import Variant, deciding, name_of, variants
 from scripts.make_data import PARAMS, check, choosing, ensure
 from slm.bins import Bins
-from slm.errors import door
+from slm.errors import UserError, door
 from slm.locking import only_one
-from slm.params import chosen, read_params
+from slm.params import chosen, read_params, with_values
 
 
 def main() -> None:
@@ -33,13 +33,16 @@ def main() -> None:
         name = chosen(params, [args.dataset] if args.dataset else [])
         check(params, name)
         listed = variants(params)
+        for variant in listed:
+            with_values(PARAMS.read_text(encoding="utf-8"), variant.values)
+        settings = _settings(params["datasets"][name]) if args.train else None
         with choosing(name, params["dataset"]):
             ensure(name, params)
             built = _built(name, listed, params)
         commits = {of: commit for of, (_, commit) in built.items()}
         with opened(name, commits) as bins:
             folder = Path("reports", name, "training")
-            trained = _trained(bins, folder) if args.train else known_training(folder, bins)
+            trained = _trained(bins, settings, folder) if settings else known_training(folder, bins)
             found = collected(name, built, bins, trained)
             print(terminal(found))
             _say_what_is_left_out(trained)
@@ -66,13 +69,23 @@ def _grouped(missing: dict[str, Variant], params: dict) -> dict[str, Variant]:
     return dict(sorted(missing.items(), key=lambda item: order.index(item[1][:2])))
 
 
-def _trained(bins: dict[str, Bins], out: Path) -> dict:
-    from benchmark.hardware import this_device  # PyTorch takes seconds to start
+def _settings(entry: dict) -> dict:
+    """`training` of params.yaml; raises UserError where it or the dataset cannot be trained on."""
     from benchmark.settings import read_settings
+
+    splits = entry.get("splits") or entry.get("documents") or entry.get("files")
+    if not {"train", "validation"} <= {*splits}:
+        raise UserError(
+            f"TRAIN=1 takes splits train and validation, and this dataset has {', '.join(splits)}"
+        )
+    return read_settings(PARAMS)["training"]
+
+
+def _trained(bins: dict[str, Bins], settings: dict, out: Path) -> dict:
+    from benchmark.hardware import this_device  # PyTorch takes seconds to start
     from compare.training import WORKSPACE, train
 
     os.environ.setdefault(*WORKSPACE)
-    settings = read_settings(PARAMS)["training"]
     return train([of.folder for of in bins.values()], settings, this_device(), out, say=_say)
 
 

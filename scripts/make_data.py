@@ -18,7 +18,16 @@ from slm.errors import UserError, door
 from slm.git import git
 from slm.lock import locked_hash
 from slm.locking import only_one
-from slm.params import choice, chosen, dataset_of, read_params, set_dataset, tokenizer
+from slm.merges import check_vocabulary
+from slm.params import (
+    choice,
+    chosen,
+    dataset_of,
+    read_params,
+    set_dataset,
+    tokenizer,
+    whole,
+)
 from slm.pins import read_pins
 from slm.pipeline import build, todo
 from slm.tokenizer import ENGINES
@@ -64,7 +73,8 @@ def check(params: dict, name: str) -> None:
     """Refuse what a stage would refuse, before DVC removes what the stage made last time."""
     locked_hash(Path("dvc.lock"), f"bins@{name}", f"data/{name}/bins")  # refuses half of a merge
     entry = dataset_of(params, name)
-    tokenizer(params)
+    check_vocabulary(*tokenizer(params))
+    whole(params, "describe", "block_size")
     choice(params, "tokenizer", "engine", ENGINES)
     choice(params, "bins", "end_of_text", END_OF_TEXT)
     if not Path("data", name, "source").is_dir():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from slm.audit import MOJIBAKE, audit
+from slm.audit import KINDS, MOJIBAKE, audit
 from slm.errors import UserError
 from slm.raw import locate, read_source
 from slm.text import Block, read_blocks
@@ -23,10 +23,11 @@ PLACES = {"mojibake": MOJIBAKE, "control_characters": CONTROL, "unfinished": re.
 
 def faults(raw: Path, kind: str, workers: int) -> Iterator[str]:
     """A line for each document of this kind; raises UserError where there is no such kind."""
-    found = audit(raw, workers)
-    kinds = dict.fromkeys(kind for of in found.values() for kind in of.rows)
+    leaks = [f"also_in_{split}" for split in read_source(raw)["splits"]]
+    kinds = [*KINDS, "duplicates", *(leaks if len(leaks) > 1 else ())]
     if kind not in kinds:
         raise UserError(f"{kind!r} is no kind of fault; expected one of {', '.join(kinds)}")
+    found = audit(raw, workers)
     for split, of in found.items():
         files = read_source(raw)["splits"][split]["files"]
         for row, text in _texts(raw, split, of.rows.get(kind, np.empty(0, np.int64))):

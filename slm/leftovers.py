@@ -18,7 +18,7 @@ from slm.errors import UserError
 from slm.files import alive
 
 # Beside what they become: folders and files of ours, by their process; DVC's copies.
-OURS = ("data/*/*.tmp", "metrics/*/*.tmp", "params.yaml.*.tmp", "dvc.lock.*.tmp")
+OURS = ("data/*/*.tmp", "metrics/*/*.tmp", "reports/*/*/*.tmp", "*.yaml.*.tmp", "dvc.lock.*.tmp")
 COPIES = ("data/*/bins/.*.tmp", "data/prebuilt/files/md5/*/.*.tmp")
 DAY = 86400  # seconds
 

@@ -19,9 +19,10 @@ import numpy as np
 
 from slm.bpe import SMALLEST, Merge, encoding_of
 from slm.errors import UserError
+from slm.raw import read_source
 from slm.text import read_blocks
 from slm.tokenizer import Gigatoken
-from slm.vocabulary import BYTES
+from slm.vocabulary import BYTES, check_name
 
 _SEPARATOR = b"\xff"  # no byte of UTF-8
 _MOST = 2**32  # ids; the trainer panics on more, and no corpus yields as many
@@ -33,11 +34,9 @@ def train(raw: Path, vocab_size: int) -> list[Merge]:
     Raises UserError below 257 ids, and where the corpus is too small, with the largest size that
     works. Memory holds one block and the distinct words; the disk, for a while, the split's text.
     """
-    if vocab_size < SMALLEST:
-        raise UserError(
-            f"tokenizer.vocab_size is {vocab_size}, expected {SMALLEST} or more: "
-            "the 256 bytes and end-of-text"
-        )
+    check_vocabulary("bpe", vocab_size)
+    if "train" not in (splits := read_source(raw)["splits"]):
+        raise UserError(f"bpe is trained on split train, and there is only {', '.join(splits)}")
     if importlib.util.find_spec("gigatoken") is None:
         raise UserError(
             "tokenizer.encoding bpe is trained by gigatoken, which is not installed here; "
@@ -51,6 +50,17 @@ def train(raw: Path, vocab_size: int) -> list[Merge]:
             "set it to that or less"
         )
     return merges
+
+
+def check_vocabulary(encoding: str, vocab_size: int | None) -> None:
+    """Raise UserError where no vocabulary can be made of these, whatever the text."""
+    if encoding != "bpe":
+        check_name(encoding)
+    elif vocab_size < SMALLEST:
+        raise UserError(
+            f"tokenizer.vocab_size is {vocab_size}, expected {SMALLEST} or more: "
+            "the 256 bytes and end-of-text"
+        )
 
 
 def _train(raw: Path, ids: int) -> list[Merge]:

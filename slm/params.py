@@ -6,6 +6,7 @@ hold is in slm.entries.
 """
 
 import re
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -90,22 +91,37 @@ def set_values(path: Path, values: dict[str, object]) -> None:
     A value is a word that YAML reads as it is, a whole number or None. Raises UserError where a
     key has no line of its own.
     """
-    content = path.read_bytes().decode("utf-8")
+    content = with_values(path.read_bytes().decode("utf-8"), values)
+    write_file(path, content.encode())
+
+
+def with_values(content: str, values: dict[str, object]) -> str:
+    """The text of a params.yaml with these values; raises UserError as `set_values` does."""
     for name, value in values.items():
         section, key = name.split(".")
         word = "null" if value is None else str(value)
-        line = (
-            rf"(?m)^({section}:[^\S\n]*(?:#.*)?\n(?:(?:[ #].*)?\n)*?[ ]+{key}:[ \t]*)(?:[^\s#]\S*)?"
-        )
-        content, found = re.subn(line, rf"\g<1>{word}", content, count=1)
-        if not found:
-            raise UserError(f"{path} has no line `{key}:` below `{section}:`; write it so")
-    write_file(path, content.encode())
+        below = rf"^{section}:[ \t]*(?:#.*)?\r?\n(?:(?:[ #].*)?\r?\n)*?"
+        line = rf"(?m)({below}[ ]+{key}:)([ \t]*)([^\s#]\S*)?(?=[ \t]*(?:#|\r?$))"
+        content, found = re.subn(line, partial(_put, word), content, count=1)
+        if not found or yaml.safe_load(content)[section][key] != value:
+            raise UserError(
+                f"params.yaml has no line `{key}: value` below `{section}:`; write it so, on a "
+                "line of its own"
+            )
+    return content
+
+
+def _put(word: str, line: re.Match) -> str:
+    """A key's line with `word` for its value, which may be missing; a comment keeps its gap."""
+    key, gap, value = line.groups()
+    return f"{key}{gap}{word}" if value else f"{key} {word}{gap}"
 
 
 def tokenizer(params: dict) -> tuple[str, int | None]:
     """The encoding's name, and for "bpe" the number of its ids; a UserError where they are none."""
     name, size = (_value(params, "tokenizer", key) for key in ("encoding", "vocab_size"))
+    if "vocab_size" not in (params.get("tokenizer") or {}):  # DVC asks for it, too
+        raise UserError("params.yaml: tokenizer has no vocab_size; write `vocab_size: null` there")
     if not isinstance(name, str):
         raise UserError(f"params.yaml: tokenizer.encoding is {name!r}, expected text")
     if name == "bpe" and (type(size) is not int or size < 1):

@@ -85,7 +85,7 @@ def experiment(name: str) -> None:
 
     Raises UserError or exits where a stage fails.
     """
-    os.environ["DVC_EXP_AUTO_PUSH"] = "false"  # nothing leaves this machine unasked
+    os.environ |= {"DVC_EXP_AUTO_PUSH": "false", "DVC_STUDIO_OFFLINE": "true"}  # nothing is sent
     with _running() as repo:
         repo.experiments.run(name=name, force=False)
 

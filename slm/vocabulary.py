@@ -26,14 +26,19 @@ BYTES = tuple(bytes([byte]) for byte in range(256))
 
 def load_encoding(name: str) -> tiktoken.Encoding:
     """tiktoken's encoding `name`; raises UserError where it is unknown or cannot be fetched."""
-    if name not in tiktoken.list_encoding_names():
-        known = ", ".join(sorted(tiktoken.list_encoding_names()))
-        raise UserError(f"tokenizer.encoding is {name!r}, expected one of {known}")
+    check_name(name)
     try:
         return tiktoken.get_encoding(name)
     except (OSError, ValueError) as error:  # requests' exceptions are OSErrors
         url = getattr(getattr(error, "request", None), "url", None)
         raise UserError(_cannot_fetch(name, url, error)) from None
+
+
+def check_name(name: str) -> None:
+    """Raise UserError where tiktoken publishes no encoding of this name."""
+    if name not in tiktoken.list_encoding_names():
+        known = ", ".join(sorted(tiktoken.list_encoding_names()))
+        raise UserError(f"tokenizer.encoding is {name!r}, expected bpe or one of {known}")
 
 
 def _cannot_fetch(name: str, url: str | None, error: Exception) -> str:

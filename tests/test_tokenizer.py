@@ -333,7 +333,7 @@ def test_another_table_is_refused_with_both_values(key):
 def test_an_unknown_encoding_is_refused_with_those_known(name):
     with pytest.raises(UserError) as error:
         load_encoding(name)
-    assert f"{name!r}, expected one of cl100k_base, gpt2" in one_line(error)
+    assert f"{name!r}, expected bpe or one of cl100k_base, gpt2" in one_line(error)
 
 
 URL = "https://openaipublic.blob.core.windows.net/encodings/cl100k_base.tiktoken"

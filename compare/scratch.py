@@ -1,0 +1,118 @@
+"""Where is a variant built? In a clone beside the data that shares what is built here.
+
+In: a dataset, and the workspace. Out: for the block a clone, data/<dataset>/compare.<pid>.tmp, with
+the workspace's uncommitted changes, hard links to what is built here (copies where the disk has no
+links), and DVC's cache. The workspace is only read. A kill leaves the clone, and the next command
+sweeps it.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager, suppress
+from pathlib import Path
+
+from slm.errors import UserError
+from slm.git import git
+from slm.leftovers import remove
+from slm.params import read_params
+from slm.raw import link
+from slm.unbinning import restore
+from slm.whole import local_cache
+
+MADE_OF = ("dvc.yaml", "dvc.lock", "params.yaml", "metrics", "scripts", "slm")
+SHARED = ("source", "raw", "vocabulary", "tokens", "bins")
+
+
+@contextmanager
+def scratch(dataset: str) -> Iterator[Path]:
+    """A clone of this repository as it is here, uncommitted changes too, for the block.
+
+    Yields the folder of the clone that is ours; below its top, where our repository is a part of
+    another. Raises UserError where git or DVC cannot, as in a repository without a commit.
+    """
+    folder = Path("data", dataset, f"compare.{os.getpid()}.tmp").resolve()  # swept if killed
+    top = Path(run_git(Path(), "rev-parse", "--show-toplevel").strip())
+    root = folder / run_git(Path(), "rev-parse", "--show-prefix").strip()
+    try:
+        run_git(top, "clone", "-q", "--shared", "--", str(top), str(folder))
+        _sign(top, folder)
+        _ignore_source(folder, dataset)
+        _carry_changes(top, folder)
+        _share(dataset, root)
+        with chdir(root):
+            _vocabulary_and_tokens(dataset)
+        yield root
+    finally:
+        remove(folder)
+
+
+def _sign(top: Path, folder: Path) -> None:
+    """Let the clone's commits have the user's name, which may be set here alone, or any at all."""
+    for key, otherwise in (("user.name", "slm"), ("user.email", "slm@localhost")):
+        known = git(top, "config", key).stdout.decode(errors="replace").strip()
+        run_git(folder, "config", key, known or otherwise)
+
+
+def _ignore_source(folder: Path, dataset: str) -> None:
+    """Keep the user's text out of the commits: DVC adds what a stage reads, whatever its size."""
+    with (folder / ".git" / "info" / "exclude").open("a") as file:
+        file.write(f"\n**/data/{dataset}/source\n")
+
+
+def _carry_changes(top: Path, folder: Path) -> None:
+    """Make the clone's files those of the workspace; of those that git does not know, only what
+    results are made of: an experiment is a commit, and a user may have anything lying about."""
+    listed = run_git(top, "diff", "--no-renames", "--name-only", "-z", "HEAD")
+    new = ("ls-files", "-z", "--others", "--exclude-standard", "--full-name", "--", *MADE_OF)
+    for name in filter(None, (listed + run_git(Path(), *new)).split("\0")):
+        remove(folder / name)
+        if (top / name).is_symlink() or (top / name).is_file():  # and no submodule
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(top / name, folder / name, follow_symlinks=False)
+    run_git(folder, "add", "--all")  # metrics of a dataset that is new are part of an experiment
+
+
+def _share(dataset: str, root: Path) -> None:
+    """Give the clone what is built here, and DVC's cache and settings."""
+    here, there = Path("data", dataset), root / "data" / dataset
+    for name in SHARED:
+        if (here / name).is_dir():
+            remove(there / name)
+            if (here / name).is_symlink():
+                there.mkdir(parents=True, exist_ok=True)
+                (there / name).symlink_to((here / name).resolve())
+            else:
+                shutil.copytree(here / name, there / name, copy_function=_link)
+    with suppress(FileNotFoundError):
+        shutil.copyfile(".dvc/config.local", root / ".dvc" / "config.local")
+    _settle_in(root, local_cache().parents[1])
+
+
+def _link(source: str, target: str) -> None:
+    link(Path(source), Path(target))
+
+
+def _settle_in(root: Path, cache: Path) -> None:
+    """Let DVC use this cache there, and keep its own records there, too: they go with the clone."""
+    from dvc.config import Config
+
+    with Config(str(root / ".dvc")).edit("local") as settings:
+        settings["cache"]["dir"] = str(cache)
+        settings["core"]["site_cache_dir"] = str(root / ".dvc" / "tmp" / "site")
+
+
+def _vocabulary_and_tokens(dataset: str) -> None:
+    """What is not here of them may come back from the bins; else it is made again."""
+    with suppress(UserError):
+        restore(Path("data", dataset), read_params(Path("params.yaml"))["datasets"][dataset],
+                Path("dvc.lock"))  # fmt: skip
+
+
+def run_git(folder: Path, *words: str) -> str:
+    """What git prints; raises UserError where it fails."""
+    done = git(folder, *words)
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").split("hint:")[0]
+        raise UserError(f"git {words[0]}: {said}; experiments need a repository with a commit")
+    return done.stdout.decode(errors="replace")
