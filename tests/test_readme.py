@@ -23,7 +23,7 @@ CANNOT = {  # commands that this test cannot run, and why
     "make data DATASET=name": "a name to fill in; two that exist are built here",
     "PIP_FIND_LINKS=/that/folder make data": "a folder to fill in, and a set-up that takes minutes",
     "make compare TRAIN=1": "takes minutes; tests/test_training.py trains small",
-    "dvc exp show --only-changed": "its answer is the reader's; tests/test_compare.py asks git",
+    "dvc exp show -A --only-changed": "its answer is the reader's; tests/test_compare.py asks git",
     "dvc exp apply": "half a command: tests/test_compare.py applies one",
     "make bench": "takes minutes; tests/test_bench.py runs its script small",
     'make bench ARGS="--synthetic 471872517"': "takes minutes, and 1 GB of disk and of memory",
