@@ -8,6 +8,7 @@ sweeps it.
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager, suppress
 from pathlib import Path
@@ -44,7 +45,16 @@ def scratch(dataset: str) -> Iterator[Path]:
             _vocabulary_and_tokens(dataset)
         yield root
     finally:
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove the clone; a stage that is being interrupted may write into it for a moment more."""
+    for _ in range(50):
         remove(folder)
+        if not folder.exists():
+            return
+        time.sleep(0.1)
 
 
 def _sign(top: Path, folder: Path) -> None:

