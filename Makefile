@@ -12,7 +12,7 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3 python3.12 python3.13,$(if 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONUTF8 := 1
 .DEFAULT_GOAL := help
-.PHONY: help setup data pull push verify diff inspect describe compare bench bench-data test test-faults check clean
+.PHONY: help setup data pull push verify diff inspect describe compare bench bench-data test test-kills check clean
 
 help:  ## print these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,7 +46,7 @@ compare: $(STAMP)  ## build the variants that params.yaml lists and say what dif
 
 bench: $(STAMP)  ## time batches and training steps on this device (ARGS="--synthetic 471872517" runs the script alone)
 	@$(if $(ARGS),$(PY) -m scripts.benchmark $(ARGS),$(PY) -m scripts.make_data && $(PY) -m dvc repro -q -s -f benchmark/dvc.yaml)
-	@$(PY) -m benchmark.pictures > /dev/null
+	@$(PY) -m benchmark.batches.pictures > /dev/null
 
 bench-data: $(STAMP)  ## time text to bins beside the notebook's recipe (DOCUMENTS=1000000)
 	@$(PY) -m benchmark.data $(if $(DOCUMENTS),"$(DOCUMENTS)")
@@ -54,8 +54,8 @@ bench-data: $(STAMP)  ## time text to bins beside the notebook's recipe (DOCUMEN
 test: $(STAMP)  ## run the tests, a file at a time on each core (ARGS="-k word" chooses some)
 	@$(PYTEST) $(ARGS)
 
-test-faults: $(STAMP)  ## kill the stages at random moments and compare (KILLS=200 SEED=0)
-	@$(PY) -m tests.faults --kills $(or $(KILLS),200) --seed $(or $(SEED),0)
+test-kills: $(STAMP)  ## kill the stages at random moments and compare (KILLS=200 SEED=0)
+	@$(PY) -m tests.kills.kills --kills $(or $(KILLS),200) --seed $(or $(SEED),0)
 
 check: $(STAMP)  ## run the linter, then the tests
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .

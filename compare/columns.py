@@ -24,7 +24,7 @@ def _mega(number: int) -> str:
 
 
 def span(bits: dict) -> str:
-    """Lowest and highest bits a byte of the seeds."""
+    """Lowest and highest bits per byte of the seeds."""
     return f"{BITS(bits['low'])}–{BITS(bits['high'])}"
 
 
@@ -38,23 +38,23 @@ SPLIT = (  # heading, where it stands in the metrics of a split, how it is writt
     ("text, bytes", "text_bytes", COUNT),
     ("tokens", "tokens", COUNT),
     ("bin size, MB", "bin_bytes", _mega),
-    ("bytes a token", "bytes_a_token", TWO),
-    ("tokens a word", "tokens_a_word", TWO),
-    ("tokens a document, mean", "tokens_a_document.mean", ONE),
-    ("tokens a document, p50", "tokens_a_document.p50", COUNT),
-    ("tokens a document, p90", "tokens_a_document.p90", COUNT),
-    ("tokens a document, p99", "tokens_a_document.p99", COUNT),
-    ("tokens a document, longest", "tokens_a_document.longest", COUNT),
+    ("bytes per token", "bytes_per_token", TWO),
+    ("tokens per word", "tokens_per_word", TWO),
+    ("tokens per document, mean", "tokens_per_document.mean", ONE),
+    ("tokens per document, p50", "tokens_per_document.p50", COUNT),
+    ("tokens per document, p90", "tokens_per_document.p90", COUNT),
+    ("tokens per document, p99", "tokens_per_document.p99", COUNT),
+    ("tokens per document, longest", "tokens_per_document.longest", COUNT),
     ("vocabulary used", "vocabulary_share", _share),
     ("ids seen < 100 times", "rare_ids", COUNT),
-    ("entropy, bits a token", "entropy_bits_a_token", TWO),
-    ("entropy, bits a byte", "entropy_bits_a_byte", TWO),
+    ("entropy, bits per token", "entropy_bits_per_token", TWO),
+    ("entropy, bits per byte", "entropy_bits_per_byte", TWO),
     ("windows across borders", "windows_across_borders", _share),
     ("slope of rank and frequency", "rank_slope", TWO),
 )
 TRAINING = (
-    ("validation bits a byte, mean", "bits_a_byte.mean", BITS),
-    ("lowest–highest of the seeds", "bits_a_byte", span),
+    ("validation bits per byte, mean", "bits_per_byte.mean", BITS),
+    ("lowest–highest of the seeds", "bits_per_byte", span),
     ("seeds", "runs", len),
     ("parameters, embeddings", "parameters.embeddings", COUNT),
     ("parameters, others", "parameters.others", COUNT),
@@ -104,8 +104,8 @@ def tables(found: list[Found]) -> list[Table]:
 
 
 def as_good_as_best(found: list[Found]) -> frozenset[int]:
-    """The variants whose range of bits a byte over the seeds reaches that of the lowest mean."""
-    bits = {i: one.training["bits_a_byte"] for i, one in enumerate(found) if one.training}
+    """The variants whose range of bits per byte over the seeds reaches that of the lowest mean."""
+    bits = {i: one.training["bits_per_byte"] for i, one in enumerate(found) if one.training}
     least = min(bits.values(), key=lambda one: one["mean"])
     return frozenset(i for i, one in bits.items() if one["low"] <= least["high"])
 

@@ -15,14 +15,14 @@ from pathlib import Path
 
 from compare.scratch import run_git, scratch
 from compare.variants import Variant
-from slm.bins import Bins, open_bins
-from slm.cache import file_list, lacking, objects_of, place, rotten
-from slm.leftovers import remove
-from slm.lock import hash_at
-from slm.params import set_values
-from slm.pipeline import build, experiment
-from slm.raw import link
-from slm.whole import local_cache
+from slm.bins.opening import Bins, open_bins
+from slm.core.files import link_or_copy
+from slm.core.params import set_values
+from slm.versions.cache import corrupt_objects, file_list, missing_objects, object_path, objects_of
+from slm.versions.leftovers import remove
+from slm.versions.lock import hash_at
+from slm.versions.pipeline import build, experiment
+from slm.versions.verify import local_cache
 
 LINK = "120000"  # git's mode of a symbolic link
 
@@ -48,9 +48,9 @@ def _in_cache(cache: Path, commit: str, dataset: str) -> bool:
     """Whether all its bins are there, whole; what rotted goes, or DVC would hand it out."""
     if not (found := _version(commit, dataset)):
         return False
-    for path in rotten(cache, objects_of(cache, found)):
+    for path in corrupt_objects(cache, objects_of(cache, found)):
         path.unlink()
-    return not lacking(cache, found)
+    return not missing_objects(cache, found)
 
 
 def _version(commit: str, dataset: str) -> str | None:
@@ -67,7 +67,7 @@ def opened(dataset: str, commits: dict[str, str]) -> Iterator[dict[str, Bins]]:
         for name, commit in commits.items():
             (folder / name).mkdir(parents=True)
             for file, md5 in file_list(cache, _version(commit, dataset)).items():
-                link(place(cache, md5), folder / name / file)
+                link_or_copy(object_path(cache, md5), folder / name / file)
         yield {name: open_bins(folder / name) for name in commits}
     finally:
         remove(folder)

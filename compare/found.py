@@ -14,4 +14,4 @@ class Found(NamedTuple):
     encoding: tiktoken.Encoding
     end_of_text: str  # none | append | prepend
     metrics: dict  # tokens.json: {"vocab_size": n, "<split>": {…}}
-    training: dict | None  # of scripts/train.py, where it was trained on
+    training: dict | None  # of scripts/train_variants.py, where it was trained on

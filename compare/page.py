@@ -135,7 +135,7 @@ def _cut(one: Found, story: str) -> str:
     ratio = len(story.encode()) / tokens
     return (
         f"<article>\n<h3>{escape(one.label)}</h3>\n"
-        f"<p>{tokens:,} tokens, {ratio:.2f} bytes a token</p>\n"
+        f"<p>{tokens:,} tokens, {ratio:.2f} bytes per token</p>\n"
         f'<p class="story">{stories.html(pieces)}</p>\n</article>\n'
     )
 
@@ -148,7 +148,7 @@ def _opened(dataset: str, found: list[Found]) -> Iterator[str]:
         f"<tbody>\n{rows}</tbody>\n</table>\n"
     )
     python, shell = map(escape, summary.commands(dataset, found[0]))
-    code = f"from slm.bins import open_bins\n\nbins = {python}"
+    code = f"from slm import open_revision\n\nbins = {python}"
     code = "".join(f"<pre><code>{block}</code></pre>\n" for block in (code, shell))
     yield _section(
         "Opening a variant",

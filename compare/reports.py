@@ -9,21 +9,21 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from compare import pictures
 from compare.columns import splits
 from compare.experiments import content
 from compare.found import Found
 from compare.page import page
+from compare.pictures import draw as pictures
 from compare.story import choose
 from compare.summary import markdown
 from compare.variants import Variant
-from slm.bins import Bins
-from slm.documents import decode, document
-from slm.errors import UserError
-from slm.files import write_file
-from slm.vocabulary import load_described
+from slm.bins.documents import decode, document
+from slm.bins.opening import Bins
+from slm.core.errors import UserError
+from slm.core.files import write_file
+from slm.tokens.vocabulary import load_described
 
-WHOLE = {"data", "runs", "bits_a_byte", "parameters", "steps", "tokens", "bytes"}  # of a variant
+WHOLE = {"data", "runs", "bits_per_byte", "parameters", "steps", "tokens", "bytes"}  # of a variant
 CANDIDATES = 50  # documents that the story is chosen from
 
 
@@ -93,7 +93,7 @@ def _trained_on(trained: dict) -> str | None:
     if not trained:
         return None
     settings = trained["settings"]
-    shape = f"{settings['batch_size']} × {settings['block_size']} tokens a step"
+    shape = f"{settings['batch_size']} × {settings['block_size']} tokens per step"
     return f"{trained['device']} ({shape}, learning rate {settings['learning_rate']})"
 
 

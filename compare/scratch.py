@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from contextlib import chdir, contextmanager, suppress
 from pathlib import Path
 
-from slm.errors import UserError
-from slm.git import git
-from slm.leftovers import remove
-from slm.params import read_params
-from slm.raw import link
-from slm.unbinning import restore
-from slm.whole import local_cache
+from slm.core.errors import UserError
+from slm.core.files import link_or_copy
+from slm.core.git import git
+from slm.core.params import read_params
+from slm.versions.leftovers import remove
+from slm.versions.restore import restore
+from slm.versions.verify import local_cache
 
 MADE_OF = ("dvc.yaml", "dvc.lock", "params.yaml", "metrics", "scripts", "slm")
 SHARED = ("source", "raw", "vocabulary", "tokens", "bins")
@@ -100,7 +100,7 @@ def _share(dataset: str, root: Path) -> None:
 
 
 def _link(source: str, target: str) -> None:
-    link(Path(source), Path(target))
+    link_or_copy(Path(source), Path(target))
 
 
 def _settle_in(root: Path, cache: Path) -> None:

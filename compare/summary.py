@@ -17,7 +17,7 @@ CAPTIONS = {
     "lengths": "How many tokens documents have.",
     "ranks": "How often ids stand in the tokens, the most frequent first.",
     "bytes": "How many bytes of text a token stands for, document by document.",
-    "curves": "Validation bits a byte while training.",
+    "curves": "Validation bits per byte while training.",
 }
 FIGURES = (
     "Tokens are those of the bins, end-of-text among them. p50, p90, p99: so many percent of the "
@@ -63,7 +63,7 @@ def _seeds(number: int) -> str:
 def commands(dataset: str, one: Found) -> tuple[str, str]:
     """How a variant's bins are opened in Python, and how it is put into the workspace."""
     return (
-        f'open_bins("data/{dataset}/bins", rev="{one.name}")',
+        f'open_revision("data/{dataset}/bins", "{one.name}")',
         f"dvc exp apply {one.name}",
     )
 
@@ -112,21 +112,21 @@ def _counted(dataset: str, found: list[Found]) -> str:
 
 
 def _ratio(one: Found, split: str) -> str:
-    ratio = one.metrics[split]["bytes_a_token"]
-    return "" if ratio is None else f" ({TWO(ratio)} bytes a token)"
+    ratio = one.metrics[split]["bytes_per_token"]
+    return "" if ratio is None else f" ({TWO(ratio)} bytes per token)"
 
 
 def _trained(found: list[Found]) -> Iterator[str]:
     trained = [one for one in found if one.training]
     best = min(trained, key=_mean)
     seeds = len(best.training["runs"])
-    spread = f" ({span(best.training['bits_a_byte'])} over {seeds} seeds)" if seeds > 1 else ""
+    spread = f" ({span(best.training['bits_per_byte'])} over {seeds} seeds)" if seeds > 1 else ""
     if len(trained) == 1:
-        bits = f"{BITS(_mean(best))} validation bits a byte{spread}"
+        bits = f"{BITS(_mean(best))} validation bits per byte{spread}"
         yield f"After training, {_names([best])} has {bits}."
         return
     yield (
-        f"After training, {_names([best])} has the lowest validation bits a byte, "
+        f"After training, {_names([best])} has the lowest validation bits per byte, "
         f"{BITS(_mean(best))}{spread}."
     )
     near = [found[i] for i in sorted(as_good_as_best(found)) if found[i] is not best]
@@ -139,7 +139,7 @@ def _trained(found: list[Found]) -> Iterator[str]:
 
 
 def _mean(one: Found) -> float:
-    return one.training["bits_a_byte"]["mean"]
+    return one.training["bits_per_byte"]["mean"]
 
 
 def _names(found: list[Found]) -> str:

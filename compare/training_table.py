@@ -1,6 +1,6 @@
 """What training gave, as a table for people.
 
-In: the result of compare.training. Out: lines of at most 100 columns: a head, a row for each
+In: the result of slm.training.runs. Out: lines of at most 100 columns: a head, a row for each
 variant, how to read them. Below, however long: what was left out, and where a CUDA graph failed.
 """
 
@@ -8,17 +8,17 @@ from collections.abc import Iterator
 from statistics import mean
 from textwrap import wrap
 
-from compare.training import named
+from slm.training.runs import named
 
-HEAD = ("variant", "ids", "parameters", "steps", "bits a byte", "seconds")
+HEAD = ("variant", "ids", "parameters", "steps", "bits per byte", "seconds")
 
 
 def training_table(result: dict) -> list[str]:
     """The lines."""
     settings = result["settings"]
-    shape = f"{settings['batch_size']} × {settings['block_size']} tokens a step"
+    shape = f"{settings['batch_size']} × {settings['block_size']} tokens per step"
     note = (
-        f"{result['device']}, {shape}; parameters in embeddings + others, in millions; bits a byte "
+        f"{result['device']}, {shape}; parameters in embeddings + others, in millions; bits per byte "
         "of the validation split, mean and range over seeds; seconds of training, mean"
     )
     said = [*filter(None, [left_out(result)]), *_failures(result["variants"])]
@@ -38,7 +38,7 @@ def _name(variant: dict) -> str:
 
 def _row(variant: dict) -> str:
     millions = [f"{count / 1e6:.1f}" for count in variant["parameters"].values()]
-    bits = variant["bits_a_byte"]
+    bits = variant["bits_per_byte"]
     spread = f"({bits['low']:.4f}–{bits['high']:.4f})" if len(variant["runs"]) > 1 else ""
     return _line(
         _name(variant),

@@ -8,16 +8,17 @@ already is that variant, whatever the commit.
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import yaml
 
-from slm.bins import END_OF_TEXT
-from slm.errors import UserError
-from slm.lock import locked_hash
-from slm.merges import check_vocabulary
-from slm.params import choice, tokenizer, whole
+from slm.bins.format import END_OF_TEXT
+from slm.core.errors import UserError
+from slm.core.params import choice, tokenizer, whole
+from slm.tokens.merges import check_vocabulary
+from slm.versions.lock import locked_hash
 
 KEYS = ("tokenizer.encoding", "tokenizer.vocab_size", "bins.end_of_text")
 CURE = f"`compare.variants` is a list of changes, such as {{{KEYS[2]}: append}}"
@@ -86,8 +87,16 @@ def deciding(params: dict, dataset: str) -> str:
     stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
     del stages["download"]
     deps = (dep for stage in stages.values() for dep in stage.get("deps", []))
-    files = {dep for dep in deps if isinstance(dep, str) and Path(dep).is_file()}
-    code = {dep: hashlib.sha256(Path(dep).read_bytes()).hexdigest() for dep in sorted(files)}
+    files = {file for dep in deps if isinstance(dep, str) for file in _code(Path(dep))}
+    code = {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(files)}
     block_size = whole(params, "describe", "block_size")
     decided = json.dumps([raw, block_size, stages, code], sort_keys=True)
     return hashlib.sha256(decided.encode()).hexdigest()
+
+
+def _code(dep: Path) -> Iterator[Path]:
+    """The files of code below a dependency of a stage; none of a dataset's own."""
+    if dep.parts[0] in ("data", "metrics"):
+        return
+    found = sorted(dep.rglob("*")) if dep.is_dir() else [dep]
+    yield from (file for file in found if file.is_file() and file.suffix != ".pyc")

@@ -7,11 +7,11 @@ import os
 import sys
 from pathlib import Path
 
-from slm.audit import audit, shares
-from slm.errors import door
-from slm.files import to_json, write_file
-from slm.params import chosen, read_params
-from slm.rounding import rounded
+from slm.core.errors import run_main
+from slm.core.files import to_json, write_file
+from slm.core.params import chosen, read_params
+from slm.core.rounding import rounded
+from slm.selection.audit import audit, shares
 
 
 def main() -> None:
@@ -39,4 +39,4 @@ def _faults(found: dict) -> str:
 
 
 if __name__ == "__main__":
-    door(main)
+    run_main(main)

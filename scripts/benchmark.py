@@ -1,7 +1,7 @@
 """Measure batches and training steps on this device: a table, and as the last line one of JSON.
 
 In: the bins of params.yaml's dataset, of another, of a folder, or synthetic ones made for the run.
-Out: <out>/<device>.json (see benchmark.batches and benchmark.steps), which the last line repeats.
+Out: <out>/<device>.json (see benchmark.batches and benchmark.batches.steps), which the last line repeats.
 On a machine without a GPU it measures the CPU, less of it. Needs NumPy and PyTorch alone.
 """
 
@@ -12,19 +12,19 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from benchmark.batches import measure_batches, measure_digest
-from benchmark.batches_table import batches_table
-from benchmark.ceiling import measure_ceiling
-from benchmark.hardware import device_name, kebab, this_device, training_machine
-from benchmark.settings import read_settings
-from benchmark.steps import measure_steps
-from benchmark.steps_table import steps_table
-from benchmark.synthetic import synthetic
-from benchmark.timing import FULL, QUICK
-from slm.bins import open_bins
-from slm.errors import UserError, door, positive
-from slm.files import to_json, write_file
-from slm.rounding import rounded
+from benchmark.batches.batches import measure_batches, measure_digest
+from benchmark.batches.batches_table import batches_table
+from benchmark.batches.ceiling import measure_ceiling
+from benchmark.batches.steps import measure_steps
+from benchmark.batches.steps_table import steps_table
+from benchmark.batches.synthetic import synthetic
+from benchmark.batches.timing import FULL, QUICK
+from slm.bins.opening import open_bins
+from slm.core.errors import UserError, positive, run_main
+from slm.core.files import to_json, write_file
+from slm.core.rounding import rounded
+from slm.training.hardware import device_name, kebab, this_device, training_machine
+from slm.training.settings import read_settings
 
 
 def main() -> None:
@@ -107,4 +107,4 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    door(main)
+    run_main(main)

@@ -9,15 +9,15 @@ command that gives it up. source/, data/prebuilt and the cache always stay.
 import os
 from pathlib import Path
 
-from slm.errors import UserError, door
-from slm.leftovers import remove
-from slm.local import find_files
-from slm.lock import locked_hash
-from slm.locking import only_one
-from slm.mend import aside
-from slm.params import RESERVED, dataset_of, read_params
-from slm.pipeline import open_repo
-from slm.whole import LOCK, only_here
+from slm.core.errors import UserError, run_main
+from slm.core.locking import only_one
+from slm.core.params import RESERVED, dataset_of, read_params
+from slm.text.local import find_files
+from slm.versions.leftovers import remove
+from slm.versions.lock import locked_hash
+from slm.versions.pipeline import open_repo
+from slm.versions.repair import aside
+from slm.versions.verify import LOCK, only_here
 
 STEPS = ("raw", "vocabulary", "tokens")
 
@@ -68,4 +68,4 @@ def _keep(paths: list[Path], why: str) -> None:
 
 
 if __name__ == "__main__":
-    door(main)
+    run_main(main)

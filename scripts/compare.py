@@ -3,7 +3,7 @@
 First the chosen dataset is built as `make data` builds it. Each variant then becomes a DVC
 experiment (see compare.experiments); one that is there already is taken as it is. Out: a table,
 and reports/<dataset>/compare with compare.md, compare.html and the pictures. With --train the same
-small model is trained on each (see compare.training). One such command runs at a time.
+small model is trained on each (see slm.training.runs). One such command runs at a time.
 """
 
 import argparse
@@ -15,10 +15,10 @@ from compare.reports import collected, known_training, write_reports
 from compare.table import terminal
 from compare.variants import Variant, deciding, name_of, variants
 from scripts.make_data import PARAMS, check, choosing, ensure
-from slm.bins import Bins
-from slm.errors import UserError, door
-from slm.locking import only_one
-from slm.params import chosen, read_params, with_values
+from slm.bins.opening import Bins
+from slm.core.errors import UserError, run_main
+from slm.core.locking import only_one
+from slm.core.params import chosen, read_params, with_values
 
 
 def main() -> None:
@@ -71,7 +71,7 @@ def _grouped(missing: dict[str, Variant], params: dict) -> dict[str, Variant]:
 
 def _settings(entry: dict) -> dict:
     """`training` of params.yaml; raises UserError where it or the dataset cannot be trained on."""
-    from benchmark.settings import read_settings
+    from slm.training.settings import read_settings
 
     splits = entry.get("splits") or entry.get("documents") or entry.get("files")
     if not {"train", "validation"} <= {*splits}:
@@ -82,8 +82,8 @@ def _settings(entry: dict) -> dict:
 
 
 def _trained(bins: dict[str, Bins], settings: dict, out: Path) -> dict:
-    from benchmark.hardware import this_device  # PyTorch takes seconds to start
-    from compare.training import WORKSPACE, train
+    from slm.training.hardware import this_device  # PyTorch takes seconds to start
+    from slm.training.runs import WORKSPACE, train
 
     os.environ.setdefault(*WORKSPACE)
     return train([of.folder for of in bins.values()], settings, this_device(), out, say=_say)
@@ -101,4 +101,4 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    door(main)
+    run_main(main)

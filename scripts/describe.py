@@ -1,18 +1,18 @@
 """Stage `describe`: data/<dataset>/bins -> metrics/<dataset>/tokens.json and three tables as CSV.
 
-The audit's count of words is read too, for tokens a word.
+The audit's count of words is read too, for tokens per word.
 """
 
 import sys
 from pathlib import Path
 
-from slm.bins import Bins, open_bins
-from slm.describe import counts, figures, lengths
-from slm.errors import door
-from slm.files import read_json, to_json, write_file
-from slm.histograms import byte_rows, length_rows, rank_rows, to_csv
-from slm.params import chosen, read_params, whole
-from slm.rounding import ratio, rounded
+from slm.bins.opening import Bins, open_bins
+from slm.core.errors import run_main
+from slm.core.files import read_json, to_json, write_file
+from slm.core.params import chosen, read_params, whole
+from slm.core.rounding import ratio, rounded
+from slm.stats.describe import counts, figures, lengths
+from slm.stats.histograms import byte_rows, length_rows, rank_rows, to_csv
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def _described(bins: Bins, text: dict, block_size: int) -> tuple[dict, dict]:
     for split in bins.manifest["splits"]:
         seen = counts(bins, split)
         found[split] = figures(bins, split, block_size, seen)
-        found[split]["tokens_a_word"] = ratio(found[split]["tokens"], text[split]["words"])
+        found[split]["tokens_per_word"] = ratio(found[split]["tokens"], text[split]["words"])
         rows = {
             "lengths": length_rows(lengths(bins, split)),
             "ranks": rank_rows(seen),
@@ -49,8 +49,8 @@ def _first(found: dict) -> str:
     """Two figures of the first split."""
     split, of = next((name, of) for name, of in found.items() if isinstance(of, dict))
     used = f"{100 * of['vocabulary_share']:.1f} % of the vocabulary used ({split})"
-    return f"{of['tokens_a_word']:.2f} tokens a word, {used}" if of["tokens_a_word"] else used
+    return f"{of['tokens_per_word']:.2f} tokens per word, {used}" if of["tokens_per_word"] else used
 
 
 if __name__ == "__main__":
-    door(main)
+    run_main(main)

@@ -7,10 +7,11 @@ HEAD, and without B what lies in the workspace, as with `git diff`.
 import argparse
 from pathlib import Path
 
-from slm.bins import open_bins
-from slm.diff import differences
-from slm.errors import door
-from slm.params import chosen, read_params
+from slm.bins.diff import differences
+from slm.bins.opening import open_bins
+from slm.core.errors import run_main
+from slm.core.params import chosen, read_params
+from slm.versions.revisions import open_revision
 
 
 def main() -> None:
@@ -23,7 +24,8 @@ def main() -> None:
     args = parser.parse_args()
     name = chosen(read_params(Path("params.yaml")), [args.dataset] if args.dataset else [])
     path = Path("data", name, "bins")
-    a, b = (open_bins(path, rev=rev, remote=args.remote) for rev in (args.a, args.b))
+    a = open_revision(path, args.a, remote=args.remote)
+    b = open_revision(path, args.b, remote=args.remote) if args.b else open_bins(path)
     print(f"A {args.a}: {a.version}\nB {args.b or 'workspace'}: {b.version}")
     found = False
     for line in differences(a, b):
@@ -34,4 +36,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    door(main)
+    run_main(main)

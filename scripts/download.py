@@ -3,10 +3,10 @@
 import sys
 from pathlib import Path
 
-from slm.corpus import make_raw
-from slm.errors import door
-from slm.files import landing
-from slm.params import chosen, dataset_of, read_params
+from slm.core.errors import run_main
+from slm.core.files import landing
+from slm.core.params import chosen, dataset_of, read_params
+from slm.text.corpus import make_raw
 
 
 def main() -> None:
@@ -22,4 +22,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    door(main)
+    run_main(main)

@@ -5,11 +5,11 @@ import random
 from collections.abc import Iterable
 from pathlib import Path
 
-from slm.bins import Bins, open_bins
-from slm.documents import decode, document, number_at
-from slm.errors import UserError, door, positive
-from slm.params import chosen, read_params
-from slm.vocabulary import load_described
+from slm.bins.documents import decode, document, number_at
+from slm.bins.opening import Bins, open_bins
+from slm.core.errors import UserError, positive, run_main
+from slm.core.params import chosen, read_params
+from slm.tokens.vocabulary import load_described
 
 SHOWN = 12  # ids of a document, unless --ids asks for all
 
@@ -58,4 +58,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    door(main)
+    run_main(main)

@@ -13,25 +13,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from slm.bins import END_OF_TEXT, Bins, open_bins
-from slm.errors import UserError, door
-from slm.git import git
-from slm.lock import locked_hash
-from slm.locking import only_one
-from slm.merges import check_vocabulary
-from slm.params import (
-    choice,
-    chosen,
-    dataset_of,
-    read_params,
-    set_dataset,
-    tokenizer,
-    whole,
-)
-from slm.pins import read_pins
-from slm.pipeline import build, todo
-from slm.tokenizer import ENGINES
-from slm.unbinning import restore
+from slm.bins.format import END_OF_TEXT
+from slm.bins.opening import Bins, open_bins
+from slm.core.errors import UserError, run_main
+from slm.core.git import git
+from slm.core.locking import only_one
+from slm.core.params import choice, chosen, dataset_of, read_params, set_dataset, tokenizer, whole
+from slm.text.hub.pins import read_pins
+from slm.tokens.merges import check_vocabulary
+from slm.tokens.tokenizer import ENGINES
+from slm.versions.lock import locked_hash
+from slm.versions.pipeline import build, todo
+from slm.versions.restore import restore
 
 PARAMS = Path("params.yaml")
 
@@ -116,9 +109,9 @@ def summary(bins: Bins) -> None:
         ratio = found["text_bytes"] / max(1, found["tokens"])
         print(
             f"  {split:<11} {found['documents']:>11,} documents {found['tokens']:>14,} tokens"
-            f" {ratio:>6.2f} bytes a token"
+            f" {ratio:>6.2f} bytes per token"
         )
 
 
 if __name__ == "__main__":
-    door(main)
+    run_main(main)

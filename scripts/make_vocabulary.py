@@ -5,12 +5,12 @@ from pathlib import Path
 
 import tiktoken
 
-from slm.bpe import encoding_of, write_vocabulary
-from slm.errors import door
-from slm.files import landing
-from slm.merges import train
-from slm.params import chosen, read_params, tokenizer
-from slm.vocabulary import load_encoding
+from slm.core.errors import run_main
+from slm.core.files import landing
+from slm.core.params import chosen, read_params, tokenizer
+from slm.tokens.bpe import encoding_of, write_vocabulary
+from slm.tokens.merges import train
+from slm.tokens.vocabulary import load_encoding
 
 
 def main() -> None:
@@ -28,4 +28,4 @@ def _encoding(raw: Path, name: str, vocab_size: int | None) -> tiktoken.Encoding
 
 
 if __name__ == "__main__":
-    door(main)
+    run_main(main)

@@ -8,11 +8,11 @@ import argparse
 from pathlib import Path
 
 from scripts.make_data import PARAMS, choosing, summary
-from slm.bins import open_bins
-from slm.errors import door
-from slm.locking import only_one
-from slm.params import chosen, read_params
-from slm.remote import pull
+from slm.bins.opening import open_bins
+from slm.core.errors import run_main
+from slm.core.locking import only_one
+from slm.core.params import chosen, read_params
+from slm.versions.remote import pull
 
 
 def main() -> None:
@@ -33,4 +33,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    door(main)
+    run_main(main)

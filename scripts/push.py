@@ -6,10 +6,10 @@ No remote is taken for granted: the default one lies in this repository, for the
 import argparse
 from pathlib import Path
 
-from slm.errors import UserError, door
-from slm.locking import only_one
-from slm.params import chosen, read_params
-from slm.remote import push
+from slm.core.errors import UserError, run_main
+from slm.core.locking import only_one
+from slm.core.params import chosen, read_params
+from slm.versions.remote import push
 
 
 def main() -> None:
@@ -27,4 +27,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    door(main)
+    run_main(main)

@@ -10,15 +10,15 @@ import shutil
 from pathlib import Path
 
 from compare.columns import SPLIT, Column, Table, columns_of
-from compare.pictures import describe_pictures
+from compare.pictures.draw import describe_pictures
 from compare.table import lines
 from scripts.make_data import PARAMS, check, choosing, ensure
-from slm.errors import door
-from slm.faults import faults
-from slm.files import read_json
-from slm.locking import only_one
-from slm.params import chosen, read_params
-from slm.pipeline import build
+from slm.core.errors import run_main
+from slm.core.files import read_json
+from slm.core.locking import only_one
+from slm.core.params import chosen, read_params
+from slm.selection.faults import faults
+from slm.versions.pipeline import build
 
 
 def main() -> None:
@@ -76,4 +76,4 @@ def _fault(found: dict | None) -> str:
 
 
 if __name__ == "__main__":
-    door(main)
+    run_main(main)

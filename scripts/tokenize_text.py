@@ -7,13 +7,13 @@ import argparse
 import os
 from pathlib import Path
 
-from slm.errors import door, positive
-from slm.files import landing, read_json
-from slm.params import choice, read_params
-from slm.text import BLOCK_BYTES
-from slm.tokenizer import ENGINES, choose_engine
-from slm.tokens import make_tokens
-from slm.vocabulary import load_described
+from slm.core.errors import positive, run_main
+from slm.core.files import landing, read_json
+from slm.core.params import choice, read_params
+from slm.text.blocks import BLOCK_BYTES
+from slm.tokens.token_files import make_tokens
+from slm.tokens.tokenizer import ENGINES, choose_engine
+from slm.tokens.vocabulary import load_described
 
 
 def main() -> None:
@@ -39,4 +39,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    door(main)
+    run_main(main)

@@ -8,13 +8,13 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from slm.bins import file_names
-from slm.errors import UserError, door
-from slm.lock import folder_hash
-from slm.locking import only_one
-from slm.mend import mend
-from slm.params import chosen, read_params
-from slm.whole import Versions, damaged, sweep, versions
+from slm.bins.manifest import file_names
+from slm.core.errors import UserError, run_main
+from slm.core.locking import only_one
+from slm.core.params import chosen, read_params
+from slm.versions.lock import folder_hash
+from slm.versions.repair import repair
+from slm.versions.verify import Versions, damaged, remove_corrupt, versions
 
 
 def main() -> None:
@@ -30,9 +30,9 @@ def main() -> None:
     with only_one(Path("data/.lock"), "make verify"):
         name = chosen(read_params(Path("params.yaml")), [args.dataset] if args.dataset else [])
         known, folder = versions(name), Path("data", name, "bins")
-        removed, wrong = _said(sweep(name, known)), _said(damaged(folder, known))
+        removed, wrong = _said(remove_corrupt(name, known)), _said(damaged(folder, known))
         if args.fix:
-            _said(mend(name, args.remote, known, wrong))
+            _said(repair(name, args.remote, known, wrong))
         elif removed or wrong:
             state = "is not what was built" if wrong else "is whole, what lay beside it was not"
             cure = f"`make verify DATASET={name} FIX=1` mends it"
@@ -61,4 +61,4 @@ def _note(folder: Path, known: Versions) -> str:
 
 
 if __name__ == "__main__":
-    door(main)
+    run_main(main)

@@ -3,11 +3,11 @@
 import sys
 from pathlib import Path
 
-from slm.binning import write_bins
-from slm.bins import END_OF_TEXT
-from slm.errors import door
-from slm.files import landing
-from slm.params import choice, chosen, read_params
+from slm.bins.format import END_OF_TEXT
+from slm.bins.from_tokens import write_bins
+from slm.core.errors import run_main
+from slm.core.files import landing
+from slm.core.params import choice, chosen, read_params
 
 
 def main() -> None:
@@ -23,4 +23,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    door(main)
+    run_main(main)

@@ -1,3 +1,32 @@
-"""Text to the exact token bins that a small language model trains on, and batches from them."""
+"""Text to the exact token bins that a small language model trains on, and batches from them.
 
-__version__ = "0.1.0"
+    from slm import Batches, bits_per_byte, open_bins, open_revision
+
+Each name is imported when it is first used, so that `import slm` costs nothing, and bins are read
+without PyTorch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from slm.batching import Batches
+    from slm.bins import open_bins
+    from slm.training.bits import bits_per_byte
+    from slm.versions.revisions import open_revision
+
+__version__ = "0.2.0"
+__all__ = ["Batches", "bits_per_byte", "open_bins", "open_revision"]
+
+_HOMES = {
+    "Batches": "slm.batching",
+    "bits_per_byte": "slm.training.bits",
+    "open_bins": "slm.bins",
+    "open_revision": "slm.versions.revisions",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from slm.corpus import make_raw
-from slm.errors import UserError
-from slm.raw import read_source
-from slm.text import BLOCK_BYTES, Block, read_blocks
+from slm.core.errors import UserError
+from slm.text.blocks import BLOCK_BYTES, Block, read_blocks
+from slm.text.corpus import make_raw
+from slm.text.raw import read_source
 
 # Text that careless readers split, strip, normalise or lose.
 NASTY = [

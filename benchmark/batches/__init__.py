@@ -1,0 +1,1 @@
+"""Batches and training steps, timed on this device."""

@@ -1,0 +1,63 @@
+"""The training steps as a table for people, at most 100 columns wide.
+
+In: the benchmark's section "steps". Out: lines; for each model a head, a row for each loader with
+the time of a step and what it adds to the step on a fixed batch, and below all how to read them.
+"""
+
+from collections.abc import Iterable, Iterator
+from textwrap import wrap
+
+ROWS = {
+    "fixed": "one fixed batch, no loader",
+    "notebook": "the notebook's get_batch",
+    "dataloader": "DataLoader with workers",
+    "host": "ours, tokens on the host",
+    "device": "ours, tokens on the device",
+    "graph fixed": "in a CUDA graph: one fixed batch",
+    "graph device": "in a CUDA graph: ours, on the device",
+}
+BASES = ("fixed", "graph fixed")
+NOTES = (
+    "a step: batch, forward, backward, AdamW; ms is the median over blocks of steps, which the "
+    "loaders take in turn, round by round",
+    "against the fixed batch: the median over rounds of block against the fixed batch's block of "
+    "the same round, and in brackets the 95 % interval of that median; in a CUDA graph, which "
+    "holds the whole step, against the fixed batch in a graph",
+)
+
+
+def steps_table(steps: dict) -> list[str]:
+    """The lines; none where nothing was measured."""
+    lines = []
+    for name, run in steps.items():
+        lines += [_line(_head(name, run), "ms per step", "against the fixed batch")]
+        lines += [_row(ROWS[key], run[key], key in BASES) for key in ROWS if run.get(key)]
+        lines += [*_wrapped(_failures(run)), ""]
+    return [*lines, *_wrapped(NOTES if steps else ())]
+
+
+def _head(name: str, run: dict) -> str:
+    model, shape = name.split()
+    how = f", {run['compiled']}" if run["compiled"] else ""
+    return f"{model} model, {shape.replace('x', ' × ')} tokens ({run['dtype']}{how})"
+
+
+def _row(name: str, found: dict, base: bool) -> str:
+    return _line(f"  {name}", f"{found['ms']:,.3f}", "-" if base else _added(found))
+
+
+def _added(found: dict) -> str:
+    ratio, low, high = (100 * (found[key] - 1) for key in ("ratio", "low", "high"))
+    return f"{ratio:+.1f} % ({low:.1f} to {high:.1f})"
+
+
+def _line(name: str, ms: str, added: str) -> str:
+    return f"{name:<58}{ms:>12}{added:>30}"
+
+
+def _failures(run: dict) -> Iterator[str]:
+    return (f"  {ROWS[key]}: not here: {why}" for key, why in run.get("failed", {}).items())
+
+
+def _wrapped(notes: Iterable[str]) -> list[str]:
+    return [line for note in notes for line in wrap(note, 100, subsequent_indent="  ")]

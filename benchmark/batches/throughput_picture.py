@@ -1,0 +1,142 @@
+"""How many tokens per second does each loader give, for each shape, and what could the device copy?
+
+A line a loader over the shapes, from few tokens per batch to many, on a log scale. Two lines across
+are the ceilings: all that is read and written at the bandwidth of a copy, and what host placement
+sends at that of the bus. Line styles and markers differ, not colours alone.
+"""
+
+from itertools import accumulate
+from math import log
+
+from matplotlib.axes import Axes
+from matplotlib.figure import SubFigure
+
+SUBTITLE = "tokens per second, by rows × tokens of a batch (log scale)"
+COPY_BYTES = 18  # a token: int64 x and y written, uint16 read
+BUS_BYTES = 2  # a token: uint16
+LOOKS = {  # label, colour, marker: the darker, the closer to the device
+    "notebook": ("notebook", "#b5541c", "s"),
+    "dataloader": ("DataLoader", "#c98a2b", "D"),
+    "host": ("host\nplacement", "#5b9bd0", "^"),
+    "device": ("device\nplacement", "#2b6ca8", "o"),
+    "graph": ("device, in a\nCUDA graph", "#0b2545", "v"),
+}
+
+
+def height(_: dict) -> float:
+    """Inches."""
+    return 3.1
+
+
+def title(result: dict) -> str:
+    """Our best single call against the notebook's, at the middle one of the shapes by size."""
+    shapes = _shapes(result)
+    shape = shapes[len(shapes) // 2]
+    at, rate = f"at {_words(shape)}", _rate(result, shape, "device")
+    name = "device placement" if rate else "host placement"
+    rate, notebook = rate or _rate(result, shape, "host"), _rate(result, shape, "notebook")
+    if not rate:
+        return f"tokens per second {at}"
+    if not notebook:
+        return f"{name} gives {_tokens(rate, '.3g')} tokens per second {at}"
+    return f"{name} {_compared(rate / notebook)} {at}"
+
+
+def draw(body: SubFigure, result: dict) -> None:
+    """Fill `body`."""
+    axes, shapes = body.subplots(), _shapes(result)
+    body.subplots_adjust(left=0.16, right=0.79, bottom=0.13, top=0.95)
+    ends = {name: _line(axes, result, shapes, name) for name in LOOKS}
+    ends = {name: end for name, end in ends.items() if end}
+    axes.set_yscale("log")
+    axes.set_xlim(-0.3, len(shapes) - 0.8)
+    axes.set_xticks(range(len(shapes)), [_words(shape, "\n× ") for shape in shapes])
+    axes.grid(axis="y", color="#e4e4e4", linewidth=0.6)
+    axes.tick_params(axis="both", which="both", length=0)
+    axes.yaxis.set_major_formatter(lambda value, _: _tokens(value, "g"))
+    _ceilings(axes, result)
+    _labels(axes, ends)
+
+
+def _shapes(result: dict) -> list[str]:
+    """From few tokens per batch to many."""
+    return sorted(result["batches"], key=lambda shape: (_size(shape), shape))
+
+
+def _size(shape: str) -> int:
+    rows, tokens = map(int, shape.split("x"))
+    return rows * tokens
+
+
+def _words(shape: str, by: str = "\u00a0×\u00a0") -> str:
+    return shape.replace("x", by)
+
+
+def _rate(result: dict, shape: str, name: str) -> float | None:
+    return (result["batches"][shape].get(name) or {}).get("tokens_s")
+
+
+def _tokens(value: float, form: str) -> str:
+    size, word = next((s for s in _WORDS if value >= s[0]), (1, ""))
+    return f"{value / size:{form}} {word}".strip()
+
+
+_WORDS = ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"), (1e3, "thousand"))
+
+
+def _compared(times: float) -> str:
+    if times < 0.95:
+        return f"is slower than the notebook, {times:.2g} times its rate,"
+    if times < 1.05:
+        return "is as fast as the notebook"
+    return (
+        f"is {times:.1f} times as fast as the notebook".replace(".0 ", " ")
+        if times < 10
+        else (f"is {times:,.0f} times as fast as the notebook")
+    )
+
+
+def _line(axes: Axes, result: dict, shapes: list[str], name: str) -> float | None:
+    """Draw one loader where it was measured; its last rate, or None where it never was."""
+    _, colour, marker = LOOKS[name]
+    rates = [_rate(result, shape, name) for shape in shapes]
+    points = [(place, rate) for place, rate in enumerate(rates) if rate]
+    if not points:
+        return None
+    axes.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=5, linewidth=1.5)
+    return points[-1][1]
+
+
+def _ceilings(axes: Axes, result: dict) -> None:
+    copy, bus = result["ceiling"]["copy_gb_s"], result["ceiling"].get("bus_gb_s")
+    _ceiling(axes, "copy", copy, COPY_BYTES, "--")
+    if bus:
+        _ceiling(axes, "bus", bus, BUS_BYTES, ":")
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high * (high / low) ** 0.06)  # room for the words on the uppermost line
+
+
+def _ceiling(axes: Axes, name: str, gb_s: float, bytes_per_token: int, dashes: str) -> None:
+    at = gb_s * 1e9 / bytes_per_token
+    axes.axhline(at, color="black", linewidth=1, linestyle=dashes)
+    shown = f"{gb_s:,.0f}" if gb_s >= 100 else f"{gb_s:.3g}"
+    words = f"{name} {shown} GB/s, {bytes_per_token} bytes per token"
+    axes.annotate(words, (-0.25, at), (0, 2), textcoords="offset points", size=8, zorder=1)
+
+
+def _labels(axes: Axes, ends: dict[str, float]) -> None:
+    """Name each line at its end."""
+    low, high = axes.get_ylim()
+    names = sorted(ends, key=ends.get)
+    shares = [log(ends[name] / low) / log(high / low) for name in names]
+    for name, share in zip(names, _apart(shares), strict=True):
+        words, colour, _ = LOOKS[name]
+        look = {"color": colour, "weight": "bold", "size": 8.5, "va": "center", "linespacing": 1}
+        axes.text(1.02, share, words, transform=axes.transAxes, **look)
+
+
+def _apart(places: list[float], step: float = 0.11) -> list[float]:
+    """The rising `places`, moved up and down alike until they are `step` apart."""
+    up = accumulate(places, lambda below, place: max(place, below + step))
+    down = accumulate(reversed(places), lambda above, place: min(place, above - step))
+    return [(high + low) / 2 for high, low in zip(up, reversed([*down]), strict=True)]

@@ -1,0 +1,1 @@
+"""Text to bins, timed beside the notebook's recipe."""

@@ -1,0 +1,134 @@
+"""`make bench-data [DOCUMENTS=n]`: how fast does text become bins, beside the notebook's recipe?
+
+In: a number of generated train stories (100,000 where none is given). Runs our four stages, and
+on the first 100,000 rows the recipe and a process pool over tiktoken, each as a whole process,
+and refuses to report unless all wrote the same bytes; then the whole of `make data` through a
+stand-in hub and DVC. Out: two tables, what they were measured on, and as the last line one line
+of JSON. Leaves nothing behind but the stories, in benchmark/stories.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmark.data.figures import figures
+from benchmark.data.measure import Measured, measure
+from benchmark.data.rehearsal import rehearse
+from benchmark.data.shards import FIRST_ROWS, folder_of
+from benchmark.data.table import report
+from slm.core.errors import UserError, run_main
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = 100_000
+REPEATS, REPEATED = 3, 3_000_000  # runs of the two stages that count, up to so many documents
+STAGES = {"download": "download", "vocabulary": "make_vocabulary"}
+COUNTED = {"tokenize": "tokenize_text", "bins": "write_bins"}
+MADE = ("tokens", "bins")  # what those two leave in data/bench
+THEIRS = {"recipe": (), "pool": ("--pool",)}  # and the flags of benchmark.data.notebook_recipe
+PARAMS = """
+dataset: bench
+datasets:
+  bench: {kind: files, column: text, files: {train: train-*.parquet, validation: val*.parquet}}
+tokenizer: {encoding: gpt2, vocab_size: null, engine: gigatoken}
+bins: {end_of_text: none}
+"""
+
+
+def main() -> None:
+    """Measure, check, and print."""
+    documents, work = _arguments()
+    work.mkdir(parents=True, exist_ok=True)
+    source = _stories(work, documents)
+    with tempfile.TemporaryDirectory(prefix="run-", dir=work) as folder:
+        folder = Path(folder)
+        runs = _run_ours(folder, source, REPEATS if documents <= REPEATED else 1)
+        first = _run_theirs(folder, source / "first.parquet", "first")
+        # More than they ran on is told from two points, so that their start-up counts once.
+        start = (
+            _run_theirs(folder, source / "start.parquet", "start") if documents > FIRST_ROWS else {}
+        )
+        found = figures(documents, folder, runs, first, start)
+        _say("the whole `make data` through a stand-in hub: cold, warm, nothing to do")
+        found["make_data"] = rehearse(folder, source, _python("scripts.make_data", "bench"))
+    print(report(found))
+    print(json.dumps(found))
+
+
+def _arguments() -> tuple[int, Path]:
+    parser = argparse.ArgumentParser(prog="make bench-data", description=__doc__)
+    parser.add_argument("documents", nargs="?", default=str(DOCUMENTS), metavar="DOCUMENTS")
+    parser.add_argument("--work", type=Path, default=ROOT / "benchmark" / "stories")
+    args = parser.parse_args()
+    if not (args.documents.isdecimal() and int(args.documents) > 0):
+        raise UserError(
+            f"DOCUMENTS is {args.documents!r}, expected a positive whole number: "
+            "`make bench-data DOCUMENTS=1000000`"
+        )
+    return int(args.documents), args.work.resolve()
+
+
+def _say(line: str) -> None:
+    print(f"{line}…", file=sys.stderr, flush=True)
+
+
+def _python(module: str, *arguments: object) -> list[str]:
+    return [sys.executable, "-W", "ignore", "-m", module, *map(str, arguments)]
+
+
+def _stories(work: Path, documents: int) -> Path:
+    folder = folder_of(work, documents)
+    if not folder.is_dir():
+        _say(f"making {documents:,} stories (kept for the next run)")
+        # in a process of its own, as this one must stay small: see benchmark.data.measure
+        if subprocess.run(_python("benchmark.data.shards", work, documents), cwd=ROOT).returncode:
+            raise UserError("the stories could not be made, for the reason above")
+    return folder
+
+
+def _run_ours(folder: Path, source: Path, repeats: int) -> dict[str, list[Measured]]:
+    """Our stages, laid out in `folder` as the scripts expect it; the runs of each."""
+    (folder / "params.yaml").write_text(PARAMS)
+    (folder / "data" / "bench").mkdir(parents=True)
+    (folder / "data" / "bench" / "source").symlink_to(source)
+    runs = {stage: [_stage(folder, stage, script)] for stage, script in STAGES.items()}
+    runs |= {stage: [] for stage in COUNTED}
+    for number in range(repeats):
+        for made in MADE:  # DVC, too, removes what a stage made before it runs it again
+            shutil.rmtree(folder / "data" / "bench" / made, ignore_errors=True)
+        for stage, script in COUNTED.items():
+            runs[stage].append(_stage(folder, stage, script, f" ({number + 1} of {repeats})"))
+    return runs
+
+
+def _stage(folder: Path, stage: str, script: str, which: str = "") -> Measured:
+    _say(f"our stage {stage}{which}")
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return measure(_python(f"scripts.{script}", "bench"), folder, env)
+
+
+def _run_theirs(folder: Path, rows: Path, made: str) -> dict[str, Measured]:
+    """The notebook's recipe and the process pool, which write `<made>-<name>.bin`."""
+    fresh = folder / f"{made}-hf"  # an empty cache, so that nothing is taken from an earlier run
+    env = {
+        **os.environ,
+        "HF_HOME": str(fresh),
+        "HF_DATASETS_CACHE": str(fresh / "datasets"),
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+        "PYTHONPATH": str(ROOT),
+    }
+    runs = {}
+    for name, flags in THEIRS.items():
+        _say(f"{name}, on the {made} rows (100,000 take the recipe 20 to 40 s, the pool 4 to 9)")
+        command = _python("benchmark.data.notebook_recipe", rows, f"{made}-{name}.bin", *flags)
+        runs[name] = measure(command, folder, env)
+    return runs
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,129 @@
+"""The figures of `make bench-data` as a table for people, at most 100 columns wide."""
+
+from collections.abc import Iterator
+from itertools import chain
+from textwrap import wrap
+
+from benchmark.data.measure import LIBRARIES
+
+NAMES = {
+    "download": "download (link, hash, count)",
+    "vocabulary": "vocabulary",
+    "tokenize": "tokenize",
+    "bins": "bins",
+    "tokenize + bins": "tokenize + bins",
+    "recipe": "the notebook's recipe",
+    "pool": "a process pool over tiktoken",
+}
+TEXTLESS = {"vocabulary"}  # steps that read no text
+WHOLE = {  # the stages of `make data`
+    "download": "download (fetch, hash, count, link)",
+    "make_vocabulary": "vocabulary",
+    "tokenize_text": "tokenize",
+    "write_bins": "bins",
+    "audit": "audit",
+    "describe": "describe",
+}
+WIDE = ("seconds", "MB/s", "M tokens/s", "peak MB", "disk MB")
+WIDTHS = (28, 11, 9, 15, 9, 11, 9)
+HEAD = ("whole process", "documents", "seconds", "min to max", "MB/s", "M tokens/s", "peak MB")
+
+
+def report(found: dict) -> str:
+    """The table, and what the numbers mean, from the figures that the last line also holds."""
+    rows = [_row(NAMES[name], step, name in TEXTLESS) for name, step in _ordered(found["steps"])]
+    notes = [wrap(note, 100, subsequent_indent="  ") for note in _notes(found)]
+    whole = _make_data(found["make_data"], found["steps"])
+    return "\n".join([_line(HEAD), *rows, "", *whole, "", *chain(*notes), ""])
+
+
+def _make_data(found: dict, steps: dict) -> list[str]:
+    """The second table: `make data` from the hub's files to bins, with nothing in the cache."""
+    cold, warm, disk = found["cold"], found["warm"], found["disk"]
+    lines = [_wide("`make data` from a stand-in hub, by DVC", *WIDE)]
+    for stage, name in WHOLE.items():
+        run = cold["stages"][stage]
+        lines.append(_wide(name, *_rates(run["seconds"], steps), run["peak_mb"], disk[stage]))
+    lines.append(
+        _wide("DVC's own share", f"{cold['dvc_seconds']:.2f}", "-", "-", "-", disk["cache"])
+    )
+    for name, run in (("all, hub's cache empty", cold), ("all, files in the hub's cache", warm)):
+        lines.append(_wide(name, *_rates(run["seconds"], steps), run["peak_mb"], "-"))
+    nothing = found["nothing"]
+    rest = (f"{nothing['seconds']:.2f}", "-", "-", nothing["peak_mb"], "-")
+    return [*lines, _wide("all, nothing to do", *rest)]
+
+
+def _rates(seconds: float, steps: dict) -> tuple[str, ...]:
+    of = steps["tokenize + bins"]
+    rates = (of["text_bytes"] / seconds / 1e6, of["tokens"] / seconds / 1e6)
+    return (f"{seconds:.2f}", *(f"{rate:,.1f}" for rate in rates))
+
+
+def _wide(name: str, *cells: object) -> str:
+    return f"{name:<40}" + "".join(f"{cell:>12}" for cell in cells)
+
+
+def _ordered(steps: dict) -> Iterator[tuple[str, dict]]:
+    return ((name, steps[name]) for name in NAMES)
+
+
+def _row(name: str, step: dict, textless: bool) -> str:
+    runs, seconds = step["runs"], step["seconds"]
+    spread = f"{min(runs):.2f} to {max(runs):.2f}" if len(runs) > 1 else "one run"
+    rates = (f"{step['text_bytes'] / seconds / 1e6:,.1f}", f"{step['tokens'] / seconds / 1e6:,.2f}")
+    documents = f"{step['documents']:,}"
+    if textless:
+        documents, rates = "-", ("-", "-")
+    return _line((name, documents, f"{seconds:.2f}", spread, *rates, f"{step['peak_mb']:,}"))
+
+
+def _line(cells: tuple[str, ...]) -> str:
+    first, *rest = zip(cells, WIDTHS, strict=True)
+    return f"{first[0]:<{first[1]}}" + " ".join(["", *(f"{c:>{w}}" for c, w in rest)])
+
+
+def _notes(found: dict) -> Iterator[str]:
+    steps, documents = found["steps"], found["documents"]
+    recipe, pool = steps["recipe"], steps["pool"]
+    yield _way("recipe", recipe)
+    yield _way("pool", pool)
+    if recipe["start_seconds"] is None:
+        yield "scaled: not at all; recipe and pool ran once each, on all train documents"
+    else:
+        yield (
+            f"scaled: recipe and pool ran on the first {recipe['documents']:,} train documents "
+            f"and on the first 1,024, once each; a line through the two tells {documents:,}, so "
+            "that start-up and imports count once, as in ours"
+        )
+    yield f"bytes: recipe and pool wrote the first {recipe['tokens']:,} tokens of our train.bin"
+    yield (
+        "memory: the whole process tree, sampled every 0.2 s (shared pages count in each process), "
+        "or the kernel's peak of one process where that is more"
+    )
+    yield _machine(found["machine"])
+    whole = recipe["seconds_per_million"] * documents / 1e6 / found["make_data"]["warm"]["seconds"]
+    yield (
+        "the hub and its client are on this machine; MB/s is of text; disk: what each stage leaves "
+        "(raw/ are links into the hub's cache), and DVC's copy of the bins in its cache"
+    )
+    yield f"make data from the hub's cache: {whole:.1f} × the recipe"
+    yield (
+        f"tokenize + bins: {recipe['times']} × the recipe a document, "
+        f"{pool['times']} × the process pool a document"
+    )
+
+
+def _way(name: str, step: dict) -> str:
+    inside = ", ".join(f"{part} {seconds:.1f}" for part, seconds in step["parts"].items())
+    start, million = step["start_seconds"], step["seconds_per_million"]
+    start = "" if start is None else f"{start:.1f} s for 1,024 documents, "
+    return (
+        f"{name}: {step['seconds']:.1f} s ({inside}), {start}{million:,.0f} s per million documents"
+    )
+
+
+def _machine(machine: dict) -> str:
+    of = [f"{machine['cores']} cores", machine["processor"], machine["system"]]
+    of += [f"Python {machine['python']}", *(f"{name} {machine[name]}" for name in LIBRARIES)]
+    return f"machine: {', '.join(of)}"

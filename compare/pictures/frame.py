@@ -1,0 +1,62 @@
+"""A picture as the bytes of a file: a headline, a line of explanation, and a drawing below.
+
+In: the words, and a function that draws. Out: SVG or PNG, 5 inches wide, of the same bytes each
+time with the same matplotlib: no date, no version and no random id is in it, and pyplot's global
+state is neither read nor changed. Words are drawn as they are: `$` begins no formula.
+"""
+
+import io
+from collections.abc import Callable
+from textwrap import wrap
+
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+
+from benchmark.batches.pictures import LOOK, WIDTH
+
+DPI = 200  # of a PNG
+GREY, DARK, FILL, ACCENT = "#666666", "#0b2545", "#a9bfd6", "#b5541c"  # told apart in grey, too
+ABOUT = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
+
+
+def image(
+    title: str,
+    about: str,
+    height: float,  # inches of the drawing
+    draw: Callable[[SubFigure], None],
+    form: str = "svg",  # or "png"
+) -> bytes:
+    """The picture: `title` is its headline, `about` says what is drawn."""
+    file, metadata = io.BytesIO(), {"Title": title, **ABOUT[form]}
+    with style.context(["default", LOOK, {"text.parse_math": False}], after_reset=True):
+        figure = _headed(balanced(title, 54), balanced(about, 76), height, draw)
+        figure.savefig(file, format=form, dpi=DPI, metadata=metadata)
+    return file.getvalue()
+
+
+def balanced(text: str, width: int) -> list[str]:
+    """As few lines of at most `width` letters as there can be, and about as long as each other."""
+    lines = wrap(text, width)
+    while width > 1 and len(narrower := wrap(text, width - 1)) == len(lines):
+        lines, width = narrower, width - 1
+    return lines
+
+
+def _headed(title: list[str], about: list[str], height: float, draw: Callable) -> Figure:
+    words = 0.19 * len(title), 0.16 * len(about)  # inches
+    above = 0.16 + sum(words)
+    figure = Figure(figsize=(WIDTH, above + height))
+    head, body = figure.subfigures(2, 1, height_ratios=[above, height])
+    bold = {"weight": "bold", "size": 10.5}
+    head.text(0.02, 1 - 0.06 / above, "\n".join(title), **bold, va="top", linespacing=1.2)
+    about_at = 1 - (0.12 + words[0]) / above
+    head.text(0.02, about_at, "\n".join(about), size=8.5, color="#444444", va="top")
+    draw(body)
+    return figure
+
+
+def inches(body: SubFigure, height: float, left: float, bottom: float, *size: float) -> Axes:
+    """Axes at a place in inches, in a drawing of `height`; `size` is their width and height."""
+    wide, high = size
+    return body.add_axes((left / WIDTH, bottom / height, wide / WIDTH, high / height))

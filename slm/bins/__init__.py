@@ -1,0 +1,10 @@
+"""What is a bin? Its format, how it is opened, checked, made of tokens and compared.
+
+Reading needs NumPy alone.
+"""
+
+from slm.bins.manifest import read_manifest
+from slm.bins.opening import Bins, open_bins
+from slm.bins.verifying import check_bytes, damage
+
+__all__ = ["Bins", "check_bytes", "damage", "open_bins", "read_manifest"]

@@ -1,0 +1,1 @@
+"""What a document is like, and which documents go where."""

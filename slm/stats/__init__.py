@@ -1,0 +1,1 @@
+"""What bins are like, in figures."""

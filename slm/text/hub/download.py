@@ -1,0 +1,173 @@
+"""How do files of the Hugging Face hub become raw/ files?
+
+In: a dataset's path, a revision (commit, branch or tag), a column, splits, the config where there
+are several; and where they are known, source/pins.json: the files' names, sizes, SHA-256, rows, and
+the tokens to expect. Out: Parquet and JSON Lines as they were published, linked. Every byte is
+checked against the pins, or, without them, against what the hub says. Where the pinned files lie
+in the hub's cache, the hub is not asked. What fails says so in one line; finished files are kept.
+"""
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from slm.core.errors import UserError
+from slm.core.files import link_or_copy, to_json
+from slm.text.hub.cache import (
+    cached,
+    check_room,
+    discard,
+    has_blob,
+    kind_of,
+    say,
+    sweep,
+    token_bytes,
+    watched,
+)
+from slm.text.hub.errors import as_user_error
+from slm.text.hub.listing import File, Splits, published
+from slm.text.hub.pins import Pins, read_pins
+from slm.text.hub.retries import quiet, with_retries
+from slm.text.local import gzip_lines, parquet_rows, read_through
+from slm.text.raw import raw_name
+
+
+def take_hub(entry: dict, source: Path, raw: Path) -> tuple[dict, dict]:
+    """Fill `raw`; return what identifies the source, and its splits as source.json holds them.
+
+    Raises UserError, one line with the cure, whatever goes wrong between the hub and here.
+    """
+    pins = read_pins(entry, source / "pins.json")
+    with quiet():
+        commit, splits = _cached(entry, pins) or _asked(entry, pins)
+        found = _fetched(entry, commit, splits, pins, source.parent)
+    identity = {key: entry[key] for key in ("column", "path", "config") if key in entry}
+    identity["revision"] = commit
+    if pins:
+        pins.check_rows({split: [f.rows for f, _ in of_split] for split, of_split in found.items()})
+        identity |= {"expected_tokens": pins.tokens} if pins.tokens else {}
+    else:
+        _offer(identity, found, source, raw)
+    return identity, _linked(found, raw)
+
+
+# --- what there is ---
+
+
+def _cached(entry: dict, pins: Pins | None) -> tuple[str, Splits] | None:
+    """The pinned files, where all of them lie in the hub's cache: the hub is not asked."""
+    if not pins:
+        return None
+    splits = {split: [File(**f) for f in pins.files[split]] for split in entry["splits"]}
+    with as_user_error(entry, "its cache"):
+        names = [file.name for files in splits.values() for file in files]
+        there = all(cached(entry["path"], pins.revision, name) for name in names)
+    return (pins.revision, splits) if there else None
+
+
+def _asked(entry: dict, pins: Pins | None) -> tuple[str, Splits]:
+    """What the hub has, as it is pinned where it is."""
+    with as_user_error(entry, "its cache"):
+        sweep(entry["path"])
+    commit, splits = published(entry)
+    return commit, pins.agree(splits) if pins else splits
+
+
+# --- fetching and checking ---
+
+
+def _fetched(
+    entry: dict, commit: str, splits: Splits, pins: Pins | None, dataset: Path
+) -> dict[str, list[tuple[File, Path]]]:
+    """The files as they were found and where they lie, each checked while the next one comes."""
+    path, files = entry["path"], [file for of_split in splits.values() for file in of_split]
+    there = {f.name for f in files if cached(path, commit, f.name) or has_blob(path, f.sha256)}
+    download = sum(file.bytes or 0 for file in files if file.name not in there)
+    counts = pins.tokens_of(splits) if pins else {}
+    tokens = sum(token_bytes(of_split, counts.get(split)) for split, of_split in splits.items())
+    check_room(path, download, sum(file.bytes or 0 for file in files), tokens, dataset)
+    if download:
+        say(path, files, download)
+    pool, jobs = ThreadPoolExecutor(os.cpu_count()), []
+    try:
+        for file in files:
+            place = cached(path, commit, file.name) or _download(entry, commit, file)
+            jobs.append(pool.submit(_checked, entry, file, place, bool(pins)))
+            for job in filter(Future.done, jobs):
+                job.result()  # a wrong file is said before the next one is fetched
+        done = iter([job.result() for job in jobs])
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return {split: [next(done) for _ in of_split] for split, of_split in splits.items()}
+
+
+def _download(entry: dict, commit: str, file: File) -> Path:
+    from datasets import DownloadManager
+
+    url = f"hf://datasets/{entry['path']}@{commit}/{file.name}"
+    with as_user_error(entry, file.name), watched(entry["path"], file.name, file.bytes):
+        return Path(with_retries(lambda: DownloadManager().download(url)))
+
+
+def _checked(entry: dict, file: File, place: Path, pinned: bool) -> tuple[File, Path]:
+    """The file as it was found; its bytes before anything reads them, then its rows."""
+    who = "pins.json expects" if pinned else "the hub announced"
+    _compare(file.name, "bytes", place.stat().st_size, file.bytes, who, lambda: discard(place))
+    if file.git:
+        _compare(file.name, "git's hash", _git_hash(place), file.git, who, lambda: discard(place))
+    sha256, rows = read_through(place)
+    _compare(file.name, "SHA-256", sha256, file.sha256, who, lambda: discard(place))
+    if kind_of(file.name) == ".parquet":
+        rows = parquet_rows(place, file.name, entry["column"])
+    elif kind_of(file.name) == ".jsonl.gz":
+        rows = gzip_lines(place, file.name)
+    _compare(file.name, "rows", rows, file.rows, who)
+    return File(file.name, place.stat().st_size, sha256, rows), place
+
+
+def _git_hash(place: Path) -> str:
+    """The SHA-1 by which git names a file's bytes: all the hub says where it has no SHA-256."""
+    begun = hashlib.sha1(b"blob %d\0" % place.stat().st_size, usedforsecurity=False)
+    with place.open("rb") as file:
+        return hashlib.file_digest(file, lambda: begun).hexdigest()
+
+
+def _compare(
+    name: str, what: str, found, expected, who: str, mend: Callable[[], None] | None = None
+) -> None:
+    if expected in (None, found):
+        return
+    if mend:
+        mend()
+    cure = "it was removed from the cache: run this again" if mend else "mend pins.json"
+    raise UserError(f"{name} has {what} {found}, {who} {expected}; {cure}")
+
+
+# --- handing on ---
+
+
+def _linked(found: dict[str, list[tuple[File, Path]]], raw: Path) -> dict:
+    splits = {}
+    for split, files in found.items():
+        names = [raw_name(split, i, len(files), kind_of(f.name)) for i, (f, _) in enumerate(files)]
+        for name, (_, place) in zip(names, files, strict=True):
+            link_or_copy(place, raw / name)
+        told_of = [{"name": f.name, "rows": f.rows, "sha256": f.sha256} for f, _ in files]
+        splits[split] = {"raw": names, "files": told_of}
+    return splits
+
+
+def _offer(identity: dict, found: dict, source: Path, raw: Path) -> None:
+    """Write what was found as raw/pins.json, and say how it is kept."""
+    files = {split: [file.pin() for file, _ in of_split] for split, of_split in found.items()}
+    pins = {k: identity[k] for k in ("path", "config", "revision") if k in identity}
+    pins["files"] = files
+    (raw / "pins.json").write_bytes(to_json(pins))
+    print(
+        f"not pinned: `cp {source.parent}/raw/pins.json {source}/`, and `revision: "
+        f"{identity['revision']}` in params.yaml keep these bytes",
+        file=sys.stderr,
+    )

@@ -1,0 +1,112 @@
+"""What does the hub publish under a dataset's name?
+
+In: an entry of kind `hub`. Out: the full commit of its revision, and for each split asked for its
+files with their sizes and SHA-256, in the order that `datasets` gives them. Only names that are of
+that commit on the hub, and of kinds that are read here, come out.
+"""
+
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+from slm.core.errors import UserError
+from slm.text.hub.cache import TOKEN_BYTES, kind_of
+from slm.text.hub.errors import as_user_error
+from slm.text.hub.retries import RetryLimits, with_retries
+
+OTHERS = {".csv": "CSV", ".tsv": "TSV", ".txt": "text", ".json": "JSON", ".arrow": "Arrow"}
+
+
+class File(NamedTuple):
+    """A file of a split, and what it is expected to be; None where nobody says."""
+
+    name: str  # in the repository
+    bytes: int | None = None
+    sha256: str | None = None
+    rows: int | None = None
+    git: str | None = None  # its SHA-1 in git, where it has no SHA-256: small .jsonl
+
+    def pin(self) -> dict:
+        """What pins.json says of it."""
+        return {"name": self.name, "bytes": self.bytes, "sha256": self.sha256, "rows": self.rows}
+
+
+Splits = dict[str, list[File]]
+
+
+def published(entry: dict) -> tuple[str, Splits]:
+    """The commit of an entry's revision, and its splits' files as the hub has them."""
+    from huggingface_hub import HfApi
+
+    path, revision = entry["path"], entry["revision"]
+    with as_user_error(entry, "its list of files"):
+        RetryLimits().install()
+        ask = partial(HfApi().dataset_info, path, revision=revision)
+        info = with_retries(partial(ask, timeout=10, files_metadata=True))
+    known = {file.name: file for file in map(_file, info.siblings or [])}
+    if "README.md" in known:
+        # `datasets` asks for it first, and hides why it cannot have it: gated, or a full disk.
+        with as_user_error(entry, "README.md"):
+            get = partial(HfApi().hf_hub_download, path, "README.md", repo_type="dataset")
+            with_retries(partial(get, revision=info.sha))
+    names = _named(entry, info.sha)
+    return info.sha, {split: [known.get(n, File(n)) for n in names[split]] for split in names}
+
+
+def _file(sibling) -> File:
+    if sibling.lfs:
+        return File(sibling.rfilename, sibling.size, sibling.lfs["sha256"])
+    return File(sibling.rfilename, sibling.size, git=sibling.blob_id)
+
+
+def _named(entry: dict, commit: str) -> dict[str, list[str]]:
+    """The names of the files of each split asked for, as `datasets` finds them at a commit."""
+    path, urls = entry["path"], _urls(entry, commit)
+    _refuse_elsewhere(path, commit, [url for of_split in urls.values() for url in of_split])
+    missing = [split for split in entry["splits"] if split not in urls]
+    if missing:
+        raise UserError(
+            f"{path} has no split {', '.join(missing)}, only {', '.join(urls) or 'none'}; mend "
+            "`splits` in params.yaml"
+        )
+    start = len(f"hf://datasets/{path}@{commit}/")
+    names = {split: [url[start:] for url in urls[split]] for split in entry["splits"]}
+    every = [name for of_split in names.values() for name in of_split]
+    _refuse_others(path, every)
+    both = next((name for name in every if every.count(name) > 1), None)
+    if both:
+        raise UserError(f"{path}/{both} is in more than one split; choose `splits` that share none")
+    return names
+
+
+def _urls(entry: dict, commit: str) -> dict[str, list[str]]:
+    from datasets import disable_progress_bars, load_dataset_builder
+
+    disable_progress_bars()
+    # With an empty cache of its own `datasets` cannot fall back on another revision.
+    with as_user_error(entry, "its data files"), TemporaryDirectory() as empty:
+        load = partial(load_dataset_builder, entry["path"], entry.get("config"))
+        found = (
+            with_retries(partial(load, revision=commit, cache_dir=empty)).config.data_files or {}
+        )
+    return {str(split): list(map(str, urls)) for split, urls in found.items()}
+
+
+def _refuse_elsewhere(path: str, commit: str, urls: list[str]) -> None:
+    for url in urls:
+        if not url.startswith(f"hf://datasets/{path}@{commit}/"):
+            raise UserError(
+                f"`datasets` gave {url} for {path} at {commit}, which is not from there; move the "
+                f"folder {path} out of this directory if there is one"
+            )
+
+
+def _refuse_others(path: str, names: list[str]) -> None:
+    for name in names:
+        if not kind_of(name):
+            kind = OTHERS.get(Path(name).suffix, "of another kind")
+            raise UserError(
+                f"{path}/{name} is {kind}, and only {', '.join(TOKEN_BYTES)} are taken from the "
+                "hub; download it yourself and use `kind: files`"
+            )

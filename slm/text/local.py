@@ -1,0 +1,193 @@
+"""How do files of the user's own become raw/ files?
+
+In: globs relative to the dataset's source/ folder, a column, for .txt a separator.
+Out: Parquet and JSON Lines linked as they are; each run of .txt files as one file of JSON Lines.
+Order: pattern after pattern as given, each pattern's names sorted, so the same on every machine.
+"""
+
+import glob
+import gzip
+import hashlib
+import zlib
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from pathlib import Path, PurePosixPath
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from slm.core.errors import UserError
+from slm.core.files import link_or_copy
+from slm.text.raw import PART_BYTES, json_line, parts_of, raw_name
+
+KINDS = (".parquet", ".jsonl", ".jsonl.gz", ".txt")
+
+
+def take_files(entry: dict, source: Path, raw: Path) -> tuple[dict, dict]:
+    """Fill `raw`; return what identifies the source, and its splits as source.json holds them.
+
+    Raises UserError, which names file and row, where a file cannot be read or is not text.
+    """
+    column, separator = entry.get("column", "text"), entry.get("separator")
+    found = {split: find_files(source, globs) for split, globs in entry["files"].items()}
+    _refuse_shared(source, found)
+    splits = {}
+    for split, names in found.items():
+        runs = _runs(names)
+        files, raws = [], []
+        for number, (kind, run) in enumerate(runs):
+            target = raw / raw_name(split, number, len(runs), kind)
+            raws.append(target.name)
+            files += _take(kind, source, run, target, column, separator)
+        splits[split] = {"raw": raws, "files": files}
+    cut = {"separator": separator} if separator else {}
+    return {"column": column, **cut}, splits
+
+
+def find_files(source: Path, globs: str | list[str]) -> list[str]:
+    """Names below `source` that match, pattern after pattern, each pattern's in sorted order."""
+    names: dict[str, None] = {}
+    for pattern in globs if isinstance(globs, list) else [globs]:
+        if PurePosixPath(pattern).is_absolute() or ".." in PurePosixPath(pattern).parts:
+            raise UserError(f"files: {pattern!r} leaves {source}; put or link the files into it")
+        # Path.glob does not follow links to folders below `**`, and glob.glob does.
+        matched = glob.glob(pattern, root_dir=source, recursive=True)  # noqa: PTH207
+        matched = sorted({str(PurePosixPath(m)) for m in matched})  # ./a and a are one
+        for name in matched:
+            _check_link(source, name)
+        matched = [name for name in matched if (source / name).is_file()]
+        if not matched:
+            raise UserError(f"files: {pattern!r} matches nothing in {source}; see `ls {source}/`")
+        names.update(dict.fromkeys(matched))
+    return list(names)
+
+
+def _check_link(source: Path, name: str) -> None:
+    if not (source / name).exists():
+        raise UserError(f"files: {name} is a link to nothing; mend or remove it")
+    if any("\ud800" <= character <= "\udfff" for character in name):
+        raise UserError(f"files: the name {name!r} is not UTF-8; rename the file")
+
+
+def _refuse_shared(source: Path, found: dict[str, list[str]]) -> None:
+    """No file twice, under another name neither: a link would repeat or leak its documents."""
+    taken: dict[Path, tuple[str, str]] = {}
+    for split, names in found.items():
+        for name in names:
+            other, its_split = taken.setdefault((source / name).resolve(), (name, split))
+            if (other, its_split) != (name, split):
+                raise UserError(
+                    f"files: {other} of {its_split} and {name} of {split} are one file; choose one"
+                )
+
+
+def _runs(names: list[str]) -> list[tuple[str, list[str]]]:
+    """One raw file for each file that is linked, and one for each run of .txt files."""
+    runs = []
+    for kind, group in groupby(names, _kind):
+        group = list(group)
+        runs += [(".jsonl", group)] if kind == ".txt" else [(kind, [name]) for name in group]
+    return runs
+
+
+def _kind(name: str) -> str:
+    for kind in KINDS:
+        if name.endswith(kind):
+            return kind
+    raise UserError(f"files: {name} is of no kind that is read here ({', '.join(KINDS)})")
+
+
+def _take(
+    kind: str, source: Path, names: list[str], target: Path, column: str, separator: str | None
+) -> list[dict]:
+    if _kind(names[0]) == ".txt":
+        return _write_texts(source, names, target, column, separator)
+    path = source / names[0]
+    sha256, lines = read_through(path)
+    if kind == ".parquet":
+        lines = parquet_rows(path, names[0], column)
+    elif kind == ".jsonl.gz":
+        lines = gzip_lines(path, names[0])
+    link_or_copy(path, target)
+    return [{"name": names[0], "rows": lines, "sha256": sha256}]
+
+
+def read_through(path: Path) -> tuple[str, int]:
+    """SHA-256 of a file and how many lines it has, in one pass over its bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        lines = _lines_in(parts_of(file, path, digest))
+    return digest.hexdigest(), lines
+
+
+def gzip_lines(path: Path, name: str) -> int:
+    """How many lines a gzipped file has; raises UserError where it is no whole gzip file."""
+    try:
+        with gzip.open(path) as file:
+            return _lines_in(iter(lambda: file.read(PART_BYTES), b""))
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise UserError(f"{name} cannot be read as gzip: {error}") from None
+
+
+def _lines_in(parts: Iterable[bytes]) -> int:
+    """How many lines there are; the last may lack its line feed."""
+    lines, last = 0, b"\n"
+    for part in parts:
+        lines += part.count(b"\n")
+        last = part[-1:]
+    return lines + (last != b"\n")
+
+
+def parquet_rows(path: Path, name: str, column: str) -> int:
+    """How many rows a Parquet file has; raises UserError where `column` holds no strings."""
+    try:
+        with pq.ParquetFile(path) as file:
+            schema, rows = file.schema_arrow, file.metadata.num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{name} cannot be read as Parquet: {error}") from None
+    if schema.names.count(column) > 1:
+        raise UserError(f"{name} has column {column!r} more than once")
+    if column not in schema.names:
+        raise UserError(f"{name} has no column {column!r}, only {', '.join(schema.names)}")
+    kind = schema.field(column).type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        raise UserError(f"{name}: column {column!r} holds {kind}, expected string")
+    return rows
+
+
+def _write_texts(
+    source: Path, names: list[str], target: Path, column: str, separator: str | None
+) -> list[dict]:
+    files = []
+    with target.open("xb", PART_BYTES) as out:
+        for name in names:
+            digest, rows = hashlib.sha256(), 0
+            with (source / name).open("rb") as file:
+                parts = parts_of(file, source / name, digest)
+                for rows, piece in enumerate(_pieces(parts, separator), 1):
+                    out.write(json_line(column, _decoded(piece, rows, name)))
+            files.append({"name": name, "rows": rows, "sha256": digest.hexdigest()})
+    return files
+
+
+def _pieces(parts: Iterable[bytes], separator: str | None) -> Iterator[bytes]:
+    """The documents of a text file: all of it, or what the separator ends (the last may go on)."""
+    if not separator:
+        yield b"".join(parts)
+        return
+    mark, rest = separator.encode(), bytearray()
+    for part in parts:
+        rest += part
+        if rest.find(mark, max(0, len(rest) - len(part) - len(mark) + 1)) >= 0:
+            *pieces, last = bytes(rest).split(mark)
+            yield from pieces
+            rest = bytearray(last)
+    if rest:
+        yield bytes(rest)
+
+
+def _decoded(piece: bytes, row: int, name: str) -> str:
+    try:
+        return piece.decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"row {row} of {name} is not UTF-8 ({error}); mend that file") from None

@@ -1,0 +1,99 @@
+"""What is a vocabulary that was trained here, and how do other libraries load it?
+
+In: the merges of byte-level BPE, in order. Out: tiktoken's encoding, and two files from which
+tiktoken, gigatoken and Hugging Face's tokenizers give the same ids: vocabulary.tiktoken (the
+ranks, see slm.tokens.vocabulary) and tokenizer.json. The same merges give the same bytes, and come back
+from the ranks, which stand in the bins.
+"""
+
+from itertools import pairwise
+from pathlib import Path
+
+import tiktoken
+
+from slm.core.files import to_json
+from slm.tokens.vocabulary import (
+    BYTES,
+    END_OF_TEXT,
+    RANKS,
+    TRAINED,
+    describe,
+    rank_file,
+    trained_encoding,
+)
+
+NAMED, TOKENIZER = "vocabulary.json", "tokenizer.json"
+SMALLEST = 257  # ids: the 256 bytes and end-of-text
+Merge = tuple[bytes, bytes]  # the token on the left and the one on the right
+
+
+def encoding_of(merges: list[Merge]) -> tiktoken.Encoding:
+    """tiktoken's encoding with these merges, named bpe-<ids>-<hash of its ranks>."""
+    return trained_encoding((*BYTES, *(left + right for left, right in merges)))
+
+
+def merges_of(encoding: tiktoken.Encoding) -> list[Merge]:
+    """The merges that a trained encoding has, in order: the inverse of `encoding_of`.
+
+    A token is merged from what the merges before it make of its bytes. No merge that training made
+    around it crossed its ends, so those inside it are the ones that its bytes alone go through.
+    """
+    ranks = encoding._mergeable_ranks
+    tokens = sorted(ranks, key=ranks.__getitem__)[len(BYTES) :]
+    return [_parts(token, ranks) for token in tokens]
+
+
+def _parts(token: bytes, ranks: dict[bytes, int]) -> Merge:
+    """The two tokens that one is merged from."""
+    parts = [token[i : i + 1] for i in range(len(token))]
+    while len(parts) > 2:
+        pairs = [ranks.get(left + right, len(ranks)) for left, right in pairwise(parts)]
+        at = pairs.index(min(pairs))
+        parts[at : at + 2] = [parts[at] + parts[at + 1]]
+    return parts[0], parts[1]
+
+
+def write_vocabulary(folder: Path, encoding: tiktoken.Encoding) -> None:
+    """Write what names an encoding, and of one that was trained both files, into a folder."""
+    (folder / NAMED).write_bytes(to_json(describe(encoding)))
+    if encoding.name.startswith(TRAINED):
+        (folder / RANKS).write_bytes(rank_file(encoding))
+        (folder / TOKENIZER).write_bytes(tokenizer_json(merges_of(encoding)))
+
+
+def tokenizer_json(merges: list[Merge]) -> bytes:
+    """The vocabulary as Hugging Face's tokenizers and transformers read it.
+
+    Their `encode` takes the text <|endoftext|> for end-of-text; tiktoken's `encode_ordinary`, which
+    the bins are made with, does not.
+    """
+    letters = _letters()
+    pairs = [["".join(letters[byte] for byte in token) for token in merge] for merge in merges]
+    tokens = [*letters, *map("".join, pairs)]
+    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
+    model = {
+        "type": "BPE",
+        **dict.fromkeys(("dropout", "unk_token", "continuing_subword_prefix")),
+        "vocab": {token: rank for rank, token in enumerate(tokens)},
+        "merges": [*map(" ".join, pairs)],  # no letter is a space
+    }
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    whole = {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [{"id": len(tokens), "content": END_OF_TEXT, **flags, "special": True}],
+        "normalizer": None,
+        "pre_tokenizer": {**level, "use_regex": True},  # that is GPT-2's pattern
+        "post_processor": None,
+        "decoder": {**level, "use_regex": True},
+        "model": model,
+    }
+    return to_json(whole)
+
+
+def _letters() -> list[str]:
+    """GPT-2's letter for each byte: its own where Latin-1 shows one, else one from U+0100 on."""
+    shown = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    spare = iter(range(0x100, 0x200))
+    return [chr(byte if byte in shown else next(spare)) for byte in range(256)]

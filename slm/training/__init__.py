@@ -1,0 +1,1 @@
+"""One small GPT, trained the same way each time."""

@@ -1,0 +1,115 @@
+"""Which model is trained to compare loaders, and vocabularies? One small GPT, and its sizes.
+
+In: ids, (rows, tokens) int64. Out: logits, or with targets their mean cross entropy in nats, over
+the targets that are not -100. A transformer as GPT-2's: norms before each part, learned positions,
+the embedding used again as the output, no bias, no dropout. Weights are a function of seed, device
+and sizes; PyTorch's global random state is neither read nor changed.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from slm.batching.gather import NO_TARGET
+
+STD = 0.02  # of weights at the start, as GPT-2's
+RESIDUAL = ("gather.weight", "down.weight")  # what is added to the stream: smaller with depth
+
+
+class Size(NamedTuple):
+    """What a GPT is made of; each head has width / heads numbers."""
+
+    layers: int
+    heads: int
+    width: int
+
+
+# Named by their parameters with GPT-2's vocabulary, embeddings included.
+SIZES = {"8M": Size(8, 4, 128), "30M": Size(6, 6, 384), "124M": Size(12, 12, 768)}
+
+
+class Parameters(NamedTuple):
+    """How many numbers are trained in the embeddings (ids and positions), and outside of them."""
+
+    embeddings: int
+    others: int
+
+
+class Block(nn.Module):
+    """Attention, then a perceptron of 4 × width; each adds to the stream."""
+
+    def __init__(self, size: Size) -> None:
+        super().__init__()
+        self.heads, width = size.heads, size.width
+        self.attention_norm = nn.LayerNorm(width, bias=False)
+        self.query_key_value = nn.Linear(width, 3 * width, bias=False)
+        self.gather = nn.Linear(width, width, bias=False)
+        self.mlp_norm = nn.LayerNorm(width, bias=False)
+        self.up = nn.Linear(width, 4 * width, bias=False)
+        self.down = nn.Linear(4 * width, width, bias=False)
+
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        """(rows, tokens, width) to the same shape."""
+        h = h + self.gather(self._attend(self.attention_norm(h)))
+        return h + self.down(F.gelu(self.up(self.mlp_norm(h)), approximate="tanh"))
+
+    def _attend(self, h: torch.Tensor) -> torch.Tensor:
+        rows, tokens, _ = h.shape
+        each = self.query_key_value(h).view(rows, tokens, 3, self.heads, -1)
+        query, key, value = each.permute(2, 0, 3, 1, 4)
+        h = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        return h.transpose(1, 2).reshape(rows, tokens, -1)
+
+
+class GPT(nn.Module):
+    """The model; `gpt` makes one with weights."""
+
+    def __init__(self, size: Size, vocab_size: int, block_size: int) -> None:
+        super().__init__()
+        self.size = size
+        self.ids = nn.Embedding(vocab_size, size.width)
+        self.positions = nn.Embedding(block_size, size.width)
+        self.blocks = nn.ModuleList(Block(size) for _ in range(size.layers))
+        self.norm = nn.LayerNorm(size.width, bias=False)
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor | None = None) -> torch.Tensor:
+        """Logits (rows, tokens, vocab_size), or with `y`, as `x` in shape, the mean loss, a scalar.
+
+        Rows have at most block_size tokens.
+        """
+        h = self.ids(x) + self.positions.weight[: x.shape[1]]
+        for block in self.blocks:
+            h = block(h)
+        logits = F.linear(self.norm(h), self.ids.weight)
+        if y is None:
+            return logits
+        return F.cross_entropy(logits.flatten(0, 1), y.flatten(), ignore_index=NO_TARGET)
+
+
+def gpt(
+    size: Size,
+    vocab_size: int,  # rounded up to the next multiple of 64: matrix products are faster
+    block_size: int,  # tokens per row, at most
+    seed: int,
+    device: str | torch.device = "cpu",
+) -> GPT:
+    """A GPT in float32 with its first weights, the same for the same arguments."""
+    with torch.device("meta"):  # modules would draw their own weights from the global state
+        model = GPT(size, -(-vocab_size // 64) * 64, block_size)
+    model.to_empty(device=device)
+    generator = torch.Generator(device).manual_seed(seed)
+    for name, weight in model.named_parameters():
+        if weight.ndim == 1:  # of a norm
+            nn.init.ones_(weight)
+        else:
+            std = STD / (2 * size.layers) ** 0.5 if name.endswith(RESIDUAL) else STD
+            nn.init.normal_(weight, std=std, generator=generator)
+    return model
+
+
+def parameters(model: GPT) -> Parameters:
+    """Count them; the output, which is the embedding of ids, counts once."""
+    embeddings = model.ids.weight.numel() + model.positions.weight.numel()
+    return Parameters(embeddings, sum(w.numel() for w in model.parameters()) - embeddings)

@@ -1,0 +1,92 @@
+"""What does dvc.lock say of a stage's output, and do the bytes in the workspace agree?
+
+Two are asked: the dvc.lock of the workspace, and the one that git's last commit has, which is what
+a colleague would get. DVC's hash of a folder is the MD5 of a JSON list of its files' MD5s, sorted
+by name, with `.dir` behind it (its documentation, "Internal directories and files"; held to DVC
+itself by a test). We compute it from the bytes: DVC's own commands trust what they remember of a
+file's time and size.
+"""
+
+import hashlib
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+
+import yaml
+
+from slm.core.errors import UserError
+from slm.core.files import md5_of
+from slm.core.git import git
+
+
+def locked_hash(lock: Path, stage: str, out: str) -> str | None:
+    """The hash that dvc.lock has for output `out` of `stage`, or None where it has none.
+
+    Raises UserError where dvc.lock cannot be read, as amid a merge.
+    """
+    return hash_at(lock.read_bytes(), lock, stage, out) if lock.exists() else None
+
+
+def locked_outs(lock: Path, stage: str) -> dict[str, str]:
+    """The hashes that dvc.lock has for the outputs of `stage`, by their paths."""
+    return _outs(lock.read_bytes(), lock, stage) if lock.exists() else {}
+
+
+def committed_hash(lock: Path, stage: str, out: str) -> str | None:
+    """The same of dvc.lock as git's last commit has it; raises UserError outside of a git clone."""
+    blob = _git(lock.parent, "rev-parse", "--quiet", "--verify", f"HEAD:./{lock.name}")
+    if not blob:
+        return None
+    return hash_at(_git(lock.parent, "cat-file", "blob", blob.decode().strip()), lock, stage, out)
+
+
+def _git(folder: Path, *words: str) -> bytes:
+    """What git prints; nothing where what it was asked for is not there."""
+    done = git(folder, *words)
+    if done.returncode > 1:
+        raise UserError(f"git: {done.stderr.decode(errors='replace')}; work in a git clone")
+    return done.stdout
+
+
+def hash_at(content: bytes, lock: Path, stage: str, out: str) -> str | None:
+    """The hash that a dvc.lock with this content has for output `out` of `stage`, or None.
+
+    `lock` is what messages call it. Raises UserError where it cannot be read.
+    """
+    return _outs(content, lock, stage).get(out)
+
+
+def _outs(content: bytes, lock: Path, stage: str) -> dict[str, str]:
+    try:
+        outs = _read(content)["stages"].get(stage, {}).get("outs", [])
+        return {found["path"]: found["md5"] for found in outs if "md5" in found}
+    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError):
+        raise UserError(
+            f"{lock} cannot be read; settle its merge, or `git checkout {lock}`"
+        ) from None
+
+
+@lru_cache(maxsize=2)  # the two are most often the same bytes, and YAML is slow
+def _read(content: bytes) -> dict:
+    return yaml.safe_load(content.decode())
+
+
+def folder_hash(folder: Path, names: list[str]) -> str:
+    """DVC's hash of a folder that holds the files `names`, read on all cores."""
+    return hash_of_list(folder_list(folder, names))
+
+
+def folder_list(folder: Path, names: list[str]) -> bytes:
+    """DVC's list of a folder that holds the files `names`: what its hash is the hash of."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        hashes = pool.map(lambda name: md5_of(folder / name), names)
+        entries = [{"md5": md5, "relpath": name} for md5, name in zip(hashes, names, strict=True)]
+    entries.sort(key=lambda entry: entry["relpath"])
+    return json.dumps(entries, sort_keys=True).encode()
+
+
+def hash_of_list(content: bytes) -> str:
+    """The hash that DVC names a folder by, of its list."""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest() + ".dir"

@@ -1,0 +1,77 @@
+"""How do bins come from a DVC remote, and how do they go there?
+
+In: the name of a dataset, and of a remote in .dvc/config (None: the default one). What arrives is
+the version that dvc.lock names, every byte of it checked here: DVC by itself hands out what a
+remote returned. It takes the place of what was in the workspace once it is whole, and of nothing
+that exists nowhere else. What leaves was checked too, and a colleague's clone can name it.
+"""
+
+from pathlib import Path
+
+from slm.bins.manifest import file_names
+from slm.core.errors import UserError
+from slm.core.git import git
+from slm.versions.cache import missing_objects
+from slm.versions.lock import folder_list, locked_hash
+from slm.versions.objects import checkout, fetch, remote_store, send
+from slm.versions.pipeline import open_repo
+from slm.versions.remote_errors import as_user_error
+from slm.versions.verify import LOCK, damaged, only_here
+
+
+def locked(name: str) -> str:
+    """The hash that dvc.lock has for the bins of `name`; UserError where it has none."""
+    found = locked_hash(LOCK, f"bins@{name}", f"data/{name}/bins")
+    if found is None:
+        raise UserError(f"dvc.lock names no bins of {name}; `make data DATASET={name}` builds them")
+    return found
+
+
+def pull(name: str, remote: str | None) -> bool:
+    """Bring data/<name>/bins as dvc.lock names them; False where they are here already.
+
+    Raises UserError where whole bins cannot be had, and where the workspace has files that would
+    be lost; then the workspace is as it was.
+    """
+    folder, version = Path("data", name, "bins"), locked(name)
+    with open_repo() as repo:
+        cache = Path(repo.cache.local.path)
+        if not (absent := missing_objects(cache, version)) and not damaged(folder, [version]):
+            return False
+        if absent:
+            with as_user_error(repo.config, remote):
+                fetch(repo.cache.local, remote_store(repo, remote), version)
+        for path in only_here(folder, cache, version):
+            raise UserError(
+                f"{path} is neither what dvc.lock names nor in DVC's cache, so a pull would lose "
+                "it; move it away or remove it, then pull again"
+            )
+        checkout(repo.cache.local, version, folder)
+    return True
+
+
+def push(name: str, remote: str) -> int:
+    """Send data/<name>/bins to a remote; the number of files that it did not have.
+
+    Raises UserError where they are not whole, or where what names them is not committed.
+    """
+    folder, version = Path("data", name, "bins"), locked(name)
+    if not folder.exists():
+        raise UserError(f"{folder} is not here to be pushed; `make data DATASET={name}` makes it")
+    if found := damaged(folder, [version]):
+        raise UserError(f"{found[0]}; `make verify DATASET={name} FIX=1` mends it before a push")
+    if changed := _uncommitted(name):
+        raise UserError(f"{changed} is not committed, so no clone could pull; `git commit` it")
+    with open_repo() as repo, as_user_error(repo.config, remote):
+        store = remote_store(repo, remote)
+        return send(folder, store, version, folder_list(folder, file_names(folder)))
+
+
+def _uncommitted(name: str) -> str:
+    """The first file that git has not as it is here, of those that make a version of bins."""
+    files = ["dvc.lock", "dvc.yaml", "params.yaml", f"data/{name}/source", f"metrics/{name}"]
+    done = git(Path(), "status", "--porcelain", "--", *files)
+    if done.returncode:
+        said = done.stderr.decode(errors="replace")
+        raise UserError(f"git: {said}; a push needs the commit that names what it sends")
+    return done.stdout.decode(errors="replace")[3:].split("\n")[0]

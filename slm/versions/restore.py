@@ -1,0 +1,54 @@
+"""Which tokens/ and vocabulary/ did the bins come from, where those folders are not there?
+
+In: a dataset's folder with its bins, as after a pull. Out: vocabulary/ and tokens/, byte for byte as
+the stages before the bins wrote them. dvc.lock is the proof: a folder whose hash is another than it
+names is not kept. Nothing is fetched or tokenized, and raw/ is not needed.
+"""
+
+from pathlib import Path
+
+from slm.bins.opening import open_bins
+from slm.bins.to_tokens import write_tokens
+from slm.core.errors import UserError
+from slm.core.files import landing
+from slm.text.hub.pins import read_pins
+from slm.tokens.bpe import write_vocabulary
+from slm.tokens.vocabulary import load_described
+from slm.versions.lock import folder_hash, locked_hash
+
+STAGES = {"vocabulary": "vocabulary", "tokens": "tokenize"}  # which stage writes which folder
+
+
+def restore(folder: Path, entry: dict, lock: Path) -> list[str]:
+    """Make what is missing of data/<name>/vocabulary and tokens; return the names of both or one.
+
+    `folder` is data/<name> as dvc.lock writes it, `entry` the dataset's in params.yaml. Raises
+    UserError, and keeps nothing of that folder, where the bins are missing or damaged, or give
+    other bytes than `lock` names.
+    """
+    missing = [name for name in STAGES if not (folder / name).is_dir()]
+    for name in missing:
+        with landing(folder / name) as out:
+            bins = open_bins(folder / "bins")
+            if name == "tokens":
+                write_tokens(bins, out, _expected_tokens(entry, folder / "source"))
+            else:
+                write_vocabulary(out, load_described(bins.manifest["tokenizer"], bins.folder))
+            _prove(out, folder / name, lock)
+    return missing
+
+
+def _expected_tokens(entry: dict, source: Path) -> dict:
+    """The counts that tokens.json has from a hub set's pins, and that the manifest has not."""
+    pins = read_pins(entry, source / "pins.json") if entry["kind"] == "hub" else None
+    return {"expected_tokens": pins.tokens} if pins and pins.tokens else {}
+
+
+def _prove(made: Path, folder: Path, lock: Path) -> None:
+    names = [path.name for path in made.iterdir()]
+    stage = f"{STAGES[folder.name]}@{folder.parent.name}"
+    if folder_hash(made, names) != locked_hash(lock, stage, folder.as_posix()):
+        raise UserError(
+            f"{folder.parent / 'bins'} does not give back {folder} as {lock} names it: damaged "
+            "(`make verify` says), or of another version"
+        )

@@ -1,0 +1,516 @@
+"""Batches: exact, resumable, and the same wherever the tokens lie and however many ranks there are.
+
+Token i is i (modulo the type), so that x alone says where a row starts and y must be x + 1.
+"""
+
+import hashlib
+import json
+import pickle
+import random
+import subprocess
+import sys
+import time
+from itertools import chain, islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from slm.batching.batches import Batches, digest, distributed, union
+from slm.batching.gather import NO_TARGET, OnDevice, Rows, to_device
+from slm.batching.placement import place
+from slm.batching.sampling import ORDERS, plan, starts
+from slm.bins.format import write_docs, write_manifest
+from slm.bins.opening import Bins, open_bins
+from slm.core.ids import dtype_for, write_ids
+from tests.helpers import one_line
+
+TOKENS = 50_000
+LENGTHS = [0, 1, 7, 300, 0, 2, 2, 1000, 1, 40]  # tokens of documents, over and over
+CUDA = torch.cuda.is_available()
+GPU = pytest.mark.skipif(not CUDA, reason="no CUDA GPU")
+PLACES = [("cpu", "host"), ("cpu", "device")] + [("cuda", p) for p in ("host", "device") if CUDA]
+
+
+def make_bins(folder: Path, tokens: int = TOKENS, vocab_size: int = 2**16, shift: int = 0) -> Path:
+    """A folder of bins whose token i is i + shift."""
+    folder.mkdir()
+    dtype = dtype_for(vocab_size)
+    lengths = (LENGTHS * (tokens // sum(LENGTHS) + 1))[: 10 * (tokens // sum(LENGTHS))]
+    edges = np.cumsum([0, *lengths, tokens - sum(lengths)])
+    ids = (np.arange(tokens) + shift) % vocab_size
+    docs = np.stack([edges, edges * 4], 1)
+    splits = {}
+    for split in ("train", "validation"):
+        files = {
+            f"{split}.bin": write_ids(folder / f"{split}.bin", [ids], dtype),
+            f"{split}.docs.npy": write_docs(folder / f"{split}.docs.npy", [docs], len(docs) - 1),
+        }
+        splits[split] = {"tokens": tokens, "files": files}
+    write_manifest(folder, {"dtype": dtype.name, "splits": splits})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bins(tmp_path_factory.mktemp("batching") / "bins")
+
+
+def make(bins: Path | Bins, **options) -> Batches:
+    return Batches(bins, "train", **{"batch_size": 8, "block_size": 16, "seed": 1337, **options})
+
+
+def some(batches: Batches, steps: int) -> list:
+    return list(islice(batches, steps))
+
+
+def refused(bins: Path, **options) -> str:
+    with pytest.raises(Exception) as error:
+        make(bins, **options)
+    return one_line(error)
+
+
+# --- what stands in a batch ---
+
+
+@pytest.mark.parametrize(("device", "placement"), PLACES)
+@pytest.mark.parametrize(("batch", "block"), [(1, 1), (3, 7), (8, 16), (64, 256), (2, 1500)])
+@pytest.mark.parametrize("order", ORDERS)
+def test_each_target_is_the_next_token(bins, order, batch, block, device, placement):
+    options = {"order": order, "batch_size": batch, "block_size": block, "documents": True}
+    batches = make(bins, **options, device=device, placement=placement)
+    for step, (x, y, documents) in enumerate(some(batches, 5)):
+        assert x.dtype == y.dtype == torch.int64
+        assert x.shape == y.shape == documents.ids.shape == (batch, block)
+        assert x.is_contiguous()
+        assert y.is_contiguous()
+        begin = torch.from_numpy(starts(plan(order, 1337, TOKENS, block), step, batch)[0])
+        wanted = begin[:, None] + torch.arange(block)
+        has = wanted < TOKENS - 1
+        assert torch.equal(x.cpu(), torch.where(has, wanted, 0))
+        assert torch.equal(y.cpu(), torch.where(has, wanted + 1, NO_TARGET))
+
+
+@pytest.mark.parametrize("order", ["random", "shuffled"])
+def test_both_ends_of_the_data_are_reached(tmp_path, order):
+    folder = make_bins(tmp_path / "bins", tokens=40)
+    batches = some(make(folder, order=order, block_size=7), 100)
+    assert min(int(x.min()) for x, _ in batches) == 0
+    assert max(int(y.max()) for _, y in batches) == 39
+    assert max(int(x.max()) for x, _ in batches) == 38
+
+
+@pytest.mark.parametrize(("device", "placement"), PLACES)
+@pytest.mark.parametrize(("tokens", "batch", "block", "ranks"), [
+    (40, 3, 7, 1), (41, 2, 8, 3), (8, 4, 7, 2), (1000, 7, 9, 4), (5, 4, 3, 1),
+])  # fmt: skip
+def test_sequential_has_each_token_but_the_first_once(
+    tmp_path, tokens, batch, block, ranks, device, placement
+):
+    folder = make_bins(tmp_path / "bins", tokens=tokens)
+    targets = []
+    for rank in range(ranks):
+        options = {"order": "sequential", "batch_size": batch, "block_size": block}
+        options |= {"rank": rank, "world_size": ranks, "device": device, "placement": placement}
+        batches = make(folder, **options)
+        found = list(batches)
+        assert len(found) == len(batches) == -(-(tokens - 1) // (batch * ranks * block))
+        with pytest.raises(StopIteration):
+            batches.get_batch()
+        for x, y in found:
+            assert x.shape == y.shape == (batch, block)
+            has = y != NO_TARGET
+            assert torch.equal(x[has] + 1, y[has])
+            assert not x[~has].any()
+            targets += y[has].tolist()
+        assert digest(batches, 99) == digest(found, 99)  # at its end it begins again
+    assert sorted(targets) == list(range(1, tokens))
+
+
+def test_an_endless_order_has_no_length(bins):
+    with pytest.raises(TypeError, match="no end"):
+        len(make(bins))
+
+
+def test_ids_above_uint16_are_not_cut(tmp_path):
+    folder = make_bins(tmp_path / "bins", vocab_size=2**17, shift=2**16)
+    for device, placement in PLACES:
+        [(x, y)] = some(make(folder, device=device, placement=placement), 1)
+        assert x.min() >= 2**16
+        assert torch.equal(y, x + 1)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_plain_pytorch_on_a_device_gives_the_same(bins, order):
+    wanted = make(bins, order=order, batch_size=100, block_size=100)
+    ids = open_bins(bins).ids("train")
+    rows = Rows(plan(order, 1337, TOKENS, 100), 100, 0, 1)
+    device = "cuda" if CUDA else "cpu"
+    for reuse in (False, True):
+        source = OnDevice(to_device(ids, torch.device(device), chunk=999), rows, reuse)
+        wanted.step = 0
+        for x, y in some(wanted, 6):
+            found_x, found_y, _ = source.batch()
+            assert torch.equal(found_x.cpu(), x)
+            assert torch.equal(found_y.cpu(), y)
+
+
+# --- one digest ---
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_the_digest_is_that_of_any_number_of_ranks_and_placement(bins, order):
+    found = set()
+    for ranks in (1, 2, 4, 8):
+        for device, placement in PLACES:
+            options = {"order": order, "device": device, "placement": placement}
+            options |= {"batch_size": 64 // ranks, "world_size": ranks}
+            parts = [make(bins, rank=rank, **options) for rank in range(ranks)]
+            found.add(digest(union(parts), 60))
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_two_resumes_go_on_with_the_next_batch(bins, order):
+    """The second with four ranks instead of one, and through JSON."""
+    whole = digest(make(bins, order=order, batch_size=64), 50)
+    first = make(bins, order=order, batch_size=64)
+    parts = some(first, 13)
+    second = make(bins, order=order, batch_size=64)
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    parts += some(second, 20)
+    state = json.loads(json.dumps(second.state_dict()))
+    ranks = [make(bins, order=order, batch_size=16, rank=r, world_size=4) for r in range(4)]
+    for rank in ranks:
+        rank.load_state_dict(state)
+    rest = union(islice(rank, 17) for rank in ranks)
+    assert digest(chain(parts, rest), 50) == whole
+
+
+def test_the_digest_is_of_x_then_y_in_little_endian(bins):
+    found = hashlib.sha256()
+    for x, y in some(make(bins), 3):
+        for value in (*x.flatten().tolist(), *y.flatten().tolist()):
+            found.update(value.to_bytes(8, "little"))
+    assert digest(make(bins), 3) == found.hexdigest()
+
+
+GLOO = """
+import sys, torch, torch.distributed as dist
+from slm.batching import Batches, digest, distributed, union
+assert distributed() == (0, 1)
+dist.init_process_group("gloo", init_method="file://" + sys.argv[2],
+                        rank=int(sys.argv[3]), world_size=2)
+rank, world = distributed()
+batches = Batches(sys.argv[1], "train", batch_size=32, block_size=16, seed=1337, rank=rank,
+                  world_size=world)
+union = []
+for _ in range(9):
+    pair = torch.stack(batches.get_batch())
+    both = [torch.empty_like(pair) for _ in range(world)]
+    dist.all_gather(both, pair)
+    union.append(torch.cat(both, 1).unbind())
+print(digest(union, 9))
+dist.destroy_process_group()
+"""
+
+
+def test_two_processes_over_gloo_draw_the_same_union(bins, tmp_path):
+    command = [sys.executable, "-c", GLOO, str(bins), str(tmp_path / "meet")]
+    ranks = [subprocess.Popen([*command, str(r)], stdout=subprocess.PIPE) for r in range(2)]
+    wanted = digest(make(bins, batch_size=64), 9)
+    assert [rank.communicate(timeout=120)[0].decode().strip() for rank in ranks] == [wanted] * 2
+
+
+def test_without_torch_distributed_there_is_one_rank():
+    assert distributed() == (0, 1)
+
+
+# --- random state ---
+
+
+def test_no_global_random_state_is_read_or_changed(bins):
+    wanted = digest(make(bins), 9)
+    torch.manual_seed(5)
+    np.random.seed(5)
+    random.seed(5)
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
+    batches = make(bins, documents=True)
+    assert digest(batches, 9) == wanted
+    after = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
+    assert torch.equal(before[0], after[0])
+    assert before[1:] == after[1:]
+    batches = make(bins)
+    drawn = []
+    for batch in islice(batches, 9):
+        torch.rand(3), np.random.rand(3)
+        drawn.append(batch)
+    assert digest(drawn, 9) == wanted
+
+
+# --- fresh tensors, or the same ones ---
+
+
+@pytest.mark.parametrize(("device", "placement"), PLACES)
+def test_tensors_are_fresh_unless_reuse_is_asked_for(bins, device, placement):
+    options = {"device": device, "placement": placement, "order": "sequential"}
+    fresh = make(bins, **options)
+    kept = [(x, y, x.clone(), y.clone()) for x, y in fresh]
+    assert all(torch.equal(x, was_x) and torch.equal(y, was_y) for x, y, was_x, was_y in kept)
+    pointers = {tensor.data_ptr() for x, y, *_ in kept for tensor in (x, y)}
+    assert len(pointers) == 2 * len(kept)
+    reused = make(bins, **options, reuse=True)
+    seen = [(x.data_ptr(), y.data_ptr(), x.clone(), y.clone()) for x, y in reused]
+    assert len({pair[:2] for pair in seen}) == 1
+    assert digest([(x, y) for *_, x, y in seen], 99) == digest([k[:2] for k in kept], 99)
+
+
+# --- the state ---
+
+
+def test_the_state_is_small_and_plain(bins):
+    batches = make(bins, seed=2**64 - 1, order="sequential", block_size=16)
+    batches.step = 2**50
+    state = batches.state_dict()
+    assert len(json.dumps(state)) < 300
+    assert state["rows"] == 2**50 * 8
+    assert state["data"] == open_bins(bins).manifest["sha256"]
+
+
+@pytest.mark.parametrize(("key", "other"), [
+    ("seed", 1), ("order", "random"), ("block_size", 15), ("batch_size", 9),
+])  # fmt: skip
+def test_a_state_of_something_else_is_refused_with_both_values(bins, key, other):
+    state = make(bins, **{key: other}).state_dict()
+    batches = make(bins)
+    here = {"seed": 1337, "order": "shuffled", "block_size": 16, "batch_size": 8}[key]
+    with pytest.raises(Exception) as error:
+        batches.load_state_dict(state)
+    assert repr(other) in one_line(error)
+    assert repr(here) in one_line(error)
+
+
+def test_a_state_of_other_data_is_refused(bins, tmp_path):
+    other = make_bins(tmp_path / "bins", shift=1)
+    state = make(other).state_dict()
+    with pytest.raises(Exception) as error:
+        make(bins).load_state_dict(state)
+    assert state["data"] in one_line(error)
+    assert open_bins(bins).manifest["sha256"] in one_line(error)
+    validation = Batches(bins, "validation", batch_size=8, block_size=16, seed=1337)
+    with pytest.raises(Exception, match=r"'validation'.*'train'"):
+        make(bins).load_state_dict(validation.state_dict())
+    with pytest.raises(Exception) as error:
+        make(bins).load_state_dict({})
+    assert "None" in one_line(error)
+
+
+# --- refusals ---
+
+
+@pytest.mark.parametrize(("options", "says"), [
+    ({"block_size": TOKENS}, "50001"),
+    ({"block_size": 0}, "block_size is 0"),
+    ({"batch_size": 0}, "batch_size is 0"),
+    ({"order": "sorted"}, "'sorted'"),
+    ({"placement": "disk"}, "'disk'; it must be one of auto, host, device"),
+    ({"device": "meta"}, "'meta'"),
+    ({"rank": 2, "world_size": 2}, "rank is 2"),
+    ({"seed": -1}, "seed is -1"),
+])  # fmt: skip
+def test_what_cannot_be_is_refused_in_one_line(bins, options, says):
+    assert says in refused(bins, **options)
+
+
+def test_an_unknown_split_is_refused_with_those_there_are(bins):
+    with pytest.raises(Exception) as error:
+        Batches(bins, "test", batch_size=8, block_size=16, seed=1)
+    assert "'test'" in one_line(error)
+    assert "train, validation" in one_line(error)
+
+
+def test_content_is_verified_on_request(tmp_path):
+    folder = make_bins(tmp_path / "bins")
+    make(folder, verify=True)
+    with (folder / "train.bin").open("r+b") as file:
+        file.write(b"\xff")
+    make(folder)
+    assert "train.bin differs in chunk 0" in refused(folder, verify=True)
+
+
+@pytest.mark.skipif(CUDA, reason="there is a CUDA GPU")
+def test_a_missing_gpu_is_one_line(bins):
+    assert "no GPU" in refused(bins, device="cuda")
+
+
+def test_the_placement_is_said(bins):
+    assert make(bins).placement == "host"
+    assert make(bins, placement="device").placement == "device"
+
+
+def test_auto_takes_the_device_up_to_half_of_its_free_memory(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (1000, 5000))
+    cuda = torch.device("cuda", 0)
+    assert [place("auto", cuda, size) for size in (500, 501)] == ["device", "host"]
+    assert place("host", cuda, 1) == "host"
+    assert place("device", cuda, 9999) == "device"
+
+
+# --- documents ---
+
+
+@pytest.mark.parametrize(("device", "placement"), PLACES)
+@pytest.mark.parametrize("order", ORDERS)
+def test_documents_are_those_of_the_offsets(bins, order, device, placement):
+    batches = make(bins, order=order, block_size=300, documents=True,
+                   device=device, placement=placement)  # fmt: skip
+    edges = open_bins(bins).docs("train")[:, 0].astype(np.int64)
+    document_of = np.repeat(np.arange(len(edges) - 1), np.diff(edges))
+    shapes = set()
+    for x, y, documents in some(batches, 25):
+        has = (y != NO_TARGET).cpu().numpy()
+        ids, positions = documents.ids.cpu().numpy(), documents.positions.cpu().numpy()
+        assert (ids == np.where(has, document_of[x.cpu().numpy()], -1)).all()
+        begins, flat = [], 0
+        for row, places in zip(ids, positions, strict=True):
+            for j in range(len(row)):
+                new = j == 0 or row[j] != row[j - 1]
+                begins += [flat] if new else []
+                assert places[j] == flat - begins[-1]
+                flat += 1
+        lengths = documents.cu_seqlens.tolist()
+        assert lengths[: len(begins)] == begins
+        assert set(lengths[len(begins) :]) == {flat}
+        assert documents.cu_seqlens.dtype == torch.int32
+        shapes.add(documents.cu_seqlens.shape)
+    assert len(shapes) == 1
+
+
+# --- in a DataLoader ---
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_a_dataloader_gives_the_same_batches_in_the_same_order(bins, workers):
+    for order, steps in (("shuffled", 20), ("sequential", 999)):
+        generator = torch.Generator()  # or the loader draws from PyTorch's global state
+        loader = DataLoader(make(bins, order=order, block_size=512), batch_size=None,
+                            num_workers=workers, generator=generator)  # fmt: skip
+        found = digest(islice(loader, steps), steps)
+        assert found == digest(make(bins, order=order, block_size=512), steps)
+
+
+def test_workers_states_resume(bins):
+    """As torchdata's stateful loader does: each worker's state goes back to that worker."""
+    whole = some(make(bins), 12)
+    found: list = [None] * 12
+    for worker in range(3):
+        first = make(bins)
+        turns = first._turns(worker, 3)
+        found[worker], found[worker + 3] = next(turns), next(turns)
+        second = make(bins)
+        second.load_state_dict(first.state_dict())
+        turns = second._turns(worker, 3)
+        found[worker + 6], found[worker + 9] = next(turns), next(turns)
+    assert digest(found, 12) == digest(whole, 12)
+
+
+def test_batches_can_be_pickled(bins):
+    batches = make(bins)
+    some(batches, 3)
+    copy = pickle.loads(pickle.dumps(batches))  # noqa: S301
+    assert len(pickle.dumps(batches)) < 10_000
+    assert digest(copy, 5) == digest(batches, 5)
+
+
+def test_training_imports_numpy_and_pytorch_alone():
+    code = "import sys, slm.batching; print(*{name.split('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"tiktoken", "pyarrow", "datasets", "yaml", "dvc", "triton"} & set(
+        done.stdout.split()
+    )
+
+
+# --- on a GPU ---
+
+
+@GPU
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_graph_replays_the_next_batch(bins, order):
+    batches = make(bins, order=order, device="cuda", placement="device", reuse=True, documents=True)
+    batches.get_batch()  # what PyTorch must load before a capture
+    batches.step = 0
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        x, y, documents = batches.get_batch()
+    assert batches.step == 0
+    wanted = make(bins, order=order, documents=True)
+    for step in range(1, 20):
+        graph.replay()
+        want_x, want_y, want_documents = wanted.get_batch()
+        assert torch.equal(x.cpu(), want_x)
+        assert torch.equal(y.cpu(), want_y)
+        for found, want in zip(documents, want_documents, strict=True):
+            assert torch.equal(found.cpu(), want)
+        assert batches.step == step
+    wanted.load_state_dict(batches.state_dict())
+    batches.step = 3
+    graph.replay()
+    assert batches.step == 4
+
+
+@GPU
+def test_fresh_tensors_cannot_be_captured(bins):
+    batches = make(bins, device="cuda", placement="device")
+    with pytest.raises(Exception, match="reuse=True"), torch.cuda.graph(torch.cuda.CUDAGraph()):
+        batches.get_batch()
+
+
+def slow_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the device sleep about 10 ms before each copy of the ring."""
+    copy = sys.modules["slm.batching.prefetch"]._copy
+
+    def slowly(slot, stream) -> None:
+        torch.cuda._sleep(20_000_000)
+        copy(slot, stream)
+
+    monkeypatch.setattr("slm.batching.prefetch._copy", slowly)
+
+
+def wrong(bins: Path) -> int:
+    """How many of 40 batches are not what they should be."""
+    batches = make(bins, device="cuda", placement="host", batch_size=64, block_size=256)
+    found = [batches.get_batch() for _ in range(40)]  # the host far ahead of the device
+    batches.close()
+    wanted = some(make(bins, batch_size=64, block_size=256), 40)
+    return sum(not torch.equal(x.cpu(), z[0]) for (x, _), z in zip(found, wanted, strict=True))
+
+
+@GPU
+def test_the_ring_refills_no_buffer_that_is_still_copied(bins, monkeypatch):
+    slow_copies(monkeypatch)
+    assert wrong(bins) == 0
+    monkeypatch.setattr("slm.batching.prefetch._until_copied", lambda slot: None)
+    assert wrong(bins) > 0
+
+
+@GPU
+def test_the_rings_thread_ends_and_its_error_is_raised(bins, monkeypatch):
+    import threading
+
+    def running() -> bool:
+        time.sleep(0.1)
+        return any(thread.name == "slm.batching.prefetch" for thread in threading.enumerate())
+
+    batches = make(bins, device="cuda", placement="host")
+    batches.get_batch()
+    assert running()
+    batches.close()
+    assert not running()
+    batches.get_batch()
+    del batches
+    assert not running()
+    monkeypatch.setattr("slm.batching.prefetch.take", lambda *_: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        make(bins, device="cuda", placement="host").get_batch()

@@ -1,0 +1,219 @@
+"""What is planted in a text is found, with its rows; what plain loops find is all there is."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmark.data.workspace import EXCERPT
+from slm.core.errors import UserError
+from slm.selection.audit import ENDINGS, MOJIBAKE, WIDE_SPACES, Audit, audit, shares, words
+from slm.text.stories import stories
+from tests.helpers import NASTY, block, build, json_lines
+
+FILES = {"train": ["train.jsonl"], "validation": ["validation.jsonl"]}
+# Whitespace and its neighbours, mojibake and what looks like it, controls, ends.
+SPACES = [chr(code) for code in range(sys.maxunicode) if chr(code).isspace()]
+PIECES = ["a", "é", "字", "😊", ".", "”", "â", "€", "Ã", "©", "Â", "\xa0", "ð", "Ÿ", "\x80"]
+PIECES += ["\u2007", "\u200b", "\u1681", "\u3001", "\x84", "\x86", "\0", "\x7f", "\x9f", *SPACES]
+# The characters whose UTF-8 is looked for, by its first byte; of U+2000 … U+203F two bytes will do.
+WRONG = [*range(0xA0, 0x180), *range(0x2040, 0x2140), 0xFEFF, *range(0x1F000, 0x20000)]
+CODES = {0xE2: [b"\xe2\x80"]}
+for encoded in (chr(code).encode() for code in WRONG):
+    CODES.setdefault(encoded[0], []).append(encoded)
+texts = st.text(st.sampled_from(PIECES), max_size=12) | st.text(max_size=8)
+
+
+def audit_of(folder: Path, train: list[str], validation: list[str], **options) -> dict[str, Audit]:
+    """The audit of two splits."""
+    contents = {"train.jsonl": json_lines(train), "validation.jsonl": json_lines(validation)}
+    return audit(build(folder, contents, files=FILES), **{"workers": 2, **options})
+
+
+def rows(found: Audit) -> dict[str, list[int]]:
+    return {kind: of.tolist() for kind, of in found.rows.items()}
+
+
+def slowly(split: str, splits: dict[str, list[str]]) -> tuple[int, dict[str, list[int]]]:
+    """A split's words and rows, from their definitions: loops over strings."""
+    own = splits[split]
+    (other,) = (name for name in splits if name != split)
+    tests = {
+        "mojibake": lambda _, text: slow_mojibake(text),
+        "control_characters": lambda _, text: any(slow_control(ord(c)) for c in text),
+        "unfinished": lambda _, text: bool(text.strip()) and text.split()[-1][-1] not in ENDINGS,
+        "duplicates": lambda row, text: bool(text) and text in own[:row],
+        f"also_in_{other}": lambda _, text: bool(text) and text in splits[other],
+    }
+    found = {
+        kind: [row for row, text in enumerate(own) if test(row, text)]
+        for kind, test in tests.items()
+    }
+    return sum(len(text.split()) for text in own), found
+
+
+def slow_control(code: int) -> bool:
+    return (code < 32 and code not in (9, 10, 13)) or 127 <= code < 160
+
+
+def slow_bytes(character: str) -> set[int]:
+    """The bytes that are read as this character, in windows-1252 or in Latin-1."""
+    read = {ord(character)} if ord(character) < 256 else set()
+    try:
+        return read | {character.encode("cp1252")[0]}
+    except UnicodeEncodeError:
+        return read
+
+
+def slow_mojibake(text: str) -> bool:
+    """Whether some of the text is the UTF-8 of one of these characters, read wrongly."""
+    readings = [slow_bytes(character) for character in text]
+    return any(
+        all(byte in reading for byte, reading in zip(code, readings[start:], strict=False))
+        for start in range(len(text))
+        for lead in readings[start]
+        for code in CODES.get(lead, [])
+        if start + len(code) <= len(text)
+    )
+
+
+def assert_slow(found: dict[str, Audit], splits: dict[str, list[str]]) -> None:
+    for split, own in splits.items():
+        counted, expected = slowly(split, splits)
+        assert (found[split].documents, found[split].words) == (len(own), counted)
+        assert rows(found[split]) == expected
+
+
+# --- planted ---
+
+
+def test_what_was_planted_is_found_and_nothing_else(tmp_path):
+    train, validation = list(stories(1, "train", 300)), list(stories(1, "validation", 40))
+    clean = audit_of(tmp_path / "clean", train, validation)
+    assert not any(of.size for found in clean.values() for of in found.rows.values())
+    train += [train[5], "It was Timâ€™s.", "Bell\a.", "And then", "", train[5], validation[7]]
+    found = audit_of(tmp_path / "planted", train, [*validation, "", validation[0]])
+    assert rows(found["train"]) == {
+        "mojibake": [301],
+        "control_characters": [302],
+        "unfinished": [303],
+        "duplicates": [300, 305],
+        "also_in_validation": [306],
+    }
+    nothing = {"mojibake": [], "control_characters": [], "unfinished": []}
+    assert rows(found["validation"]) == {**nothing, "duplicates": [41], "also_in_train": [7]}
+    told = shares(found["train"])
+    assert told["duplicates"] == {"documents": 2, "share": 2 / 307}
+    assert told["words"] == sum(len(text.split()) for text in train)
+    assert json.loads(json.dumps(told)) == told
+
+
+@pytest.mark.parametrize("text", ["â€œHi,â€\x9d", "â€", "CafÃ©", "a\xa0b Â\xa0c", "ï»¿One", "ðŸ˜Š",
+                                  "â\x80\x99", "â‚¬", "â„¢", "Å‚"])  # fmt: skip
+def test_utf_8_read_as_another_code_is_mojibake(tmp_path, text):
+    found = audit_of(tmp_path, ["Well.", f"Once {text}.", "Well!"], ["Well?"])
+    assert rows(found["train"])["mojibake"] == [1]
+    assert slow_mojibake(text)
+
+
+def test_mojibake_of_every_character_that_is_looked_for_is_found_and_half_of_it_is_not():
+    for code in WRONG:
+        encoded = chr(code).encode()
+        latin = encoded.decode("latin-1")
+        windows = "".join(whatwg(byte) for byte in encoded)
+        assert MOJIBAKE.search(latin) and MOJIBAKE.search(windows), hex(code)
+        assert not MOJIBAKE.search(latin[:-1]) and not MOJIBAKE.search(windows[:-1]), hex(code)
+        assert not MOJIBAKE.search(chr(code)), hex(code)
+
+
+def whatwg(byte: int) -> str:
+    """A byte as browsers read windows-1252: where it has no character, as Latin-1's."""
+    return bytes([byte]).decode("cp1252", errors="ignore") or chr(byte)
+
+
+@pytest.mark.parametrize("text", ["“Hi,” said Zoë’s café — naïve…", "„Spaß“ in Wien", "PÃO",
+                                  "château", "Ça va\xa0?", "“CAFÉ’s”", "字典", "😊"])  # fmt: skip
+def test_text_that_only_looks_foreign_is_no_mojibake(tmp_path, text):
+    assert not audit_of(tmp_path, [text], ["Well."])["train"].rows["mojibake"].size
+    assert not slow_mojibake(text)
+
+
+def test_control_characters_are_those_of_c0_and_c1_and_no_other(tmp_path):
+    train = [f"Once{chr(code)}." for code in range(0x180)]
+    found = audit_of(tmp_path, train, ["Well."])
+    expected = [code for code in range(0x180) if slow_control(code)]
+    assert rows(found["train"])["control_characters"] == expected
+
+
+def test_a_run_that_two_documents_share_is_in_neither(tmp_path):
+    found = audit_of(tmp_path, ["Zâ", "€™s", "Ã", "©", "one", "word", "\xa0"], ["Â", "\xa0"])
+    assert not found["train"].rows["mojibake"].size
+    assert found["train"].words == 6 and found["validation"].words == 1
+
+
+@pytest.mark.parametrize("end", [".", "!”", "?’", "…", ".)", '."\n', ". \u2003", "。", "!»"])
+def test_a_finished_document_may_close_quotes_and_end_in_space(tmp_path, end):
+    found = audit_of(tmp_path, [f"They left{end}", f"They left{end} and"], ["Well."])
+    assert rows(found["train"])["unfinished"] == [1]
+
+
+def test_empty_documents_are_no_duplicates_and_blank_ones_are_not_unfinished(tmp_path):
+    found = audit_of(tmp_path, ["", "", " ", " ", "\n\u3000"], ["", " "])
+    assert rows(found["train"])["duplicates"] == [3]
+    assert rows(found["train"])["also_in_validation"] == [2, 3]
+    assert rows(found["train"])["unfinished"] == [] and found["train"].words == 0
+
+
+# --- as slow loops have it ---
+
+
+@given(st.lists(texts, min_size=1, max_size=8), st.lists(texts, min_size=1, max_size=4))
+@settings(max_examples=100, deadline=None)
+def test_every_figure_and_row_is_the_slow_one(tmp_path_factory, train, validation):
+    splits = {"train": train, "validation": validation}
+    found = audit_of(tmp_path_factory.mktemp("audit"), *splits.values(), block_bytes=40)
+    assert_slow(found, splits)
+
+
+@pytest.mark.parametrize("options", [{"workers": 1}, {"workers": 5}, {"block_bytes": 50}])
+def test_nothing_found_depends_on_workers_or_block_size(tmp_path, options):
+    train = [*NASTY, *stories(1, "train", 60), *NASTY, "Timâ€™s"]
+    splits = {"train": train, "validation": [*NASTY[3:], train[20]]}
+    assert_slow(audit_of(tmp_path, *splits.values(), **options), splits)
+
+
+@pytest.mark.skipif(not EXCERPT.is_dir(), reason="needs ../shared/tinystories")
+def test_every_figure_of_the_real_excerpt_is_the_slow_one(tmp_path):
+    contents = {name: (EXCERPT / name).read_bytes() for (name,) in FILES.values()}
+    splits = {
+        split: [json.loads(line)["text"] for line in contents[name].decode().split("\n") if line]
+        for split, (name,) in FILES.items()
+    }
+    found = audit(build(tmp_path, contents, files=FILES), 2)
+    assert found["train"].rows["mojibake"].size
+    assert_slow(found, splits)
+
+
+def test_words_are_parted_at_every_whitespace_of_unicode_and_at_nothing_else():
+    assert sorted(WIDE_SPACES) == [space for space in SPACES if ord(space) > 127]
+    every = [chr(code) for code in range(sys.maxunicode) if not 0xD800 <= code < 0xE000]
+    for start in range(0, len(every), 2**16):
+        between = "a".join(every[start : start + 2**16])
+        assert words(block([between])) == len(between.split())
+
+
+def test_rows_are_numbered_through_all_files_of_a_split(tmp_path):
+    contents = {"a.jsonl": json_lines(["One.", "Two"]), "b.jsonl": json_lines(["Three.", "One."])}
+    (found,) = audit(build(tmp_path, contents), 1).values()
+    assert rows(found)["unfinished"] == [1] and rows(found)["duplicates"] == [3]
+    assert set(found.rows) == {"mojibake", "control_characters", "unfinished", "duplicates"}
+    assert all(of.dtype == np.int64 for of in found.rows.values())
+
+
+def test_text_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"source\.json not found"):
+        audit(tmp_path, 1)

@@ -1,0 +1,419 @@
+"""Facts about files of the user's own: every document once, in order, byte for byte, or why not."""
+
+import gzip
+import io
+import json
+import os
+import random
+import tempfile
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from helpers import NASTY, as_kind, build, json_lines, one_line, parquet, raw_strings, texts_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slm.core.errors import UserError
+from slm.text.blocks import _lines
+from slm.text.corpus import make_raw
+from slm.text.local import _pieces, find_files
+from slm.text.raw import PART_BYTES, locate, read_source
+
+KINDS = (".parquet", ".jsonl", ".jsonl.gz")
+GOOD = b'{"text": "well"}\n'
+
+
+def files_of(raw: Path, split: str = "train") -> list[dict]:
+    return read_source(raw)["splits"][split]["files"]
+
+
+def names_of(raw: Path, split: str = "train") -> list[str]:
+    return [file["name"] for file in files_of(raw, split)]
+
+
+# ---- every document, once, in order ----
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nasty_text_survives_byte_for_byte(tmp_path, kind):
+    raw = build(tmp_path, {f"a{kind}": as_kind(kind, NASTY)})
+    for block_bytes in (1, 7, 10**6):
+        assert texts_of(raw, block_bytes=block_bytes) == NASTY
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_a_txt_file_is_one_document_byte_for_byte(tmp_path, text):
+    raw = build(tmp_path, {"a.txt": text.encode()})
+    assert texts_of(raw) == [text]
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
+def test_shards_and_row_groups_are_read_end_to_end(tmp_path, kind):
+    texts = [f"{number} {'x' * (number % 7)}" for number in range(100)]
+    files = {
+        f"train-{i}.parquet": parquet(texts[i * 25 : i * 25 + 25], kind, rows=i + 1)
+        for i in range(4)
+    }
+    raw = build(tmp_path, files, "train-*.parquet")
+    assert texts_of(raw) == texts_of(raw, block_bytes=1) == texts
+    assert [file["rows"] for file in files_of(raw)] == [25] * 4
+
+
+def test_kinds_mix_in_the_order_of_the_patterns(tmp_path):
+    files = {
+        "1.txt": b"one",
+        "2.jsonl": json_lines(["two", ""]),
+        "3.txt": b"three",
+        "4.txt": b"",
+        "5.parquet": parquet(["", "five"]),
+        "6.jsonl.gz": gzip.compress(json_lines(["six"])),
+    }
+    raw = build(tmp_path, files)
+    assert texts_of(raw) == ["one", "two", "", "three", "", "", "five", "six"]
+    named = [locate(files_of(raw), document) for document in range(8)]
+    assert named == [
+        "row 1 of 1.txt",
+        "row 1 of 2.jsonl",
+        "row 2 of 2.jsonl",
+        "row 1 of 3.txt",
+        "row 1 of 4.txt",
+        "row 1 of 5.parquet",
+        "row 2 of 5.parquet",
+        "row 1 of 6.jsonl.gz",
+    ]
+
+
+def test_files_without_rows_are_passed_over(tmp_path):
+    files = {
+        "a.jsonl": b"",
+        "b.parquet": parquet([]),
+        "c.jsonl.gz": gzip.compress(b""),
+        "d.jsonl": json_lines(["here"]),
+        "e.parquet": parquet([]),
+    }
+    raw = build(tmp_path, files)
+    assert texts_of(raw) == ["here"]
+    assert locate(files_of(raw), 0) == "row 1 of d.jsonl"
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_the_last_line_needs_no_line_feed(tmp_path, pack):
+    name = "a.jsonl" if pack is bytes else "a.jsonl.gz"
+    raw = build(tmp_path, {name: pack(json_lines(["a", "b"])[:-1])})
+    assert texts_of(raw) == ["a", "b"]
+    assert texts_of(raw, block_bytes=1) == ["a", "b"]
+
+
+def test_lines_may_end_in_crlf(tmp_path):
+    raw = build(tmp_path, {"a.jsonl": json_lines(["a\r", "b"]).replace(b"\n", b"\r\n")})
+    assert texts_of(raw) == ["a\r", "b"]
+
+
+def test_gzip_of_several_members_is_read_to_the_end(tmp_path):
+    members = json_lines(["a"]), json_lines(["b", "c"])[:20], json_lines(["b", "c"])[20:]
+    raw = build(tmp_path, {"a.jsonl.gz": b"".join(map(gzip.compress, members))})
+    assert texts_of(raw) == ["a", "b", "c"]
+
+
+def test_another_column_can_be_named(tmp_path):
+    files = {"a.jsonl": json_lines(["a"], "sto ry"), "b.txt": b"b"}
+    assert texts_of(build(tmp_path, files, column="sto ry")) == ["a", "b"]
+
+
+@given(
+    documents=st.lists(st.text(max_size=30), min_size=1, max_size=12),
+    cut=st.integers(0, 12),
+    block_bytes=st.integers(1, 80),
+    kind=st.sampled_from(KINDS),
+)
+@settings(max_examples=150, deadline=None)
+def test_block_size_never_changes_documents(documents, cut, block_bytes, kind):
+    with tempfile.TemporaryDirectory() as folder:
+        parts = documents[:cut], documents[cut:]
+        files = {f"{i}{kind}": as_kind(kind, part) for i, part in enumerate(parts)}
+        raw = build(Path(folder), files)
+        assert texts_of(raw, block_bytes=block_bytes) == documents
+
+
+# ---- the separator of .txt ----
+
+
+@pytest.mark.parametrize(
+    ("content", "documents"),
+    [("a|b", ["a", "b"]), ("a|b|", ["a", "b"]), ("|", [""]), ("a||", ["a", ""]), ("|a", ["", "a"])],
+)
+def test_a_separator_ends_per_document(tmp_path, content, documents):
+    raw = build(tmp_path, {"a.txt": content.encode(), "b.txt": b"last"}, separator="|")
+    assert texts_of(raw) == [*documents, "last"]
+    assert locate(files_of(raw), len(documents)) == "row 1 of b.txt"
+
+
+@pytest.mark.parametrize("shift", range(-2, 8))
+def test_a_separator_may_lie_over_the_border_of_two_parts(tmp_path, shift):
+    first = "é" + "x" * (PART_BYTES - shift - 2)
+    content = f"{first}--—\nsecond--—\n{first}--—\n"
+    raw = build(tmp_path, {"a.txt": content.encode()}, separator="--—\n")
+    assert texts_of(raw) == [first, "second", first]
+
+
+@pytest.mark.parametrize("separator", [None, "<|no such text|>"])
+def test_a_document_of_many_parts_is_read_in_one_pass(separator):
+    start = time.process_time()
+    assert [*_pieces([b"x" * PART_BYTES] * 64, separator)] == [b"x" * PART_BYTES * 64]
+    assert time.process_time() - start < 1  # 0.1; where each part copies those before it, 2
+
+
+def test_a_line_of_many_parts_is_read_in_one_pass():
+    start, line = time.process_time(), b"x" * PART_BYTES * 64
+    assert [*_lines(io.BytesIO(line), PART_BYTES)] == [[line]]
+    assert time.process_time() - start < 1
+
+
+# ---- which files ----
+
+
+def test_globs_give_a_stable_order_and_each_file_once(tmp_path):
+    names = [f"{letter}{i}.jsonl" for letter in "ab" for i in (1, 10, 2)]
+    for name in random.Random(1).sample(names, len(names)):
+        (tmp_path / name).write_bytes(GOOD)
+    found = find_files(tmp_path, ["b*.jsonl", "a1*.jsonl", "*.jsonl"])
+    assert found == [*sorted(names)[3:], "a1.jsonl", "a10.jsonl", "a2.jsonl"]
+
+
+@pytest.mark.parametrize("other", ["*.jsonl", "./a.jsonl", ".//a.jsonl", "**/a.jsonl"])
+def test_a_file_is_taken_once_however_it_is_written(tmp_path, other):
+    raw = build(tmp_path, {"a.jsonl": GOOD}, ["a.jsonl", other])
+    assert names_of(raw) == ["a.jsonl"]
+
+
+@pytest.mark.parametrize("other", ["a.jsonl", "./a.jsonl", "*/../a.jsonl"])
+def test_a_file_in_two_splits_is_refused(tmp_path, other):
+    splits = {"train": ["*.jsonl"], "validation": [other]}
+    with pytest.raises(UserError) as error:
+        build(tmp_path, {"a.jsonl": GOOD, "b/c.jsonl": GOOD}, files=splits)
+    assert "a.jsonl" in one_line(error)
+
+
+def test_a_link_to_a_folder_is_a_source(tmp_path):
+    (tmp_path / "there" / "deep").mkdir(parents=True)
+    (tmp_path / "there" / "a.jsonl").write_bytes(json_lines(["a"]))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "b.jsonl").write_bytes(json_lines(["b"]))
+    (tmp_path / "there" / "deep" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "source").symlink_to("there")
+    assert texts_of(build(tmp_path, {}, ["a.jsonl", "**/*.jsonl"])) == ["a", "b"]
+
+
+def test_a_link_to_nothing_is_refused_and_not_passed_over(tmp_path):
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "b.jsonl").symlink_to("gone")
+    with pytest.raises(UserError) as error:
+        build(tmp_path, {"a.jsonl": GOOD}, "*.jsonl")
+    assert "b.jsonl" in one_line(error)
+
+
+def test_source_json_does_not_depend_on_where_the_source_lies(tmp_path):
+    made = [build(tmp_path / place, {"a.jsonl": GOOD, "b.txt": b"b"}) for place in "xy"]
+    contents = [(raw / "source.json").read_bytes() for raw in made]
+    assert contents[0] == contents[1]
+    assert str(tmp_path).encode() not in contents[0]
+
+
+def test_a_file_name_never_chooses_where_we_write(tmp_path):
+    names = ["a b'\"$(x);\n.txt", "x..txt", "c\\..\\..\\x.jsonl", "é\u2028.jsonl", "-rf.jsonl"]
+    raw = build(tmp_path / "in", dict.fromkeys(names, GOOD), "*")
+    assert {path.name for path in tmp_path.iterdir()} == {"in"}
+    assert {path.name for path in (tmp_path / "in").iterdir()} == {"source", "raw"}
+    made = sorted(path.name for path in raw.iterdir())
+    assert made == ["source.json", *(f"train-{i:05d}-of-00005.jsonl" for i in range(5))]
+    assert sorted(names_of(raw)) == sorted(names)
+
+
+@pytest.mark.parametrize("kind", ["files", "generated"])
+@pytest.mark.parametrize("split", ["../../x", "", "Train", "a b", "a\n", "x/y", 1, None])
+def test_a_split_that_cannot_name_a_file_is_refused_and_nothing_is_written(tmp_path, kind, split):
+    for name in ("in/source", "in/raw"):
+        (tmp_path / name).mkdir(parents=True)
+    key, value = ("files", ["a.jsonl"]) if kind == "files" else ("documents", 3)
+    entry = {"kind": kind, key: {split: value}, **({} if kind == "files" else {"seed": 1})}
+    (tmp_path / "in/source/a.jsonl").write_bytes(GOOD)
+    with pytest.raises(UserError) as error:
+        make_raw("mine", entry, tmp_path / "in/source", tmp_path / "in/raw")
+    assert repr(split) in one_line(error)
+    assert {path.name for path in tmp_path.iterdir()} == {"in"}
+    assert not list((tmp_path / "in" / "raw").iterdir())
+
+
+# ---- faults: one line, with file and row ----
+
+FLIPPED = bytearray(parquet([f"{number:05d}" * 50 for number in range(3000)], rows=1000))
+FLIPPED[len(FLIPPED) // 2 : len(FLIPPED) // 2 + 200] = b"\xff" * 200
+LINES = {  # second line of a.jsonl: what the message holds
+    b"{": "is not JSON",
+    b"": "is empty",
+    b" \r": "is empty",
+    b"text": "is not JSON",
+    b'{"text": "a"} x': "is not JSON",
+    b'{"text": "\xff"}': "is not JSON in valid Unicode",
+    b'{"text": "\xed\xa0\x80"}': "is not JSON in valid Unicode",
+    b'{"text": "\\ud800"}': "is not JSON in valid Unicode",
+    b'{"text": "\\udc00\\ud800"}': "is not JSON in valid Unicode",
+    b'{"text": NaN}': "is not JSON",
+    b'{"text": null}': "null in 'text', expected text",
+    b'{"text": 17}': "17 in 'text', expected text",
+    b'{"text": ["a"]}': "expected text",
+    b'{"text": true}': "expected text",
+    b'{"text": {"a": "\\n"}}': "expected text",
+    b'{"Text": "a"}': "has no column 'text'",
+    b"{}": "has no column 'text'",
+    b"[]": "has no column 'text'",
+    b"null": "has no column 'text'",
+    b'"text"': "has no column 'text'",
+    b"3": "has no column 'text'",
+}
+COLUMNS = {
+    "is null": pa.array(["a", None, "c"]),
+    "is not UTF-8": raw_strings([b"a", b"caf\xe9", b"c"]),
+    "row 2 of a.parquet is not UTF-8": raw_strings([b"a", b"\xed\xa0\x80", b"c"]),
+}
+UNREADABLE = {
+    "garbage.parquet": b"garbage" * 100,
+    "empty.parquet": b"",
+    "framed.parquet": b"PAR1" + b"\xff" * 100 + b"PAR1",
+    "short.parquet": parquet(["a" * 1000])[:-20],
+    "half.parquet": parquet(["abc"] * 1000)[:500],
+    "flipped.parquet": bytes(FLIPPED),
+    "garbage.jsonl.gz": b"garbage" * 100,
+    "short.jsonl.gz": gzip.compress(json_lines(["abc"] * 1000))[:-10],
+    "header.jsonl.gz": b"\x1f\x8b\x08",
+    "tail.jsonl.gz": gzip.compress(GOOD) + b"tail",
+    "crc.jsonl.gz": gzip.compress(GOOD)[:-8] + bytes(8),
+    "other.parquet": parquet(pa.array([1, 2])),
+    "bytes.parquet": parquet([b"a"], pa.binary()),
+    "dictionary.parquet": parquet(pa.array(["a"]).dictionary_encode()),
+    "mark.jsonl": b"\xef\xbb\xbf" + GOOD,
+}
+
+
+def refusal(tmp_path, contents: dict, block_bytes: int = 10**6, **entry) -> str:
+    with tempfile.TemporaryDirectory(dir=tmp_path) as folder, pytest.raises(UserError) as error:
+        texts_of(build(Path(folder), contents, **entry), block_bytes=block_bytes)
+    return one_line(error)
+
+
+@pytest.mark.parametrize(("line", "says"), LINES.items(), ids=repr)
+def test_a_wrong_line_of_json_is_named(tmp_path, line, says):
+    content = GOOD + line + b"\n" + GOOD
+    for block_bytes in (1, 30, 10**6):
+        message = refusal(tmp_path, {"0.txt": b"0", "a.jsonl": content}, block_bytes)
+        assert message.startswith("train: row 2 of a.jsonl ")
+        assert says in message
+        packed = {"a.jsonl.gz": gzip.compress(content)}
+        assert "row 2 of a.jsonl.gz" in refusal(tmp_path, packed, block_bytes)
+
+
+@pytest.mark.parametrize(("says", "column"), COLUMNS.items())
+def test_a_wrong_row_of_parquet_is_named(tmp_path, says, column):
+    files = {"0.jsonl": GOOD, "a.parquet": parquet(column), "b.parquet": parquet(["b"])}
+    for block_bytes in (1, 10**6):
+        message = refusal(tmp_path, files, block_bytes)
+        assert "row 2 of a.parquet is" in message
+        assert says in message
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_a_file_that_cannot_be_read_is_named(tmp_path, name):
+    for block_bytes in (1000, 10**6):
+        files = {"0.jsonl": GOOD, name: UNREADABLE[name]}
+        assert name in refusal(tmp_path, files, block_bytes)
+
+
+def test_a_spoilt_page_is_found_behind_the_good_rows(tmp_path):
+    message = refusal(tmp_path, {"a.parquet": bytes(FLIPPED)}, 10_000)
+    row = int(message.split("row ")[1].split()[0])
+    assert 900 < row <= 2000  # in the second of three row groups, or the batch that leads into it
+
+
+@pytest.mark.parametrize("separator", [None, "|"])
+def test_text_that_is_not_utf8_is_named(tmp_path, separator):
+    files = {"a.txt": b"a|b", "b.txt": b"a|caf\xe9|\xe9"}
+    row = 2 if separator else 1
+    assert f"row {row} of b.txt is not UTF-8" in refusal(tmp_path, files, separator=separator)
+
+
+def test_a_missing_column_is_named(tmp_path):
+    assert "a.parquet has no column 'story', only id, text" in refusal(
+        tmp_path, {"a.parquet": parquet(["a"])}, column="story"
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fault_in_a_later_file_is_counted_from_its_own_first_row(tmp_path, kind):
+    files = {f"{i}{kind}": as_kind(kind, [str(i)] * 5) for i in range(3)}
+    files["3.jsonl"] = GOOD * 2 + b"\n"
+    assert "row 3 of 3.jsonl" in refusal(tmp_path, files, 10)
+
+
+@pytest.mark.parametrize(
+    ("train", "says"),
+    [
+        ("*.parquet", "'*.parquet' matches nothing"),
+        (["a.jsonl", "b.jsonl"], "'b.jsonl' matches nothing"),
+        ("sub", "'sub' matches nothing"),
+        ("", "expected patterns for each split"),
+        ("../source/a.jsonl", "'../source/a.jsonl' leaves"),
+        ("sub/../../x", "'sub/../../x' leaves"),
+        ("/etc/passwd", "'/etc/passwd' leaves"),
+        ("*.csv", "a.csv is of no kind"),
+        ("noending", "noending is of no kind"),
+        ("empty.jsonl", "split train has no documents"),
+    ],
+)
+def test_patterns_that_cannot_be_meant_are_refused(tmp_path, train, says):
+    files = {
+        "a.jsonl": GOOD,
+        "a.csv": b"",
+        "noending": b"",
+        "empty.jsonl": b"",
+        "sub/b.jsonl": GOOD,
+    }
+    assert says in refusal(tmp_path, files, files={"train": train})
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"files": ["a.jsonl"]},
+        {"files": "a.jsonl"},
+        {"files": None},
+        {"files": {}},
+        {"files": {"train": None}},
+        {"files": {"train": []}},
+        {"files": {"train": [1]}},
+        {"separator": 1},
+        {"column": 1},
+        {"column": None},
+    ],
+    ids=json.dumps,
+)
+def test_an_entry_of_the_wrong_shape_is_refused(tmp_path, entry):
+    refusal(tmp_path, {"a.jsonl": GOOD, "b.txt": b"b"}, **entry)
+
+
+def test_names_that_are_not_utf8_are_refused(tmp_path):
+    (tmp_path / "source").mkdir()
+    (tmp_path / "raw").mkdir()
+    Path(tmp_path / "source", os.fsdecode(b"\xff.jsonl")).write_bytes(GOOD)
+    entry = {"kind": "files", "files": {"train": "*.jsonl"}}
+    with pytest.raises(UserError) as error:
+        make_raw("mine", entry, tmp_path / "source", tmp_path / "raw")
+    one_line(error).encode()
+
+
+def test_a_column_that_stands_twice_is_refused(tmp_path):
+    sink, arrays = io.BytesIO(), [pa.array(["a"]), pa.array(["b"])]
+    pq.write_table(pa.Table.from_arrays(arrays, ["text", "text"]), sink)
+    assert "a.parquet" in refusal(tmp_path, {"a.parquet": sink.getvalue()})

@@ -1,0 +1,363 @@
+"""Facts about trained vocabularies: the merges, the largest size, the files, three libraries."""
+
+import hashlib
+import importlib.util
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+from collections import Counter
+from functools import cache
+from itertools import chain, pairwise
+from pathlib import Path
+
+import pytest
+import regex
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from slm.core.errors import UserError
+from slm.text.stories import stories
+from slm.tokens import bpe, merges, tokenizer, vocabulary
+from slm.tokens.unicode_gaps import documents_with_gaps
+from tests.helpers import NASTY, block, build, json_lines, one_line
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("gigatoken") is None, reason="gigatoken is not installed here"
+)
+WHY = "Hugging Face's tokenizers is not installed here; it is in the group dev of pyproject.toml"
+FOREIGN = [
+    "Жили-были дед да баба.",
+    "昔々あるところに",
+    "😊😊 naïve café",
+    "a\u0301a\u0301",
+]
+TEXTS = [*stories(1337, "train", 400), *NASTY, *FOREIGN]
+SIZE = 1500
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """raw/ with 400 stories, and text that is none."""
+    return build(tmp_path_factory.mktemp("bpe"), {"a.jsonl": json_lines(TEXTS)})
+
+
+@pytest.fixture(scope="module")
+def learnt(raw: Path) -> list[bpe.Merge]:
+    return merges.train(raw, SIZE)
+
+
+@pytest.fixture(scope="module")
+def folder(learnt: list[bpe.Merge], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the two files of a vocabulary."""
+    folder = tmp_path_factory.mktemp("vocabulary")
+    bpe.write_vocabulary(folder, bpe.encoding_of(learnt))
+    return folder
+
+
+# ---- the merges ----
+
+
+def letter_order(token: bytes) -> list[int]:
+    """Hugging Face numbers the bytes by their letters, so ties between single bytes follow them."""
+    return [ord(bpe._letters()[byte]) for byte in token]
+
+
+def slowly_trained(texts: list[str], number: int) -> list[bpe.Merge]:
+    """The first merges, by counting every pair of every word again before each."""
+    pattern = vocabulary.load_encoding("gpt2")._pat_str
+    counted = Counter(word for text in texts for word in regex.findall(pattern, text))
+    words = {tuple(bytes([b]) for b in word.encode()): n for word, n in counted.items()}
+    order = {byte: rank for rank, byte in enumerate(sorted(vocabulary.BYTES, key=letter_order))}
+    found = []
+    while len(found) < number:
+        pairs = Counter()
+        for word, times in words.items():
+            for pair in pairwise(word):
+                pairs[pair] += times
+        if not pairs:
+            break
+        best = min(pairs, key=lambda pair: (-pairs[pair], order[pair[0]], order[pair[1]]))
+        found.append(best)
+        order[b"".join(best)] = len(order)
+        words = {merged(word, best): times for word, times in words.items()}
+    return found
+
+
+def merged(word: tuple[bytes, ...], pair: bpe.Merge) -> tuple[bytes, ...]:
+    out, place = [], 0
+    while place < len(word):
+        whole = word[place : place + 2] == pair
+        out.append(b"".join(pair) if whole else word[place])
+        place += 1 + whole
+    return tuple(out)
+
+
+def test_the_merges_are_those_of_the_obvious_trainer(tmp_path):
+    texts = TEXTS[:40]
+    raw = build(tmp_path, {"a.jsonl": json_lines(texts)})
+    assert merges.train(raw, 257 + 400) == slowly_trained(texts, 400)
+
+
+PRINTED = """
+import sys
+from hashlib import sha256
+from pathlib import Path
+from slm.tokens import bpe, merges
+from slm.tokens.vocabulary import rank_file
+for raw in sys.argv[1:]:
+    learnt = merges.train(Path(raw), 1500)
+    files = rank_file(bpe.encoding_of(learnt)), bpe.tokenizer_json(learnt)
+    print(*(sha256(file).hexdigest() for file in files))
+"""
+
+
+def test_the_files_are_the_same_bytes_for_any_threads_and_any_order_of_rows(tmp_path, raw, folder):
+    other = [*TEXTS]
+    random.Random(1).shuffle(other)
+    shuffled = build(
+        tmp_path, {"b.jsonl": json_lines(other[:99]), "c.jsonl": json_lines(other[99:])}
+    )
+    files = [(folder / name).read_bytes() for name in (vocabulary.RANKS, bpe.TOKENIZER)]
+    expected = " ".join(hashlib.sha256(file).hexdigest() for file in files)
+    for threads in ("1", "5"):
+        told = {**os.environ, "RAYON_NUM_THREADS": threads, "PYTHONHASHSEED": threads}
+        command = [sys.executable, "-c", PRINTED, str(raw), str(shuffled)]
+        run = subprocess.run(command, env=told, capture_output=True, text=True)
+        assert run.stdout.splitlines() == [expected, expected], run.stderr
+        assert not run.stderr  # gigatoken's trainer is a talker
+
+
+def test_training_leaves_nothing_beside_raw_and_says_nothing(raw, capfd):
+    before = sorted(raw.parent.iterdir())
+    merges.train(raw, 300)
+    assert sorted(raw.parent.iterdir()) == before
+    assert capfd.readouterr() == ("", "")
+    print("heard again")
+    assert capfd.readouterr().out == "heard again\n"
+
+
+# ---- how many ids ----
+
+
+def largest(raw: Path, asked: int = 10**6) -> int:
+    """The size that the refusal of a larger one names."""
+    with pytest.raises(UserError) as error:
+        merges.train(raw, asked)
+    found = re.fullmatch(
+        rf"tokenizer.vocab_size is {asked}, and this corpus yields at most ([\d,]+); "
+        "set it to that or less",
+        one_line(error),
+    )
+    return int(found[1].replace(",", ""))
+
+
+@pytest.mark.parametrize("asked", [10**6, 2**32 + 1])
+def test_a_corpus_too_small_is_refused_with_the_largest_size_that_works(raw, asked):
+    most = largest(raw, asked)
+    assert len(merges.train(raw, most)) == most - 257
+    assert largest(raw, most + 1) == most
+
+
+def test_every_token_of_the_largest_vocabulary_occurs_or_is_a_part_of_one_that_does(raw):
+    """gigatoken's trainer by itself goes on with tokens that stand nowhere in the text."""
+    learnt = merges.train(raw, largest(raw))
+    assert len(merges._until_twice(merges._train(raw, 10**6))) > len(learnt)
+    engine = tokenizer.Gigatoken(bpe.encoding_of(learnt))
+    used = set(engine(block(TEXTS))[0].tolist())
+    ranks = {token: rank for rank, token in enumerate(map(b"".join, learnt), 256)}
+    for rank, merge in reversed([*enumerate(learnt, 256)]):
+        assert rank in used
+        used.update(ranks.get(part, 0) for part in merge)
+
+
+def test_an_empty_corpus_yields_the_bytes_and_end_of_text(tmp_path):
+    raw = build(tmp_path, {"a.jsonl": json_lines(["", "a"])})
+    assert merges.train(raw, 257) == []
+    assert largest(raw) == 257
+
+
+@pytest.mark.parametrize("size", [256, 0, -1])
+def test_fewer_ids_than_the_bytes_and_end_of_text_are_refused(raw, size):
+    with pytest.raises(UserError) as error:
+        merges.train(raw, size)
+    assert f"vocab_size is {size}, expected 257 or more" in one_line(error)
+
+
+def test_a_merge_whose_token_is_there_already_ends_the_merges(tmp_path):
+    """Counts of runs of one letter drift in the trainer, in Hugging Face's as well."""
+    raw = build(tmp_path, {"a.jsonl": json_lines(["a" * 32, "a" * 52, "a" * 83])})
+    found = merges._train(raw, 10**6)
+    tokens = [left + right for left, right in found]
+    assert len(set(tokens)) < len(tokens)
+    learnt = merges.train(raw, largest(raw))
+    assert learnt == found[: len(learnt)]
+    assert len({*map(b"".join, learnt)}) == len(learnt)
+
+
+def test_code_points_that_only_gigatoken_knows_may_be_learnt_from(tmp_path):
+    """They are split its way in training, and tiktoken's way where the ids are made."""
+    texts = [*TEXTS[:20], *["\u088f's \u0c5c1"] * 99]
+    raw = build(tmp_path, {"a.jsonl": json_lines(texts)})
+    most = largest(raw)
+    encoding = bpe.encoding_of(merges.train(raw, most))
+    ids, _ = tokenizer.Gigatoken(encoding)(block(texts))
+    assert ids.tolist() == [*chain(*map(encoding.encode_ordinary, texts))]
+    assert max(ids) == most - 2
+
+
+def test_without_gigatoken_training_is_refused(raw, monkeypatch):
+    monkeypatch.setattr(merges.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError) as error:
+        merges.train(raw, SIZE)
+    assert "gigatoken, which is not installed here" in one_line(error)
+
+
+# ---- the files ----
+
+
+def test_the_merges_come_back_from_the_ranks(folder, learnt):
+    assert bpe.merges_of(vocabulary.load_trained(folder)) == learnt
+
+
+@given(st.lists(st.text("abAB é\n", max_size=12), min_size=1, max_size=12), st.integers(1, 60))
+@settings(max_examples=60, deadline=None)
+def test_the_merges_of_any_text_come_back_from_the_ranks(texts, number):
+    learnt, known = [], set(vocabulary.BYTES)
+    for left, right in slowly_trained(texts, number):
+        if left + right in known:  # where training ends
+            break
+        known.add(left + right)
+        learnt.append((left, right))
+    assert bpe.merges_of(bpe.encoding_of(learnt)) == learnt
+
+
+def test_end_of_text_is_the_last_id_and_the_bytes_are_the_first(folder):
+    encoding = vocabulary.load_trained(folder)
+    assert (encoding.n_vocab, encoding.eot_token) == (SIZE, SIZE - 1)
+    assert [encoding.decode_single_token_bytes(i) for i in range(256)] == [*vocabulary.BYTES]
+    assert encoding.encode_ordinary("<|endoftext|>")[-1] < SIZE - 1
+    content = (folder / vocabulary.RANKS).read_bytes()
+    assert encoding.name == f"bpe-{SIZE}-{hashlib.sha256(content).hexdigest()[:8]}"
+    assert vocabulary.rank_file(encoding) == content
+    assert tokenizer.choose_engine("gigatoken", encoding) == ("gigatoken", "")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda lines: lines[:-2] + lines[-1:],
+        lambda lines: lines[1:],
+        lambda lines: [*lines[:-1], lines[-2]],
+        lambda lines: [*lines, b"QQ== %d" % len(lines)],
+        lambda lines: [*lines, b"not a line"],
+        lambda lines: [*lines, b"\xff"],
+        lambda lines: [],
+    ],
+)
+def test_ranks_that_are_not_whole_are_refused(folder, tmp_path, spoil):
+    lines = (folder / vocabulary.RANKS).read_bytes().splitlines()
+    (tmp_path / vocabulary.RANKS).write_bytes(b"\n".join(spoil(lines)))
+    with pytest.raises(UserError) as error:
+        vocabulary.load_trained(tmp_path)
+    assert f"{vocabulary.RANKS} is damaged" in one_line(error)
+
+
+def test_missing_ranks_are_refused(tmp_path):
+    with pytest.raises(UserError) as error:
+        vocabulary.load_trained(tmp_path)
+    assert f"{vocabulary.RANKS} not found" in one_line(error)
+
+
+loaded = cache(vocabulary.load_trained)
+
+
+@given(st.binary(max_size=60) | st.text(max_size=40).map(str.encode))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_every_byte_string_comes_back(folder, content):
+    encoding = loaded(folder)
+    assert encoding.decode_bytes(encoding._encode_bytes(content)) == content
+
+
+@given(st.text(max_size=60))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_every_text_comes_back(folder, text):
+    encoding = loaded(folder)
+    assert encoding.decode(encoding.encode_ordinary(text)) == text
+
+
+# ---- three libraries ----
+
+
+@cache
+def unicode_strings() -> list[str]:
+    """10,000 of them: words of the corpus, what the pattern treats apart, and any code point."""
+    draw = random.Random(1337)
+    points = [*range(0xD800), *range(0xE000, 0x110000)]
+    words = [*set(" ".join(TEXTS[:50]).split(" ")), *FOREIGN]
+    apart = ["'s", "'LL", " ", "  ", "\n", "\r\n", "\t", "\xa0", "\u2028", "\x1c", "1", "²", "!?"]
+
+    def piece() -> str:
+        kind = draw.random()
+        if kind < 0.4:
+            return " " * draw.randrange(2) + draw.choice(words)
+        return draw.choice(apart) if kind < 0.6 else chr(draw.choice(points))
+
+    texts = ["".join(piece() for _ in range(draw.randrange(30))) for _ in range(10_000)]
+    return [
+        text.replace(vocabulary.END_OF_TEXT, "") for text in texts
+    ]  # one id to Hugging Face alone
+
+
+def test_gigatoken_gives_tiktoken_s_ids(folder):
+    texts, encoding = unicode_strings(), vocabulary.load_trained(folder)
+    expected = encoding.encode_ordinary_batch(texts, num_threads=2)
+    ids, lengths = tokenizer.Gigatoken(encoding)(block(texts))
+    assert lengths.tolist() == [*map(len, expected)]
+    assert ids.tolist() == [*chain(*expected)]
+    assert len({*ids.tolist()}) > SIZE / 2
+
+    import gigatoken  # from the file itself, without the documents that slm.newer sets apart
+
+    bare = gigatoken.Tokenizer.from_tiktoken(folder / vocabulary.RANKS, "gpt2", special_tokens={})
+    newer = {*documents_with_gaps(block(texts))}
+    few = [i for i in range(len(texts)) if i not in newer]
+    assert bare.encode_batch([texts[i] for i in few]).tolist() == [expected[i] for i in few]
+
+
+def test_hugging_face_gives_tiktoken_s_ids(folder):
+    tokenizers = pytest.importorskip("tokenizers", reason=WHY)
+    texts, encoding = unicode_strings(), vocabulary.load_trained(folder)
+    theirs = tokenizers.Tokenizer.from_file(str(folder / bpe.TOKENIZER))
+    found = [one.ids for one in theirs.encode_batch(texts)]
+    assert found == encoding.encode_ordinary_batch(texts, num_threads=2)
+    assert theirs.decode_batch(found) == texts
+    assert theirs.get_vocab_size() == SIZE
+    assert theirs.token_to_id(vocabulary.END_OF_TEXT) == SIZE - 1
+    assert theirs.encode(f"a{vocabulary.END_OF_TEXT}").ids == [ord("a"), SIZE - 1]
+
+
+def hugging_face_s_merges(tokenizers, texts: list[str]) -> list[str]:
+    """All that its trainer finds, as tokenizer.json writes them."""
+    level = tokenizers.pre_tokenizers.ByteLevel
+    theirs = tokenizers.Tokenizer(tokenizers.models.BPE())
+    theirs.pre_tokenizer = level(add_prefix_space=False)
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=10**6, initial_alphabet=level.alphabet(), show_progress=False
+    )
+    theirs.train_from_iterator(texts, trainer)
+    found = json.loads(theirs.to_str())["model"]["merges"]
+    return [pair if isinstance(pair, str) else " ".join(pair) for pair in found]
+
+
+RUNS = ["aaaabaaaaaaaaab" * 3, "a" * 40, "bb  \n\n\n abba" * 5]
+
+
+@pytest.mark.parametrize("texts", [TEXTS, TEXTS[:1], RUNS], ids=["stories", "one story", "runs"])
+def test_the_merges_are_hugging_face_s_and_end_where_its_end(tmp_path, texts):
+    tokenizers = pytest.importorskip("tokenizers", reason=WHY)
+    raw = build(tmp_path, {"a.jsonl": json_lines(texts)})
+    ours = json.loads(bpe.tokenizer_json(merges.train(raw, largest(raw))))["model"]["merges"]
+    assert ours == hugging_face_s_merges(tokenizers, texts)
