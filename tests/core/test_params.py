@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from helpers import one_line
 
 from slm.core.errors import UserError
 from slm.core.params import choice, chosen, dataset_of, read_params, set_dataset
+from tests.helpers import one_line
 
 ROOT = Path(__file__).parents[2]
 PLAIN = """# comment: dataset: no

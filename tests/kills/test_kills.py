@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from helpers import parquet
 
 from benchmark.data.hub_server import HubServer
 from benchmark.data.workspace import ROOT, commit, environment
+from tests.helpers import parquet
 from tests.kills.ground import OUTS, Ground
 from tests.kills.kills import ENDINGS, drawn, play
 

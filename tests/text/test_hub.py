@@ -26,7 +26,6 @@ from types import SimpleNamespace
 import pytest
 import yaml
 from filelock import FileLock
-from helpers import json_lines, parquet
 
 from benchmark.data.hub_server import HubServer
 from benchmark.data.workspace import ROOT, environment, hashes
@@ -40,6 +39,7 @@ from slm.text.hub.pins import read_pins
 from slm.text.raw import read_source
 from slm.tokens.token_files import make_tokens
 from slm.tokens.vocabulary import load_encoding
+from tests.helpers import json_lines, parquet
 
 REPO = "roneneldan/TinyStories"
 TRAIN = [f"data/train-{i:05d}-of-00003-2d5a1467fff1081{i}.parquet" for i in range(3)]

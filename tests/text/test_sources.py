@@ -12,7 +12,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from helpers import NASTY, as_kind, build, json_lines, one_line, parquet, raw_strings, texts_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +20,16 @@ from slm.text.blocks import _lines
 from slm.text.corpus import make_raw
 from slm.text.local import _pieces, find_files
 from slm.text.raw import PART_BYTES, locate, read_source
+from tests.helpers import (
+    NASTY,
+    as_kind,
+    build,
+    json_lines,
+    one_line,
+    parquet,
+    raw_strings,
+    texts_of,
+)
 
 KINDS = (".parquet", ".jsonl", ".jsonl.gz")
 GOOD = b'{"text": "well"}\n'
