@@ -2,8 +2,7 @@
 
 VENV := .venv
 PY := $(VENV)/bin/python
-PIP := $(PY) -m pip -qq --disable-pip-version-check --no-input
-STAMP := $(VENV)/installed
+MADE_FROM = $(shell cat requirements.lock scripts/set_up.py scripts/install_vocabulary.py | git hash-object --stdin)
 PYTEST = $(PY) -m pytest -q -n logical --dist loadfile
 PYTHON ?= $(firstword $(foreach p,python3.11 python3 python3.12 python3.13,$(if $(shell \
 	$(p) -c 'import sys; print(1) if (3, 11) <= sys.version_info < (3, 14) else 0' 2>/dev/null),$(p))))
@@ -11,74 +10,68 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3 python3.12 python3.13,$(if 
 # Stages are started as `python -m scripts.…`, so the environment comes first on PATH.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONUTF8 := 1
+# An account without a name, as a container may have, and without a home: libraries ask for both.
+export USER := $(or $(USER),$(LOGNAME),nobody)
+export HOME := $(or $(HOME),$(CURDIR)/.dvc/tmp)
 .DEFAULT_GOAL := help
-.PHONY: help setup data pull push verify diff inspect describe compare bench bench-data test test-kills check clean
+.PHONY: help setup ready environment data pull push verify diff inspect describe compare bench bench-data test test-kills check clean
 
 help:  ## print these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(STAMP)  ## make .venv from requirements.lock (every other target does so when needed)
+setup: ready  ## make .venv from requirements.lock (every other target does so when needed)
 
-data: $(STAMP)  ## build the bins (DATASET=name to build another entry of params.yaml)
+data: ready  ## build the bins (DATASET=name to build another entry of params.yaml)
 	@$(PY) -m scripts.make_data $(if $(DATASET),"$(DATASET)")
 
-pull: $(STAMP)  ## bring the bins that dvc.lock names from a DVC remote (REMOTE=name DATASET=name)
+pull: ready  ## bring the bins that dvc.lock names from a DVC remote (REMOTE=name DATASET=name)
 	@$(PY) -m scripts.pull $(if $(DATASET),"$(DATASET)") $(if $(REMOTE),--remote "$(REMOTE)")
 
-push: $(STAMP)  ## send the bins that dvc.lock names to a DVC remote (REMOTE=name DATASET=name)
+push: ready  ## send the bins that dvc.lock names to a DVC remote (REMOTE=name DATASET=name)
 	@$(PY) -m scripts.push $(if $(DATASET),"$(DATASET)") $(if $(REMOTE),--remote "$(REMOTE)")
 
-verify: $(STAMP)  ## check every byte of the bins; FIX=1 mends them (REMOTE=name DATASET=name)
+verify: ready  ## check every byte of the bins; FIX=1 mends them (REMOTE=name DATASET=name)
 	@$(PY) -m scripts.verify $(if $(DATASET),"$(DATASET)") $(if $(filter-out 0,$(FIX)),--fix) $(if $(REMOTE),--remote "$(REMOTE)")
 
-diff: $(STAMP)  ## say what differs between the bins of two revisions (A=rev B=rev; without B, the workspace)
+diff: ready  ## say what differs between the bins of two revisions (A=rev B=rev; without B, the workspace)
 	@$(PY) -m scripts.diff_bins $(if $(DATASET),--dataset "$(DATASET)") $(if $(REMOTE),--remote "$(REMOTE)") \
 		$(if $(A),--a "$(A)") $(if $(B),--b "$(B)")
 
-inspect: $(STAMP)  ## print documents decoded from the bins (ARGS="--help" lists the ways to choose)
+inspect: ready  ## print documents decoded from the bins (ARGS="--help" lists the ways to choose)
 	@$(PY) -m scripts.inspect_bins $(ARGS)
 
-describe: $(STAMP)  ## figures and pictures of the bins, and an audit of their text (ROWS=kind DATASET=name)
+describe: ready  ## figures and pictures of the bins, and an audit of their text (ROWS=kind DATASET=name)
 	@$(PY) -m scripts.show $(if $(DATASET),"$(DATASET)") $(if $(ROWS),--rows "$(ROWS)")
 
-compare: $(STAMP)  ## build the variants that params.yaml lists and say what differs (TRAIN=1 DATASET=name)
+compare: ready  ## build the variants that params.yaml lists and say what differs (TRAIN=1 DATASET=name)
 	@$(PY) -m scripts.compare $(if $(DATASET),"$(DATASET)") $(if $(filter-out 0,$(TRAIN)),--train)
 
-bench: $(STAMP)  ## time batches and training steps on this device (ARGS="--synthetic 471872517" runs the script alone)
+bench: ready  ## time batches and training steps on this device (ARGS="--synthetic 471872517" runs the script alone)
 	@$(if $(ARGS),$(PY) -m scripts.benchmark $(ARGS),$(PY) -m scripts.make_data && $(PY) -m dvc repro -q -s -f benchmark/dvc.yaml)
 	@$(PY) -m benchmark.batches.pictures > /dev/null
 
-bench-data: $(STAMP)  ## time text to bins beside the notebook's recipe (DOCUMENTS=1000000)
+bench-data: ready  ## time text to bins beside the notebook's recipe (DOCUMENTS=1000000)
 	@$(PY) -m benchmark.data $(if $(DOCUMENTS),"$(DOCUMENTS)")
 
-test: $(STAMP)  ## run the tests, a file at a time on each core (ARGS="-k word" chooses some)
+test: ready  ## run the tests, a file at a time on each core (ARGS="-k word" chooses some)
 	@$(PYTEST) $(ARGS)
 
-test-kills: $(STAMP)  ## kill the stages at random moments and compare (KILLS=200 SEED=0)
+test-kills: ready  ## kill the stages at random moments and compare (KILLS=200 SEED=0)
 	@$(PY) -m tests.kills.kills --kills $(or $(KILLS),200) --seed $(or $(SEED),0)
 
-check: $(STAMP)  ## run the linter, then the tests
+check: ready  ## run the linter, then the tests
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
 	@$(PYTEST)
 
 clean:  ## remove what can be made again, and what killed runs left; what cannot stays, and is named
-	@if test -e $(STAMP); then $(PY) -m scripts.clean; else echo "no $(VENV): data/ stays as it is"; fi
+	@if test -e $(VENV)/installed; then $(PY) -m scripts.clean; else echo "no $(VENV): data/ stays as it is"; fi
 	rm -rf benchmark/stories .pytest_cache .ruff_cache .hypothesis
 
-# The stamp is written last: an install that was interrupted starts again from nothing. The lock file
-# is complete, so nothing is resolved, but for what torch needs, which differs between its builds.
-$(STAMP): requirements.lock scripts/install_vocabulary.py
+# The environment's file `installed` holds a hash of what it was made from, so that a file that was
+# only touched installs nothing, and a .venv that is linked from another clone serves.
+ready:
+	@test "$$(cat $(VENV)/installed 2>/dev/null)" = "$(MADE_FROM)" || $(MAKE) -s --no-print-directory environment
+
+environment:
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 to 3.13 found; install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
-	@echo "setting up $(VENV) with $(PYTHON), once: about a minute, a few where torch brings CUDA"
-	@rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)
-	@grep -v '^gigatoken==' requirements.lock > $(VENV)/requirements.txt
-	@echo "  pinned packages"
-	@$(PIP) install --no-deps -r $(VENV)/requirements.txt
-	@$(PIP) install --no-deps --only-binary gigatoken $$(grep '^gigatoken==' requirements.lock) \
-		|| echo "note: gigatoken could not be installed (no wheel for this platform?): builds will use tiktoken, same bytes, slower; \`rm -r $(VENV)\` and make try again"
-	@echo "  what torch needs"
-	@$(PIP) install $$(grep '^torch==' requirements.lock) -c requirements.lock
-	@echo "  slm and GPT-2's vocabulary"
-	@$(PIP) install --no-deps --no-build-isolation -e .
-	@$(PY) scripts/install_vocabulary.py
-	@touch $@
+	@$(PYTHON) scripts/set_up.py $(VENV) $(MADE_FROM)

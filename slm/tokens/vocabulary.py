@@ -10,7 +10,10 @@ and its ids are the 256 bytes, the merges in order, and end-of-text.
 import base64
 import hashlib
 import os
+import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -28,10 +31,25 @@ def load_encoding(name: str) -> tiktoken.Encoding:
     """tiktoken's encoding `name`; raises UserError where it is unknown or cannot be fetched."""
     check_name(name)
     try:
-        return tiktoken.get_encoding(name)
+        with _files_of_set_up(name):
+            return tiktoken.get_encoding(name)
     except (OSError, ValueError) as error:  # requests' exceptions are OSErrors
         url = getattr(getattr(error, "request", None), "url", None)
         raise UserError(_cannot_fetch(name, url, error)) from None
+
+
+@contextmanager
+def _files_of_set_up(name: str) -> Iterator[None]:
+    """For gpt2 let tiktoken read the files that set-up installed, wherever the user's cache is."""
+    folder, before = Path(sys.prefix, "share", "tiktoken"), os.environ.get("TIKTOKEN_CACHE_DIR")
+    if name != "gpt2" or before is None or not folder.is_dir():
+        yield
+        return
+    os.environ["TIKTOKEN_CACHE_DIR"] = str(folder)
+    try:
+        yield
+    finally:
+        os.environ["TIKTOKEN_CACHE_DIR"] = before
 
 
 def check_name(name: str) -> None:

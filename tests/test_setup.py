@@ -1,0 +1,114 @@
+"""Set-up installs what is due, and a set-up that fails leaves what worked."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmark.data.workspace import ROOT, environment
+from scripts.set_up import _move_scripts
+
+NO_REGISTRY = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "UV_OFFLINE": "1", "UV_NO_CACHE": "1"}
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """What set-up reads, in a folder of its own whose path has a space and a letter beyond ASCII."""
+    folder = tmp_path / "größe 1"
+    (folder / "scripts").mkdir(parents=True)
+    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+        (folder / name).write_bytes((ROOT / name).read_bytes())
+    for name in ("set_up.py", "install_vocabulary.py"):
+        (folder / "scripts" / name).write_bytes((ROOT / "scripts" / name).read_bytes())
+    return folder
+
+
+def make(clone: Path, *words: str) -> subprocess.CompletedProcess:
+    """`make` there, with a registry that has nothing."""
+    return subprocess.run(
+        ["make", *words, f"PYTHON={sys.executable}"],
+        cwd=clone,
+        env=environment(clone) | NO_REGISTRY,
+        capture_output=True,
+        text=True,
+    )
+
+
+def installed(clone: Path, name: str) -> Path:
+    """An environment that claims to be made from what is there."""
+    files = [clone / "requirements.lock", *(clone / "scripts").glob("*.py")]
+    files = sorted(files, key=lambda file: "requirements set_up install".index(file.name[:6]))
+    content = b"".join(file.read_bytes() for file in files)
+    done = subprocess.run(["git", "hash-object", "--stdin"], input=content, capture_output=True)
+    (clone / name).mkdir()
+    (clone / name / "installed").write_text(done.stdout.decode().strip())
+    return clone / name
+
+
+def test_a_lock_that_was_only_touched_installs_nothing(clone):
+    installed(clone, ".venv")
+    os.utime(clone / "requirements.lock")
+    done = make(clone, "setup")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_an_environment_that_is_linked_from_another_clone_serves(clone):
+    (clone / ".venv").symlink_to(installed(clone, "other"))
+    done = make(clone, "setup")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_linked_environment_of_another_lock_is_left_alone_and_named(clone):
+    other = installed(clone, "other")
+    (clone / ".venv").symlink_to(other)
+    with (clone / "requirements.lock").open("a") as file:
+        file.write("another==1.0\n")
+    done = make(clone, "setup")
+    assert done.returncode and "Traceback" not in done.stderr
+    assert f".venv is a link to {other}, which was not made from this" in done.stderr
+    assert (clone / ".venv").is_symlink() and (other / "installed").exists()
+
+
+def test_a_set_up_that_fails_leaves_the_environment_that_worked(clone):
+    (clone / ".venv.old").mkdir()  # a kill between two renames left it with this name
+    (clone / ".venv.old" / "works").write_text("")
+    done = make(clone, "setup")
+    assert done.returncode and "Traceback" not in done.stderr
+    assert "error: set-up failed at" in done.stderr and ".venv is as it was" in done.stderr
+    assert sorted(path.name for path in clone.glob(".venv*")) == [".venv"]
+    assert (clone / ".venv" / "works").exists()
+
+
+def test_a_first_set_up_that_fails_leaves_nothing(clone):
+    done = make(clone, "setup")
+    assert done.returncode and "there is no .venv yet" in done.stderr
+    assert [*clone.glob(".venv*")] == []
+
+
+def test_scripts_name_the_environment_as_it_is_called_in_the_end(tmp_path):
+    script = tmp_path / "new" / "bin" / "dvc"
+    script.parent.mkdir(parents=True)
+    script.write_text(f"#!{tmp_path}/new/bin/python\n")
+    _move_scripts(tmp_path / "new", tmp_path / "final")
+    assert script.read_text() == f"#!{tmp_path}/final/bin/python\n"
+
+
+def test_an_account_without_name_and_home_has_both_in_every_target():
+    words = ["make", "-s", "--eval", "show: ; @echo $$USER $$HOME", "show"]
+    done = subprocess.run(words, cwd=ROOT, env={"PATH": os.defpath}, capture_output=True, text=True)
+    assert done.stdout == f"nobody {ROOT}/.dvc/tmp\n"
+
+
+def test_gpt2_needs_no_network_where_the_users_own_cache_is_empty(tmp_path):
+    code = "from slm.tokens.vocabulary import load_encoding; print(load_encoding('gpt2').n_vocab)"
+    nowhere = dict.fromkeys(("HTTPS_PROXY", "https_proxy"), "http://127.0.0.1:9")
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(ROOT) | nowhere | {"TIKTOKEN_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "50257\n", done.stderr
+    assert [*tmp_path.iterdir()] == []
