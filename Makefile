@@ -30,11 +30,11 @@ pull: ready  ## bring the bins that dvc.lock names from a DVC remote (REMOTE=nam
 push: ready  ## send the bins that dvc.lock names to a DVC remote (REMOTE=name DATASET=name)
 	@$(PY) -m scripts.push $(if $(DATASET),"$(DATASET)") $(if $(REMOTE),--remote "$(REMOTE)")
 
-verify: ready  ## check every byte of the bins; FIX=1 mends them (REMOTE=name DATASET=name)
+verify: ready  ## check every byte of the bins; FIX=1 repairs them (REMOTE=name DATASET=name)
 	@$(PY) -m scripts.verify $(if $(DATASET),"$(DATASET)") $(if $(filter-out 0,$(FIX)),--fix) $(if $(REMOTE),--remote "$(REMOTE)")
 
 diff: ready  ## say what differs between the bins of two revisions (A=rev B=rev; without B, the workspace)
-	@$(PY) -m scripts.diff_bins $(if $(DATASET),--dataset "$(DATASET)") $(if $(REMOTE),--remote "$(REMOTE)") \
+	@$(PY) -m scripts.diff_bins $(if $(DATASET),"$(DATASET)") $(if $(REMOTE),--remote "$(REMOTE)") \
 		$(if $(A),--a "$(A)") $(if $(B),--b "$(B)")
 
 inspect: ready  ## print documents decoded from the bins (ARGS="--help" lists the ways to choose)

@@ -9,8 +9,8 @@ command that gives it up. source/, data/prebuilt and the cache always stay.
 import os
 from pathlib import Path
 
+from scripts._command import PARAMS, alone
 from slm.core.errors import UserError, run_main
-from slm.core.locking import only_one
 from slm.core.params import RESERVED, dataset_of, read_params
 from slm.text.local import find_files
 from slm.versions.leftovers import remove
@@ -24,9 +24,8 @@ STEPS = ("raw", "vocabulary", "tokens")
 
 def main() -> None:
     """Clean every folder below data/ that has a dataset's outputs in it."""
-    Path("data").mkdir(exist_ok=True)
-    with only_one(Path("data/.lock"), "make clean"):
-        params = read_params(Path("params.yaml"))
+    with alone("clean"):
+        params = read_params(PARAMS)
         with open_repo() as repo:  # removes what killed runs left
             cache = Path(repo.cache.local.path)
         for folder in sorted(path for path in Path("data").iterdir() if path.is_dir()):

@@ -6,7 +6,6 @@ and reports/<dataset>/compare with compare.md, compare.html and the pictures. Wi
 small model is trained on each (see slm.training.runs). One such command runs at a time.
 """
 
-import argparse
 import os
 from pathlib import Path
 
@@ -14,36 +13,32 @@ from compare.experiments import kept, make, opened
 from compare.reports import collected, known_training, write_reports
 from compare.table import terminal
 from compare.variants import Variant, deciding, name_of, variants
-from scripts.make_data import PARAMS, check, choosing, ensure
+from scripts._command import PARAMS, alone, asked, parser
+from scripts.make_data import built, check
 from slm.bins.opening import Bins
 from slm.core.errors import UserError, run_main
-from slm.core.locking import only_one
-from slm.core.params import chosen, read_params, with_values
+from slm.core.params import with_values
 
 
 def main() -> None:
     """Compare the variants of the dataset named on the command line, or in params.yaml."""
-    parser = argparse.ArgumentParser(prog="make compare", description=__doc__)
-    parser.add_argument("dataset", nargs="?")
-    parser.add_argument("--train", action="store_true", help="train a small model on each variant")
-    args = parser.parse_args()
-    Path("data").mkdir(exist_ok=True)
-    with only_one(Path("data/.lock"), "make compare"):
-        params = read_params(PARAMS)
-        name = chosen(params, [args.dataset] if args.dataset else [])
+    command = parser("compare", __doc__)
+    command.add_argument("--train", action="store_true", help="train a small model on each variant")
+    args = command.parse_args()
+    with alone("compare"):
+        params, name = asked(args.dataset)
         check(params, name)
         listed = variants(params)
         for variant in listed:
             with_values(PARAMS.read_text(encoding="utf-8"), variant.values)
         settings = _settings(params["datasets"][name]) if args.train else None
-        with choosing(name, params["dataset"]):
-            ensure(name, params)
-            built = _built(name, listed, params)
-        commits = {of: commit for of, (_, commit) in built.items()}
+        with built(name, params):
+            experiments = _built(name, listed, params)
+        commits = {of: commit for of, (_, commit) in experiments.items()}
         with opened(name, commits) as bins:
             folder = Path("reports", name, "training")
             trained = _trained(bins, settings, folder) if settings else known_training(folder, bins)
-            found = collected(name, built, bins, trained)
+            found = collected(name, experiments, bins, trained)
             print(terminal(found))
             _say_what_is_left_out(trained)
             for path in write_reports(name, found, bins, trained):

@@ -4,25 +4,23 @@ A revision is a tag, a commit, a branch or a DVC experiment of this repository. 
 HEAD, and without B what lies in the workspace, as with `git diff`.
 """
 
-import argparse
 from pathlib import Path
 
+from scripts._command import DEFAULT_REMOTE, asked, parser
 from slm.bins.diff import differences
 from slm.bins.opening import open_bins
 from slm.core.errors import run_main
-from slm.core.params import chosen, read_params
 from slm.versions.revisions import open_revision
 
 
 def main() -> None:
     """Open both versions of the chosen dataset's bins and print what differs."""
-    parser = argparse.ArgumentParser(prog="make diff", description=__doc__)
-    parser.add_argument("--a", default="HEAD", help="a revision")
-    parser.add_argument("--b", help="a revision; without it, the workspace")
-    parser.add_argument("--dataset", help="another than params.yaml names")
-    parser.add_argument("--remote", help="another than .dvc/config's default")
-    args = parser.parse_args()
-    name = chosen(read_params(Path("params.yaml")), [args.dataset] if args.dataset else [])
+    command = parser("diff", __doc__)
+    command.add_argument("--a", default="HEAD", help="a revision")
+    command.add_argument("--b", help="a revision; without it, the workspace")
+    command.add_argument("--remote", help=DEFAULT_REMOTE)
+    args = command.parse_args()
+    _, name = asked(args.dataset)
     path = Path("data", name, "bins")
     a = open_revision(path, args.a, remote=args.remote)
     b = open_revision(path, args.b, remote=args.remote) if args.b else open_bins(path)

@@ -5,10 +5,10 @@ import random
 from collections.abc import Iterable
 from pathlib import Path
 
+from scripts._command import asked
 from slm.bins.documents import decode, document, number_at
 from slm.bins.opening import Bins, open_bins
 from slm.core.errors import UserError, positive, run_main
-from slm.core.params import chosen, read_params
 from slm.tokens.vocabulary import load_described
 
 SHOWN = 12  # ids of a document, unless --ids asks for all
@@ -17,7 +17,7 @@ SHOWN = 12  # ids of a document, unless --ids asks for all
 def main() -> None:
     """Open the bins that were asked for and print the documents that were asked for."""
     args = _arguments()
-    name = chosen(read_params(Path("params.yaml")), [args.dataset] if args.dataset else [])
+    _, name = asked(args.dataset)
     bins = open_bins(Path("data", name, "bins"))
     if args.split not in bins.manifest["splits"]:
         known = ", ".join(bins.manifest["splits"])

@@ -10,15 +10,15 @@ before it again where the build fails (but not where it is killed by SIGKILL).
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
+from scripts._command import alone, asked, choosing, parser, summary
 from slm.bins.format import END_OF_TEXT
-from slm.bins.opening import Bins, open_bins
+from slm.bins.opening import open_bins
 from slm.core.errors import UserError, run_main
 from slm.core.git import git
-from slm.core.locking import only_one
-from slm.core.params import choice, chosen, dataset_of, read_params, set_dataset, tokenizer, whole
+from slm.core.params import choice, dataset_of, tokenizer, whole
 from slm.text.hub.pins import read_pins
 from slm.tokens.merges import check_vocabulary
 from slm.tokens.tokenizer import ENGINES
@@ -26,45 +26,40 @@ from slm.versions.lock import locked_hash
 from slm.versions.pipeline import build, todo
 from slm.versions.restore import restore
 
-PARAMS = Path("params.yaml")
+LOCK = Path("dvc.lock")
 
 
 def main() -> None:
     """Build the dataset named on the command line, or the one that params.yaml names."""
     start = time.monotonic()
-    Path("data").mkdir(exist_ok=True)
-    with only_one(Path("data/.lock"), "make data"):
-        params = read_params(PARAMS)
-        before, name = params["dataset"], chosen(params, sys.argv[1:])
-        check(params, name)
-        folder, lock = Path("data", name, "bins"), _content(Path("dvc.lock"))
-        with choosing(name, before):
-            built = ensure(name, params)
+    args = parser("data", "Build the bins that params.yaml asks for.").parse_args()
+    with alone("data"):
+        params, name = asked(args.dataset)
+        folder, lock = Path("data", name, "bins"), _content(LOCK)
+        with built(name, params) as ran:
+            pass
     seconds = time.monotonic() - start
-    print(f"built {folder} in {seconds:.1f} s" if built else f"nothing to do: {folder} is built")
+    print(f"built {folder} in {seconds:.1f} s" if ran else f"nothing to do: {folder} is built")
     summary(open_bins(folder))
-    if _content(Path("dvc.lock")) != lock and git(Path(), "status", "-s", "dvc.lock").stdout:
+    if _content(LOCK) != lock and git(Path(), "status", "-s", "dvc.lock").stdout:
         more = f"params.yaml, data/{name}/source and metrics/{name}"
         print(f"dvc.lock changed: commit it, {more} to keep this version")
 
 
 @contextmanager
-def choosing(name: str, before: str) -> Iterator[None]:
-    """Let params.yaml name this dataset, and the one before it again where the block fails."""
-    if name != before:
-        set_dataset(PARAMS, name)
-    try:
-        yield
-    except BaseException:
-        if name != before:
-            with suppress(OSError):  # the disk may be full, and the error is another one
-                set_dataset(PARAMS, before)
-        raise
+def built(name: str, params: dict) -> Iterator[bool]:
+    """Build what dataset `name` lacks, for a block; yields whether it lacked anything.
+
+    params.yaml names the dataset then, and the one before it again where build or block fails.
+    """
+    check(params, name)
+    with choosing(name, params):
+        yield ensure(name, params)
 
 
 def check(params: dict, name: str) -> None:
     """Refuse what a stage would refuse, before DVC removes what the stage made last time."""
-    locked_hash(Path("dvc.lock"), f"bins@{name}", f"data/{name}/bins")  # refuses half of a merge
+    locked_hash(LOCK, f"bins@{name}", f"data/{name}/bins")  # refuses half of a merge
     entry = dataset_of(params, name)
     check_vocabulary(*tokenizer(params))
     whole(params, "describe", "block_size")
@@ -89,7 +84,7 @@ def _build(name: str, params: dict, stages: set[str]) -> bool:
         return build()
     folder = Path("data", name)
     try:
-        restored = restore(folder, params["datasets"][name], Path("dvc.lock"))
+        restored = restore(folder, params["datasets"][name], LOCK)
     except UserError as error:
         if (folder / "bins").is_dir():
             print(f"note: building from the source: {error}", file=sys.stderr, flush=True)
@@ -101,16 +96,6 @@ def _build(name: str, params: dict, stages: set[str]) -> bool:
 
 def _content(path: Path) -> bytes:
     return path.read_bytes() if path.exists() else b""
-
-
-def summary(bins: Bins) -> None:
-    """Print what is in them, a line for each split."""
-    for split, found in bins.manifest["splits"].items():
-        ratio = found["text_bytes"] / max(1, found["tokens"])
-        print(
-            f"  {split:<11} {found['documents']:>11,} documents {found['tokens']:>14,} tokens"
-            f" {ratio:>6.2f} bytes per token"
-        )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ The figures are those of metrics/<dataset>, built first where they are not there
 drawn from them, into reports/<dataset>/describe. With ROWS=kind the documents at fault are listed.
 """
 
-import argparse
 import os
 import shutil
 from pathlib import Path
@@ -12,28 +11,22 @@ from pathlib import Path
 from compare.columns import SPLIT, Column, Table, columns_of
 from compare.pictures.draw import describe_pictures
 from compare.table import lines
-from scripts.make_data import PARAMS, check, choosing, ensure
+from scripts._command import alone, asked, parser
+from scripts.make_data import built
 from slm.core.errors import run_main
 from slm.core.files import read_json
-from slm.core.locking import only_one
-from slm.core.params import chosen, read_params
 from slm.selection.faults import faults
 from slm.versions.pipeline import build
 
 
 def main() -> None:
     """Show the dataset named on the command line, or the one that params.yaml names."""
-    parser = argparse.ArgumentParser(prog="make describe", description=__doc__)
-    parser.add_argument("dataset", nargs="?")
-    parser.add_argument("--rows", metavar="KIND", help="list the documents of one kind of fault")
-    args = parser.parse_args()
-    Path("data").mkdir(exist_ok=True)
-    with only_one(Path("data/.lock"), "make describe"):
-        params = read_params(PARAMS)
-        name = chosen(params, [args.dataset] if args.dataset else [])
-        check(params, name)
-        with choosing(name, params["dataset"]):
-            ensure(name, params)
+    command = parser("describe", __doc__)
+    command.add_argument("--rows", metavar="KIND", help="list the documents of one kind of fault")
+    args = command.parse_args()
+    with alone("describe"):
+        params, name = asked(args.dataset)
+        with built(name, params):
             if args.rows and not Path("data", name, "raw").is_dir():  # as after a pull
                 build(f"download@{name}", alone=True)
     if args.rows:

@@ -1,17 +1,15 @@
 """`make verify`: check every byte of the bins against their manifest and the committed dvc.lock.
 
-Objects in DVC's cache and tokens/ that rotted are removed. `FIX=1` mends the bins as well.
+Corrupt objects in DVC's cache and corrupt tokens/ are removed. `FIX=1` repairs the bins as well.
 """
 
-import argparse
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from scripts._command import DEFAULT_REMOTE, alone, asked, parser
 from slm.bins.manifest import file_names
 from slm.core.errors import UserError, run_main
-from slm.core.locking import only_one
-from slm.core.params import chosen, read_params
 from slm.versions.lock import folder_hash
 from slm.versions.repair import repair
 from slm.versions.verify import Versions, damaged, remove_corrupt, versions
@@ -19,23 +17,21 @@ from slm.versions.verify import Versions, damaged, remove_corrupt, versions
 
 def main() -> None:
     """Verify the dataset named on the command line, or the one that params.yaml names."""
-    parser = argparse.ArgumentParser(prog="make verify", description=__doc__.split("\n")[0])
-    parser.add_argument("dataset", nargs="?")
-    parser.add_argument("--fix", action="store_true", help="mend what is wrong")
-    parser.add_argument("--remote", help="to mend from; another than .dvc/config's default")
-    args = parser.parse_args()
+    command = parser("verify", __doc__.split("\n")[0])
+    command.add_argument("--fix", action="store_true", help="repair what is wrong")
+    command.add_argument("--remote", help=f"to repair from; {DEFAULT_REMOTE}")
+    args = command.parse_args()
     if args.remote and not args.fix:
-        raise UserError("a remote is asked only to mend: `make verify FIX=1 REMOTE=name`")
-    Path("data").mkdir(exist_ok=True)
-    with only_one(Path("data/.lock"), "make verify"):
-        name = chosen(read_params(Path("params.yaml")), [args.dataset] if args.dataset else [])
+        raise UserError("a remote is asked only to repair: `make verify FIX=1 REMOTE=name`")
+    with alone("verify"):
+        _, name = asked(args.dataset)
         known, folder = versions(name), Path("data", name, "bins")
         removed, wrong = _said(remove_corrupt(name, known)), _said(damaged(folder, known))
         if args.fix:
             _said(repair(name, args.remote, known, wrong))
         elif removed or wrong:
             state = "is not what was built" if wrong else "is whole, what lay beside it was not"
-            cure = f"`make verify DATASET={name} FIX=1` mends it"
+            cure = f"`make verify DATASET={name} FIX=1` repairs it"
             if wrong and known == (None, None):
                 cure = f"no dvc.lock names any of {name}; `make data DATASET={name}` builds them"
             raise UserError(f"{folder} {state}; {cure}")
