@@ -3,18 +3,19 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 MADE_FROM = $(shell cat requirements.lock scripts/set_up.py scripts/install_vocabulary.py | git hash-object --stdin)
-PYTEST = $(PY) -m pytest -q -n logical --dist loadfile
+PYTEST = $(PY) -m pytest -q -n logical --dist loadfile --no-loadscope-reorder
 PYTHON ?= $(firstword $(foreach p,python3.11 python3 python3.12 python3.13,$(if $(shell \
 	$(p) -c 'import sys; print(1) if (3, 11) <= sys.version_info < (3, 14) else 0' 2>/dev/null),$(p))))
 
 # Stages are started as `python -m scripts.…`, so the environment comes first on PATH.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONUTF8 := 1
+unexport PYTHONDONTWRITEBYTECODE  # set-up compiles nothing, so that the first use of a module must
 # An account without a name, as a container may have, and without a home: libraries ask for both.
 export USER := $(or $(USER),$(LOGNAME),nobody)
 export HOME := $(or $(HOME),$(CURDIR)/.dvc/tmp)
 .DEFAULT_GOAL := help
-.PHONY: help setup ready environment data pull push verify diff inspect describe compare bench bench-data test test-kills check clean
+.PHONY: help setup ready environment data pull push verify diff inspect describe compare bench bench-data test test-quick test-kills check clean
 
 help:  ## print these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,16 +57,19 @@ bench-data: ready  ## time text to bins beside the notebook's recipe (DOCUMENTS=
 test: ready  ## run the tests, a file at a time on each core (ARGS="-k word" chooses some)
 	@$(PYTEST) $(ARGS)
 
-test-kills: ready  ## kill the stages at random moments and compare (KILLS=200 SEED=0)
-	@$(PY) -m tests.kills.kills --kills $(or $(KILLS),200) --seed $(or $(SEED),0)
+test-quick: ready  ## run the tests that start no DVC and no server, in half a minute (ARGS="-k word")
+	@$(PYTEST) -m "not builds" $(ARGS)
 
-check: ready  ## run the linter, then the tests
-	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
+test-kills: ready  ## kill the stages at random moments and compare (KILLS=200 SEED=0)
+	@$(PY) -m tests.kills.random_kills --kills $(or $(KILLS),200) --seed $(or $(SEED),0)
+
+check: ready  ## run the linter and the type checker, then the tests
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
 	@$(PYTEST)
 
 clean:  ## remove what can be made again, and what killed runs left; what cannot stays, and is named
 	@if test -e $(VENV)/installed; then $(PY) -m scripts.clean; else echo "no $(VENV): data/ stays as it is"; fi
-	rm -rf benchmark/stories .pytest_cache .ruff_cache .hypothesis
+	rm -rf benchmark/stories .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 # The environment's file `installed` holds a hash of what it was made from, so that a file that was
 # only touched installs nothing, and a .venv that is linked from another clone serves.

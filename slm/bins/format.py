@@ -21,7 +21,7 @@ from slm.core.files import CHUNK_BYTES, HashedFile, to_json
 FORMAT = 1
 END_OF_TEXT = ("none", "append", "prepend")
 MANIFEST = "manifest.json"
-REPAIR = "`make verify FIX=1` mends it"
+REPAIR = "`make verify FIX=1` repairs it"
 STRAYS = {".DS_Store", "Thumbs.db"}  # a file manager leaves these; .dvcignore has them, too
 
 

@@ -1,7 +1,7 @@
 """How does a mistake of the user's reach the user?
 
 As one line on standard error, exit status 1 and no traceback: what was found, what was expected,
-which command mends it. Anything else that goes wrong is ours and keeps its traceback.
+which command repairs it. Anything else that goes wrong is ours and keeps its traceback.
 """
 
 import errno

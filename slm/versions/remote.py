@@ -59,7 +59,7 @@ def push(name: str, remote: str) -> int:
     if not folder.exists():
         raise UserError(f"{folder} is not here to be pushed; `make data DATASET={name}` makes it")
     if found := damaged(folder, [version]):
-        raise UserError(f"{found[0]}; `make verify DATASET={name} FIX=1` mends it before a push")
+        raise UserError(f"{found[0]}; `make verify DATASET={name} FIX=1` repairs it before a push")
     if changed := _uncommitted(name):
         raise UserError(f"{changed} is not committed, so no clone could pull; `git commit` it")
     with open_repo() as repo, as_user_error(repo.config, remote):

@@ -19,7 +19,7 @@ from benchmark.data.hub_server import HubServer
 from benchmark.data.workspace import ROOT, commit, environment
 from tests.helpers import parquet
 from tests.kills.ground import OUTS, Ground
-from tests.kills.kills import ENDINGS, drawn, play
+from tests.kills.random_kills import ENDINGS, drawn, play
 
 SIZE = 256 * 2**20
 
@@ -163,7 +163,7 @@ def test_a_bit_that_flips_in_tokens_and_in_dvc_s_cache_is_noticed_and_the_line_m
     follow(ground, said)
     assert "built" in ground.start("make_data").communicate(timeout=60)[0]  # from the cache
     said = ground.start("verify").communicate(timeout=60)[0]
-    assert "train.bin differs in chunk 0" in said and "FIX=1` mends it" in said
+    assert "train.bin differs in chunk 0" in said and "FIX=1` repairs it" in said
     commit(ground.root)  # a mend takes what the committed dvc.lock names
     said = ground.start("verify", "scripts.verify", "faults", "--fix").communicate(timeout=60)[0]
     assert "mended: built again" in said

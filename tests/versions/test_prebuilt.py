@@ -290,7 +290,7 @@ def test_what_rots_in_the_workspace_is_not_pushed_and_what_rots_in_the_cache_doe
     shutil.rmtree(clone / OBJECTS)
     flip(clone / BINS / "train.bin")
     said = script(clone, "push", "--remote", "prebuilt", fails=True)
-    assert "train.bin differs in chunk 0" in said and "FIX=1` mends it before a push" in said
+    assert "train.bin differs in chunk 0" in said and "FIX=1` repairs it before a push" in said
     assert not (clone / OBJECTS).exists()
 
 

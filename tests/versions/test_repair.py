@@ -153,7 +153,7 @@ def test_what_rots_in_the_bins_comes_back_from_the_cache(here, how):
         spoil(BINS / name, how)
         before = all_files()
         said = here.found()
-        assert name in said and said.endswith("; `make verify DATASET=sample FIX=1` mends it")
+        assert name in said and said.endswith("; `make verify DATASET=sample FIX=1` repairs it")
         assert all_files() == before, "it only looked"
         assert "mended from DVC's cache" in here.fixed()
 

@@ -6,7 +6,7 @@ the whole group, or Ctrl-C. What then lies under its final name must be whole, a
 end in what was built undisturbed. All that is drawn follows from seed and round; the machine's own
 timing does not. Exit status 1 where anything differs.
 
-    python -m tests.kills.kills --kills 200 --seed 0     # --only 17 repeats a round
+    python -m tests.kills.random_kills --kills 200 --seed 0     # --only 17 repeats a round
 """
 
 import argparse
