@@ -1,9 +1,9 @@
-"""What does DVC's local cache hold, and is it whole?
+"""What does DVC's local cache hold, and is it intact?
 
 An object is a file at `ab/cdef…`, where abcdef… is the MD5 of its bytes; that of a folder is at
 `ab/cdef….dir` and is the JSON list of its files' MD5s and names. DVC knows an object by its name
-alone and hands a rotten one out as if it were whole, so here every object is read before it counts,
-and none is put in that was not.
+alone and hands out a corrupt one as well, so here every object is read before it counts, and none
+is added that was not.
 """
 
 import json
@@ -25,7 +25,7 @@ def object_path(cache: Path, name: str) -> Path:
 
 
 def file_list(cache: Path, folder: str) -> dict[str, str] | None:
-    """The objects of a folder's files by their names there; None without a sound list."""
+    """The objects of a folder's files by their names there; None without an intact list."""
     try:
         content = object_path(cache, folder).read_bytes()
     except FileNotFoundError:
@@ -35,7 +35,7 @@ def file_list(cache: Path, folder: str) -> dict[str, str] | None:
     return {entry["relpath"]: entry["md5"] for entry in json.loads(content)}
 
 
-def is_whole(path: Path, name: str) -> bool:
+def is_intact(path: Path, name: str) -> bool:
     """Whether the bytes of a file are those of the object `name`."""
     return md5_of(path) == name.removesuffix(".dir")
 
@@ -47,8 +47,8 @@ def objects_of(cache: Path, folder: str) -> list[str]:
 
 def all_objects(cache: Path) -> list[str]:
     """The names of all objects that are there."""
-    found = (path.parent.name + path.name for path in cache.glob("??/*"))
-    return sorted(name for name in found if len(name.removesuffix(".dir")) == 32)
+    names = (path.parent.name + path.name for path in cache.glob("??/*"))
+    return sorted(name for name in names if len(name.removesuffix(".dir")) == 32)
 
 
 def corrupt_objects(cache: Path, names: Iterable[str]) -> list[Path]:
@@ -56,12 +56,12 @@ def corrupt_objects(cache: Path, names: Iterable[str]) -> list[Path]:
     paths = {object_path(cache, name): name for name in names}
     there = [path for path in paths if path.is_file()]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        whole = list(pool.map(lambda path: is_whole(path, paths[path]), there))
-    return [path for path, right in zip(there, whole, strict=True) if not right]
+        intact = list(pool.map(lambda path: is_intact(path, paths[path]), there))
+    return [path for path, right in zip(there, intact, strict=True) if not right]
 
 
 def missing_objects(cache: Path, folder: str) -> list[Path]:
-    """The objects of a folder that are missing or rotten; without its list that one alone."""
+    """The objects of a folder that are missing or corrupt; without its list that one alone."""
     if (files := file_list(cache, folder)) is None:
         return [object_path(cache, folder)]
     names = sorted({*files.values()})
@@ -74,12 +74,11 @@ def add_object(cache: Path, name: str, write: Callable[[Path], object]) -> bool:
     """Let `write` fill a file, and make it the object `name`; False where its bytes are others."""
     path = object_path(cache, name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(
-        f".{path.name}.{os.getpid()}.tmp"
-    )  # swept by slm.versions.leftovers if killed
+    # If this process is killed, slm.versions.leftovers removes the file.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         write(temporary)
-        if not is_whole(temporary, name):
+        if not is_intact(temporary, name):
             return False
         temporary.chmod(READ_ONLY)
         with temporary.open("rb") as file:
@@ -93,8 +92,8 @@ def add_object(cache: Path, name: str, write: Callable[[Path], object]) -> bool:
 def add_folder(cache: Path, folder: Path, content: bytes) -> None:
     """Put what is missing of `folder`, whose list is `content`, into the cache: copies, no links.
 
-    A copy costs its size, and spares what a link loses: both at once to one rotten bit. Without its
-    list nobody could tell which objects are the folder's, so those may have rotted unseen.
+    A copy costs its size; of a link one flipped bit would corrupt both names at once. Without its
+    list nobody could tell which objects are the folder's, so those may be corrupt unseen.
     """
     entries, name = json.loads(content), hash_of_list(content)
     if not object_path(cache, name).exists():
@@ -107,6 +106,6 @@ def add_folder(cache: Path, folder: Path, content: bytes) -> None:
 
 
 def add_copy(cache: Path, path: Path, name: str) -> None:
-    """Make a copy of the file `path` the object `name`, if that is missing and `path` has it."""
+    """Copy the file `path` to the object `name`, if that is missing and `path` has its bytes."""
     if path.is_file() and not object_path(cache, name).exists():
         add_object(cache, name, lambda temporary: shutil.copyfile(path, temporary))

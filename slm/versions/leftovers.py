@@ -10,12 +10,13 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from slm.core.errors import UserError
 from slm.core.files import alive
+from slm.versions.dvc_internals import Repository, lock_holders, lock_taken
 
 # Beside what they become: folders and files of ours, by their process; DVC's copies.
 OURS = ("data/*/*.tmp", "metrics/*/*.tmp", "reports/*/*/*.tmp", "*.yaml.*.tmp", "dvc.lock.*.tmp")
@@ -23,16 +24,14 @@ COPIES = ("data/*/bins/.*.tmp", "data/prebuilt/files/md5/*/.*.tmp")
 DAY = 86400  # seconds
 
 
-def clean_up(repo) -> None:
+def clean_up(repo: Repository) -> None:
     """Remove what killed runs left; UserError, which names it, where another DVC is at work."""
-    from dvc.lock import LockError
-
     try:
         with repo.lock:  # waits for three seconds
             _refuse_others(Path(repo.tmp_dir, "rwlock"))
             for left in leftovers(Path(repo.root_dir), Path(repo.cache.local.path)):
                 remove(left)
-    except LockError:
+    except lock_taken():
         raise _busy(_command(Path(repo.tmp_dir, "lock"))) from None
 
 
@@ -58,7 +57,7 @@ def remove(path: Path) -> None:
 def _ended(left: Path) -> bool:
     """Whether a name such as bins.123.tmp or bins.123.old.tmp has a process in it that is over."""
     process = re.search(r"\.(\d+)\.(?:old\.)?tmp$", left.name)
-    return bool(process) and not alive(process[1])
+    return process is not None and not alive(process[1])
 
 
 def _age(path: Path) -> float:
@@ -72,7 +71,7 @@ def _refuse_others(locks: Path) -> None:
     """Raise where a living process has a lock; else none has, and the list may be unreadable."""
     try:
         listed, since = json.loads(locks.read_bytes()), locks.stat().st_mtime
-        holders = list(_holders(listed))
+        holders = list(lock_holders(listed))
     except FileNotFoundError:
         return
     except (ValueError, AttributeError, KeyError, TypeError):  # half of it was written
@@ -81,12 +80,6 @@ def _refuse_others(locks: Path) -> None:
         if _since(holder["pid"], since):
             raise _busy(f"`{holder['cmd']}` (process {holder['pid']})")
     locks.unlink(missing_ok=True)
-
-
-def _holders(listed: dict) -> Iterable[dict]:
-    yield from listed["write"].values()
-    for readers in listed["read"].values():
-        yield from readers
 
 
 def _since(process: int, moment: float) -> bool:

@@ -1,7 +1,7 @@
-"""What does dvc.lock say of a stage's output, and do the bytes in the workspace agree?
+"""Which hash has dvc.lock for a stage's output, and which have the bytes in the workspace?
 
-Two are asked: the dvc.lock of the workspace, and the one that git's last commit has, which is what
-a colleague would get. DVC's hash of a folder is the MD5 of a JSON list of its files' MD5s, sorted
+A dvc.lock is read from the workspace, from git's last commit, which is what a colleague gets, or
+from any other revision. DVC's hash of a folder is the MD5 of a JSON list of its files' MD5s, sorted
 by name, with `.dir` behind it (its documentation, "Internal directories and files"; held to DVC
 itself by a test). We compute it from the bytes: DVC's own commands trust what they remember of a
 file's time and size.
@@ -26,12 +26,12 @@ def locked_hash(lock: Path, stage: str, out: str) -> str | None:
 
     Raises UserError where dvc.lock cannot be read, as amid a merge.
     """
-    return hash_at(lock.read_bytes(), lock, stage, out) if lock.exists() else None
+    return locked_outs(lock, stage).get(out)
 
 
 def locked_outs(lock: Path, stage: str) -> dict[str, str]:
     """The hashes that dvc.lock has for the outputs of `stage`, by their paths."""
-    return _outs(lock.read_bytes(), lock, stage) if lock.exists() else {}
+    return outs_by_stage(lock.read_bytes(), lock).get(stage, {}) if lock.exists() else {}
 
 
 def committed_hash(lock: Path, stage: str, out: str) -> str | None:
@@ -55,22 +55,26 @@ def hash_at(content: bytes, lock: Path, stage: str, out: str) -> str | None:
 
     `lock` is what messages call it. Raises UserError where it cannot be read.
     """
-    return _outs(content, lock, stage).get(out)
-
-
-def _outs(content: bytes, lock: Path, stage: str) -> dict[str, str]:
-    try:
-        outs = _read(content)["stages"].get(stage, {}).get("outs", [])
-        return {found["path"]: found["md5"] for found in outs if "md5" in found}
-    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError):
-        raise UserError(
-            f"{lock} cannot be read; settle its merge, or `git checkout {lock}`"
-        ) from None
+    return outs_by_stage(content, lock).get(stage, {}).get(out)
 
 
 @lru_cache(maxsize=2)  # the two are most often the same bytes, and YAML is slow
-def _read(content: bytes) -> dict:
-    return yaml.safe_load(content.decode())
+def outs_by_stage(content: bytes, lock: Path, cure: str = "") -> dict[str, dict[str, str]]:
+    """The hashes that a dvc.lock with this content has: by stage, then by path.
+
+    `lock` is what messages call it, `cure` what they advise. Raises UserError where it cannot be
+    read.
+    """
+    try:
+        stages = yaml.safe_load(content.decode())["stages"].items()
+        return {name: _outs(stage.get("outs", [])) for name, stage in stages}
+    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError):
+        cure = cure or f"settle its merge, or `git checkout {lock}`"
+        raise UserError(f"{lock} cannot be read; {cure}") from None
+
+
+def _outs(outs: list[dict[str, str]]) -> dict[str, str]:
+    return {out["path"]: out["md5"] for out in outs if "md5" in out}
 
 
 def folder_hash(folder: Path, names: list[str]) -> str:

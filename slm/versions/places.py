@@ -2,13 +2,14 @@
 
 import errno
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 from slm.core.errors import UserError
-from slm.versions.cache import is_whole
+from slm.versions.cache import is_intact
+from slm.versions.dvc_internals import FileSystem, local_files, read_config, remote_files
 from slm.versions.objects import set_client_defaults
 from slm.versions.remote_errors import as_user_error
 
@@ -22,12 +23,12 @@ class Place(NamedTuple):
     get: Callable[[str, Path], None]
 
 
-def fill(folder: Path, hash_: str, places: Iterator[Place]) -> None:
+def fill(folder: Path, hash_: str, places: Generator[Place]) -> None:
     """Fill the empty `folder` with the bins that DVC has as <hash_>.dir.
 
-    Each object comes from the first place that has it whole, by its MD5: DVC itself takes what a
+    Each object comes from the first place that has it intact, by its MD5: DVC itself takes what a
     cache or a remote hands out. `places` is a generator that is asked no further than needed, and
-    closed. Raises UserError where an object is nowhere whole.
+    closed. Raises UserError where no place has an object intact.
     """
     with closing(places):
         _fill(folder, hash_, places)
@@ -47,7 +48,7 @@ def _fill(folder: Path, hash_: str, more: Iterator[Place]) -> None:
 
 
 def _get(object_: str, to: Path, places: list[Place], more: Iterator[Place]) -> None:
-    """Copy an object from the first of `places`, then of `more`, that has it whole."""
+    """Copy an object from the first of `places`, then of `more`, that has it intact."""
     tried = []
     for place in _each(places, more):
         try:
@@ -59,9 +60,9 @@ def _get(object_: str, to: Path, places: list[Place], more: Iterator[Place]) -> 
                 raise
             tried.append(f"{place.name}: {error or type(error).__name__}")
         else:
-            if is_whole(to, object_):
+            if is_intact(to, object_):
                 return
-            tried.append(f"damaged in {place.name}")
+            tried.append(f"corrupt in {place.name}")
     raise UserError(
         f"object {object_} of these bins: {', '.join(tried)}; `make push REMOTE=name` in a clone "
         "that has them, name a remote that has them, or check that revision out and `make data`"
@@ -78,11 +79,8 @@ def _each(places: list[Place], more: Iterator[Place]) -> Iterator[Place]:
 
 def from_cache(root: Path, object_: str, to: Path) -> None:
     """Copy an object from DVC's cache of the clone at `root`."""
-    from dvc.config import Config
-    from dvc.fs import localfs
-
-    cache = Config(str(root / ".dvc"))["cache"].get("dir") or str(root / ".dvc" / "cache")
-    _copy(localfs, cache, object_, to)
+    cache = read_config(root)["cache"].get("dir") or str(root / ".dvc" / "cache")
+    _copy(local_files(), cache, object_, to)
 
 
 def from_remote(root: Path, remote: str | None, object_: str, to: Path) -> None:
@@ -91,15 +89,12 @@ def from_remote(root: Path, remote: str | None, object_: str, to: Path) -> None:
     Raises FileNotFoundError where it is not there, LookupError where no remote is set, and
     UserError, which says the cure, where the remote cannot be asked.
     """
-    from dvc.config import Config
-    from dvc.fs import get_cloud_fs
-
-    config, missing = Config(str(root / ".dvc")), None
+    config, missing = read_config(root), None
     if not (name := remote or config["core"].get("remote")):
         raise LookupError("none is set")
     with as_user_error(config, name):
-        kind, options, base = get_cloud_fs(config, name=name)
-        set_client_defaults(fs := kind(**options))
+        client, base = remote_files(config, name)
+        set_client_defaults(fs := client())
         try:
             _copy(fs, base, object_, to)
         except FileNotFoundError as error:
@@ -108,6 +103,6 @@ def from_remote(root: Path, remote: str | None, object_: str, to: Path) -> None:
         raise missing
 
 
-def _copy(fs, base: str, object_: str, to: Path) -> None:
+def _copy(fs: FileSystem, base: str, object_: str, to: Path) -> None:
     """By DVC's layout: an object has its hash for a name, the first two letters as a folder."""
     fs.get_file(fs.join(base, "files", "md5", object_[:2], object_[2:]), str(to))

@@ -2,8 +2,8 @@
 
 In: the name of a dataset, and of a remote in .dvc/config (None: the default one). What arrives is
 the version that dvc.lock names, every byte of it checked here: DVC by itself hands out what a
-remote returned. It takes the place of what was in the workspace once it is whole, and of nothing
-that exists nowhere else. What leaves was checked too, and a colleague's clone can name it.
+remote returned. It replaces what was in the workspace at once, and nothing that exists nowhere
+else. What a push sends was checked, too, and is named by a commit, so that a clone can pull it.
 """
 
 from pathlib import Path
@@ -21,16 +21,16 @@ from slm.versions.verify import LOCK, damaged, only_here
 
 def locked(name: str) -> str:
     """The hash that dvc.lock has for the bins of `name`; UserError where it has none."""
-    found = locked_hash(LOCK, f"bins@{name}", f"data/{name}/bins")
-    if found is None:
+    version = locked_hash(LOCK, f"bins@{name}", f"data/{name}/bins")
+    if version is None:
         raise UserError(f"dvc.lock names no bins of {name}; `make data DATASET={name}` builds them")
-    return found
+    return version
 
 
 def pull(name: str, remote: str | None) -> bool:
     """Bring data/<name>/bins as dvc.lock names them; False where they are here already.
 
-    Raises UserError where whole bins cannot be had, and where the workspace has files that would
+    Raises UserError where intact bins cannot be had, and where the workspace has files that would
     be lost; then the workspace is as it was.
     """
     folder, version = Path("data", name, "bins"), locked(name)
@@ -53,13 +53,13 @@ def pull(name: str, remote: str | None) -> bool:
 def push(name: str, remote: str) -> int:
     """Send data/<name>/bins to a remote; the number of files that it did not have.
 
-    Raises UserError where they are not whole, or where what names them is not committed.
+    Raises UserError where they are damaged, or where what names them is not committed.
     """
     folder, version = Path("data", name, "bins"), locked(name)
     if not folder.exists():
         raise UserError(f"{folder} is not here to be pushed; `make data DATASET={name}` makes it")
-    if found := damaged(folder, [version]):
-        raise UserError(f"{found[0]}; `make verify DATASET={name} FIX=1` repairs it before a push")
+    for line in damaged(folder, [version]):
+        raise UserError(f"{line}; `make verify DATASET={name} FIX=1` repairs it before a push")
     if changed := _uncommitted(name):
         raise UserError(f"{changed} is not committed, so no clone could pull; `git commit` it")
     with open_repo() as repo, as_user_error(repo.config, remote):
@@ -72,6 +72,6 @@ def _uncommitted(name: str) -> str:
     files = ["dvc.lock", "dvc.yaml", "params.yaml", f"data/{name}/source", f"metrics/{name}"]
     done = git(Path(), "status", "--porcelain", "--", *files)
     if done.returncode:
-        said = done.stderr.decode(errors="replace")
-        raise UserError(f"git: {said}; a push needs the commit that names what it sends")
+        message = done.stderr.decode(errors="replace")
+        raise UserError(f"git: {message}; a push needs the commit that names what it sends")
     return done.stdout.decode(errors="replace")[3:].split("\n")[0]

@@ -1,9 +1,9 @@
-"""What makes damaged bins whole again?
+"""How are damaged bins repaired?
 
 In: the name of a dataset. Out: data/<name>/bins with the bytes that the committed dvc.lock names,
 taken from DVC's cache, else from a remote, else built again; and DVC's cache with a copy of them.
 All bytes are read before they count. dvc.lock is never written. Where nothing helps, the bins are
-as they were; where a mend is killed, they are absent or incomplete, and the next one goes on.
+as they were; where a repair is killed, they are absent or incomplete, and the next one goes on.
 """
 
 import shutil
@@ -35,18 +35,18 @@ BEFORE_BINS = {"download": "raw", "vocabulary": "vocabulary", "tokenize": "token
 
 
 def repair(name: str, remote: str | None, known: Versions, wrong: bool) -> Iterator[str]:
-    """Make data/<name>/bins whole, and its copy in DVC's cache; a line for each step.
+    """Repair data/<name>/bins and its copy in DVC's cache; yields a line for each step.
 
     `wrong` says that they are `damaged`, as the caller has seen by reading every byte.
 
-    Raises UserError, or exits as a stage does that fails, where nothing mends them.
+    Raises UserError, or exits as a stage does that fails, where nothing repairs them.
     """
     folder, committed = Path("data", name, "bins"), known.committed
     if wrong:
         if committed is None:
             cure = "commit the one here" if known.here else f"`make data DATASET={name}`"
-            raise UserError(f"the committed dvc.lock names no bins of {name} to mend to; {cure}")
-        with _setaside(folder) as before:
+            raise UserError(f"the committed dvc.lock names no bins of {name} to repair to; {cure}")
+        with _set_aside(folder) as before:
             yield from _replaced(name, remote, committed, before)
     _done_with(aside(folder), folder)
     cache = local_cache()
@@ -57,29 +57,29 @@ def _replaced(name: str, remote: str | None, committed: str, before: Path) -> It
     folder = Path("data", name, "bins")
     _from_cache(folder, committed, before)
     if not damaged(folder, [committed]):
-        yield f"{folder} is mended from DVC's cache"
+        yield f"{folder} is repaired from DVC's cache"
         return
     yield from _fetch(remote, committed)
     _from_cache(folder, committed, before)
     if not damaged(folder, [committed]):
-        yield f"{folder} is mended from the remote"
+        yield f"{folder} is repaired from the remote"
         return
-    yield "neither DVC's cache nor a remote has these bins whole: building them again"
+    yield "neither DVC's cache nor a remote has these bins intact: building them again"
     yield from _build(name)
     if damaged(folder, [committed]):
         raise UserError(
             f"{folder} comes out as another version than the committed dvc.lock names; put code, "
             f"params.yaml and data/{name}/source back as they were committed, or commit dvc.lock "
-            f"to mend to what it names here; it and {folder} are as they were"
+            f"to repair to what it names here; it and {folder} are as they were"
         )
-    yield f"{folder} is mended: built again"
+    yield f"{folder} is repaired: built again"
 
 
 @contextmanager
-def _setaside(folder: Path) -> Iterator[Path]:
+def _set_aside(folder: Path) -> Iterator[Path]:
     """Give the folder another name for the block, and its own again where the block fails."""
     before = aside(folder)
-    if before.exists() and not folder.exists():  # a mend was killed
+    if before.exists() and not folder.exists():  # a repair was killed
         before.rename(folder)
     shutil.rmtree(before, ignore_errors=True)
     if folder.exists():
@@ -94,7 +94,7 @@ def _setaside(folder: Path) -> Iterator[Path]:
 
 
 def aside(folder: Path) -> Path:
-    """Where the bins of `folder` lie while they are mended."""
+    """Where the bins of `folder` lie while they are repaired."""
     return folder.with_name("damaged.tmp")
 
 
@@ -110,7 +110,7 @@ def _done_with(before: Path, folder: Path) -> None:
 
 
 def _from_cache(folder: Path, committed: str, before: Path) -> None:
-    """Lay the committed bins into `folder` where the cache, or `before`, has all of them whole."""
+    """Check the committed bins out where the cache, or `before`, has all of them intact."""
     with open_repo() as repo:
         cache = Path(repo.cache.local.path)
         for name, md5 in (file_list(cache, committed) or {}).items():
@@ -120,7 +120,7 @@ def _from_cache(folder: Path, committed: str, before: Path) -> None:
 
 
 def _fetch(remote: str | None, committed: str) -> Iterator[str]:
-    """Bring what the cache lacks of the committed bins from a remote; a line where that fails."""
+    """Fetch what is missing of the committed bins from a remote; a line where that fails."""
     with open_repo() as repo:
         if remote is None and repo.config["core"].get("remote") is None:
             return
@@ -132,7 +132,7 @@ def _fetch(remote: str | None, committed: str) -> Iterator[str]:
 
 
 def _build(name: str) -> Iterator[str]:
-    """Run the stages up to bins, from nothing that rotted, and without a word in dvc.lock."""
+    """Run the stages up to bins, from nothing corrupt, and write nothing into dvc.lock."""
     cache = local_cache()
     yield from drop(corrupt_objects(cache, all_objects(cache)))  # DVC would hand them out
     for stage, out in BEFORE_BINS.items():

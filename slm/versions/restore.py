@@ -1,8 +1,8 @@
 """Which tokens/ and vocabulary/ did the bins come from, where those folders are not there?
 
-In: a dataset's folder with its bins, as after a pull. Out: vocabulary/ and tokens/, byte for byte as
-the stages before the bins wrote them. dvc.lock is the proof: a folder whose hash is another than it
-names is not kept. Nothing is fetched or tokenized, and raw/ is not needed.
+In: a dataset's folder with its bins, as after a pull. Out: vocabulary/ and tokens/, byte for byte
+as the stages before the bins wrote them. dvc.lock is the proof: a folder is kept only where its
+hash is the one that dvc.lock names. Nothing is fetched or tokenized, and raw/ is not needed.
 """
 
 from pathlib import Path

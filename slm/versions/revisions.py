@@ -1,29 +1,28 @@
 """Which bins does a revision have, of this repository or of another?
 
 In: the path of bins in a repository, a tag, commit, branch or DVC experiment, and the repository:
-the folder of a clone, or what `git clone` takes. Out: a folder of the store (see slm.bins.store), and
-the revision's commit; whatever is checked out stays as it is. Of a folder git alone resolves the
-revision. Of a URL the store remembers commits and tags, and opens those with no network; branches
-and experiments move, so they are asked for each time.
+the folder of a clone, or what `git clone` takes. Out: a folder of the store (see slm.bins.store),
+and the revision's commit; whatever is checked out stays as it is. Of a folder git alone resolves
+the revision. Of a URL the store remembers commits and tags, and opens those with no network;
+branches and experiments move, so they are asked for each time.
 """
 
 import hashlib
 import json
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
-
-import yaml
 
 from slm.bins.opening import Bins, open_folder
 from slm.bins.store import is_there, stored
 from slm.core.errors import UserError
 from slm.core.files import write_file
 from slm.core.git import git
+from slm.versions.lock import outs_by_stage
 from slm.versions.places import Place, fill, from_cache, from_remote
 
 STORE = ".cache/slm/bins"  # in the home folder: one for all clones of all repositories
@@ -48,10 +47,10 @@ def open_revision(
 ) -> Bins:
     """Open the bins at `path` in the repository `repo` as of revision `rev`.
 
-    `rev` is a tag, commit, branch or DVC experiment, `repo` the folder of a clone or a URL. The bins
-    are opened from `store` (~/.cache/slm/bins), into which they are brought once: from DVC's cache
-    of that clone, or from `remote` (its default one). `verify` reads every byte first. Raises
-    UserError where the revision, its bins or an object of theirs cannot be found whole.
+    `rev` is a tag, commit, branch or DVC experiment, `repo` the folder of a clone or a URL. The
+    bins are opened from `store` (~/.cache/slm/bins), into which they are brought once: from DVC's
+    cache of that clone, or from `remote` (its default one). `verify` reads every byte first. Raises
+    UserError where the revision, its bins or an object of theirs is not found intact.
     """
     folder, commit = at_revision(path, rev, repo, remote, store)
     return open_folder(folder, verify, f"`rm -r {folder}`, then open it again", commit)
@@ -62,27 +61,27 @@ def at_revision(
 ) -> tuple[Path, str]:
     """The folder of the store that holds bins `path` as of `rev`, and that revision's commit.
 
-    Raises UserError where the revision, its bins or an object of theirs cannot be found whole.
+    Raises what `open_revision` raises.
     """
     path, store = str(PurePosixPath(path)), Path(store or Path.home() / STORE)
     if Path(repo, ".dvc").is_dir():
-        found = _look(Path(repo), rev, path)
-        places = _places(Path(repo), found.commit, remote)
-        return _stored(store, found.hash, places), found.commit
+        asked = _look(Path(repo), rev, path)
+        places = _places(Path(repo), asked.commit, remote)
+        return _stored(store, asked.hash, places), asked.commit
     repo, memory = str(repo), store / "known"
     known, fixed = _remembered(memory, repo, path, rev)
-    if fixed and is_there(store / known.hash):
+    if known and fixed and is_there(store / known.hash):
         return store / known.hash, known.commit
     with _clone(repo, f"; it was {known.commit} when last asked for" if known else "") as clone:
-        found = _look(clone, known.commit if fixed else rev, path)
-        folder = _stored(store, found.hash, _places_then(clone, clone, found.commit, remote))
+        asked = _look(clone, known.commit if known and fixed else rev, path)
+        folder = _stored(store, asked.hash, _places_then(clone, clone, asked.commit, remote))
         tag = _git(clone, "rev-parse", "--quiet", "--verify", f"refs/tags/{rev}") is not None
-    for name, fixed in ((rev, tag), (found.commit, True)):
-        _remember(memory, repo, path, name, found, fixed)
-    return folder, found.commit
+    for name, fixed in ((rev, tag), (asked.commit, True)):
+        _remember(memory, repo, path, name, asked, fixed)
+    return folder, asked.commit
 
 
-def _stored(store: Path, hash_: str, places: Iterator[Place]) -> Path:
+def _stored(store: Path, hash_: str, places: Generator[Place]) -> Path:
     return stored(store, hash_, lambda folder: fill(folder, hash_, places))
 
 
@@ -95,36 +94,34 @@ def _look(clone: Path, rev: str, path: str) -> Revision:
     text = _git(clone, "show", f"{commit}:./dvc.lock")
     if text is None:
         raise UserError(f"revision {rev} has no dvc.lock, so no bins; name one that has")
-    try:
-        stages = yaml.safe_load(text)["stages"].values()
-        outs = {out["path"]: out.get("md5") or "" for s in stages for out in s.get("outs", [])}
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError):
-        raise UserError(f"dvc.lock of revision {rev} cannot be read; name another") from None
-    if not (found := FOLDER.fullmatch(outs.get(path, ""))):
+    lock = Path(f"dvc.lock of revision {rev}")
+    stages = outs_by_stage(text.encode(), lock, "name another revision").values()
+    outs = {out: md5 for stage in stages for out, md5 in stage.items()}
+    if not (version := FOLDER.fullmatch(outs.get(path, ""))):
         bins = ", ".join(name for name in outs if name.endswith("/bins")) or "none"
-        raise UserError(f"dvc.lock of revision {rev} has no bins {path}; the bins it has: {bins}")
-    return Revision(commit, found[1])
+        raise UserError(f"{lock} has no bins {path}; the bins it has: {bins}")
+    return Revision(commit, version[1])
 
 
 def _commit(clone: Path, rev: str) -> str:
     """The commit of a revision as git reads it, of a branch of origin, or of an experiment."""
     for name in (rev, f"refs/remotes/origin/{rev}"):
         words = ("rev-parse", "--quiet", "--verify", f"{name}^{{commit}}")
-        if not rev.startswith("-") and (found := _git(clone, *words)):
-            return found.strip()
+        if not rev.startswith("-") and (commit := _git(clone, *words)):
+            return commit.strip()
     listed = _git(clone, "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps")
     if listed is None:
         raise UserError(f"{clone} is in no git repository; give the folder of a clone, or a URL")
     refs = (line.split() for line in listed.splitlines())
-    found = {commit for commit, name in refs if name.split("/")[4:] == [rev]}
-    if len(found) > 1:
-        raise UserError(f"{len(found)} experiments are called {rev}; give the commit of one")
-    if not found:
+    commits = {commit for commit, name in refs if name.split("/")[4:] == [rev]}
+    if len(commits) > 1:
+        raise UserError(f"{len(commits)} experiments are called {rev}; give the commit of one")
+    if not commits:
         raise UserError(
             f"revision {rev!r} is no tag, branch, commit or experiment there; `git tag`, `git "
             "branch` and `dvc exp list --all` name those of a clone, `git fetch` brings newer ones"
         )
-    return found.pop()
+    return commits.pop()
 
 
 def _git(clone: Path, *words: str) -> str | None:
@@ -136,7 +133,7 @@ def _git(clone: Path, *words: str) -> str | None:
 # --- where its objects lie ---
 
 
-def _places(root: Path, commit: str, remote: str | None) -> Iterator[Place]:
+def _places(root: Path, commit: str, remote: str | None) -> Generator[Place]:
     """DVC's cache of a clone, its remote as it is set now, and as it was at the commit."""
     yield Place("DVC's cache", partial(from_cache, root))
     yield Place(f"remote {remote}" if remote else "the default remote",
@@ -147,8 +144,8 @@ def _places(root: Path, commit: str, remote: str | None) -> Iterator[Place]:
         yield from _places_then(clone, clone / inside, commit, remote)
 
 
-def _places_then(clone: Path, root: Path, commit: str, remote: str | None) -> Iterator[Place]:
-    """The remote as it was at the commit; one that is a folder of the repository is there whole."""
+def _places_then(clone: Path, root: Path, commit: str, remote: str | None) -> Generator[Place]:
+    """The remote as it was at the commit, which may be a folder of the repository, checked out."""
     _git(clone, "checkout", "-q", "--detach", commit)
     name = f"remote {remote}" if remote else "the default remote"
     yield Place(f"{name} as of the revision", partial(from_remote, root, remote))
@@ -163,10 +160,10 @@ def _clone(repo: str, more: str) -> Iterator[Path]:
         options = ("-q", "--shared", "--no-checkout", "-c", experiments)
         done = git(Path(), "clone", *options, "--", repo, temporary)
         if done.returncode:
-            said = done.stderr.decode(errors="replace").split("\n\n")[0]  # then come git's guesses
+            message = done.stderr.decode(errors="replace").split("\n\n")[0]  # then git guesses
             raise UserError(
-                f"{_bare(repo)} cannot be cloned ({_bare(said.strip())}); expected the root of a "
-                f"clone, with .dvc in it, or a URL that `git clone` takes{more}"
+                f"{_bare(repo)} cannot be cloned ({_bare(message.strip())}); expected the root of "
+                f"a clone, with .dvc in it, or a URL that `git clone` takes{more}"
             )
         yield Path(temporary)
 
@@ -179,8 +176,8 @@ def _bare(text: str) -> str:
 # --- what the store remembers of a URL ---
 
 
-def _remember(memory: Path, repo: str, path: str, rev: str, found: Revision, fixed: bool) -> None:
-    content = json.dumps({**found._asdict(), "fixed": fixed}).encode()
+def _remember(memory: Path, repo: str, path: str, rev: str, asked: Revision, fixed: bool) -> None:
+    content = json.dumps({**asked._asdict(), "fixed": fixed}).encode()
     with suppress(OSError):  # the store may be another's, and read-only
         memory.mkdir(exist_ok=True)
         write_file(_note(memory, repo, path, rev), content)
@@ -189,8 +186,8 @@ def _remember(memory: Path, repo: str, path: str, rev: str, found: Revision, fix
 def _remembered(memory: Path, repo: str, path: str, rev: str) -> tuple[Revision | None, bool]:
     """What a revision was, and whether it is that for good: a commit, or, as in git, a tag."""
     try:
-        found = json.loads(_note(memory, repo, path, rev).read_bytes())
-        return Revision(found["commit"], found["hash"]), found["fixed"]
+        note = json.loads(_note(memory, repo, path, rev).read_bytes())
+        return Revision(note["commit"], note["hash"]), note["fixed"]
     except (OSError, ValueError, KeyError, TypeError):
         return None, False
 

@@ -1,9 +1,9 @@
-"""Are a dataset's bins whole, and what lies beside them?
+"""Are a dataset's bins intact, and what lies beside them?
 
 In: the name of a dataset. The truth is dvc.lock as the last commit has it; bins that were built and
-are not committed yet are whole, too, if they are what dvc.lock in the workspace names. Every byte
-is read. Nobody must start from objects of DVC's cache and tokens/ that rotted, so those are removed
-when they are found: DVC hands them out as if they were whole.
+are not committed yet are intact, too, if they are what dvc.lock in the workspace names. Every byte
+is read. Corrupt objects of DVC's cache and a corrupt tokens/ are removed when they are found, since
+DVC would go on from them.
 """
 
 import shutil
@@ -38,8 +38,8 @@ def versions(name: str, stage: str = "bins", out: str = "bins") -> Versions:
 
 def damaged(folder: Path, known: Collection[str | None]) -> list[str]:
     """What is wrong with a folder of bins, a line for each place; `known`: hashes it may have."""
-    if found := list(damage(folder)):
-        return found
+    if lines := list(damage(folder)):
+        return lines
     actual = folder_hash(folder, file_names(folder))
     if actual in known:
         return []
@@ -48,19 +48,21 @@ def damaged(folder: Path, known: Collection[str | None]) -> list[str]:
 
 
 def only_here(folder: Path, cache: Path, version: str | None) -> Iterator[Path]:
-    """What would be lost with `folder`: whole bins that the cache has not, and files of others.
+    """What would be lost with `folder`: intact bins that the cache has not, and files of others.
 
-    Bins that are not whole are worth nothing where the cache has `version` to take their place, nor
+    Damaged bins are worth nothing where the cache has `version` to take their place, nor
     are copies that a killed DVC left.
     """
     if not folder.is_dir() or not any(folder.iterdir()):
         return
-    whole = not list(damage(folder))
-    instead = folder_hash(folder, file_names(folder)) if whole else version
+    intact = not list(damage(folder))
+    instead = folder_hash(folder, file_names(folder)) if intact else version
     if instead is None or missing_objects(cache, instead):
         yield folder
-    elif not whole:
-        known = {*file_list(cache, instead), *STRAYS} if (folder / MANIFEST).exists() else STRAYS
+    elif not intact:
+        known = {*STRAYS}
+        if (folder / MANIFEST).exists():
+            known |= (file_list(cache, instead) or {}).keys()
         others = (path for path in folder.glob("*") if path.name not in known)
         for path in sorted(path for path in others if path.suffix != ".tmp"):
             if path.is_dir() or not object_path(cache, md5_of(path)).exists():
@@ -68,24 +70,24 @@ def only_here(folder: Path, cache: Path, version: str | None) -> Iterator[Path]:
 
 
 def remove_corrupt(name: str, known: Versions) -> Iterator[str]:
-    """Remove what rotted of these versions in DVC's cache, and tokens/; a line for each."""
+    """Remove what is corrupt of these versions in DVC's cache, and of tokens/; a line for each."""
     cache = local_cache()
-    names = {name for version in {*known} - {None} for name in objects_of(cache, version)}
+    names = {name for version in filter(None, known) for name in objects_of(cache, version)}
     yield from drop(corrupt_objects(cache, names))
     tokens = Path("data", name, "tokens")
-    if tokens.exists() and (wrong := _spoilt(tokens)):
+    if tokens.exists() and (wrong := _wrong_file(tokens)):
         shutil.rmtree(tokens)
         yield f"{tokens / wrong} was not as tokens.json says; {tokens} is removed"
 
 
 def drop(paths: list[Path]) -> Iterator[str]:
-    """Remove rotten objects; a line for each."""
+    """Remove corrupt objects; a line for each."""
     for path in paths:
         path.unlink(missing_ok=True)
         yield f"{path} had other bytes than its name says; it is removed"
 
 
-def _spoilt(tokens: Path) -> str:
+def _wrong_file(tokens: Path) -> str:
     """The first file in tokens/ that has not the hashes that tokens.json has for it, or ""."""
     try:
         splits = read_json(tokens / "tokens.json")["splits"]

@@ -86,7 +86,7 @@ class Ground:
                 (self.root / name).write_bytes(content)
             self.policy = "none"
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """The truth again, whatever there is."""
         shutil.rmtree(self.root / ".dvc" / "tmp", ignore_errors=True)
         self.remove(*OUTS, records=True)

@@ -76,7 +76,7 @@ def play(ground: Ground, number: int, seed: int, ending: str | None = None) -> R
     now.wrong += ground.different()
     job.stdout.close()
     if now.wrong:
-        ground.mend()
+        ground.repair()
     return now
 
 

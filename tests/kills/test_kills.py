@@ -53,7 +53,7 @@ def as_built(request: pytest.FixtureRequest, ground: Ground) -> Iterator[None]:
     failed = request.session.testsfailed
     yield
     if request.session.testsfailed > failed:
-        ground.mend()
+        ground.repair()
 
 
 # --- ends of processes ---
@@ -152,7 +152,7 @@ def flip(path: Path, draw: random.Random) -> None:
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-def test_a_bit_that_flips_in_tokens_and_in_dvc_s_cache_is_noticed_and_the_line_mends_it(ground):
+def test_a_bit_that_flips_in_tokens_and_in_dvc_s_cache_is_noticed_and_the_line_repairs_it(ground):
     whole = (ground.data / "bins" / "train.bin").read_bytes()
     (copy,) = (path for path in ground.objects() if path.read_bytes() == whole)
     flip(ground.data / "tokens" / "train.ids", random.Random(1))
@@ -164,9 +164,9 @@ def test_a_bit_that_flips_in_tokens_and_in_dvc_s_cache_is_noticed_and_the_line_m
     assert "built" in ground.start("make_data").communicate(timeout=60)[0]  # from the cache
     said = ground.start("verify").communicate(timeout=60)[0]
     assert "train.bin differs in chunk 0" in said and "FIX=1` repairs it" in said
-    commit(ground.root)  # a mend takes what the committed dvc.lock names
+    commit(ground.root)  # a repair takes what the committed dvc.lock names
     said = ground.start("verify", "scripts.verify", "faults", "--fix").communicate(timeout=60)[0]
-    assert "mended: built again" in said
+    assert "repaired: built again" in said
     assert not ground.rerun() and not ground.different()
 
 
@@ -180,7 +180,7 @@ def follow(ground: Ground, said: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["cut", "flip"])
-def test_a_fault_in_flight_is_mended_at_once_or_by_the_next_run(tmp_path, kind):
+def test_a_fault_in_flight_is_repaired_at_once_or_by_the_next_run(tmp_path, kind):
     entry = {"kind": "hub", "path": "some/stories", "column": "text", "splits": ["train"]}
     content = parquet([f"Story {i} is about a hill." * 20 for i in range(2000)], rows=500)
     with HubServer() as hub:

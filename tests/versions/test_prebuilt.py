@@ -144,7 +144,7 @@ def test_pulling_another_dataset_makes_it_the_chosen_one_where_that_works(clone,
     assert "dataset: twin " in (clone / "params.yaml").read_text()
 
 
-# --- what a pull keeps, and what it mends ---
+# --- what a pull keeps, and what it repairs ---
 
 
 def test_bins_that_are_nowhere_else_are_not_lost_by_a_pull(clone, bins):

@@ -227,7 +227,7 @@ def test_a_server_that_is_down_is_told_from_one_without_the_bins(kind, do, built
         shutil.copytree(built / BINS, BINS)
     port = remote_servers.free_port()
     set_remote(clone, "down", servers[kind], **elsewhere(kind, servers[kind], "127.0.0.1", port))
-    assert "cannot be reached: nothing answers there" in refused(do, "down")
+    assert "cannot be reached (" in refused(do, "down")
 
 
 @pytest.mark.parametrize("kind", SERVED)
@@ -242,7 +242,7 @@ def test_an_unknown_host_is_said(kind, clone, servers, monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     set_remote(clone, "far", servers[kind], **elsewhere(kind, servers[kind], "no.such.host", 9))
     said = refused(pull, "far")
-    assert "the host of remote far" in said and "is not known" in said
+    assert "remote far (" in said and "cannot be reached (" in said
 
 
 @pytest.mark.parametrize("kind", ["ssh", "webdav"])  # the other clients try again for long
@@ -250,7 +250,7 @@ def test_a_server_that_does_not_answer_is_said(kind, clone, servers):
     with remote_servers.silent_port() as port:
         settings = elsewhere(kind, servers[kind], "127.0.0.1", port)
         set_remote(clone, "silent", servers[kind], timeout="1", **settings)
-        assert "does not answer" in refused(pull, "silent")
+        assert "cannot be reached (" in refused(pull, "silent")
 
 
 def wrong_key(kind: str, server: Server) -> dict[str, str]:
@@ -266,9 +266,7 @@ def test_a_wrong_key_is_said_and_no_secret_is(kind, do, built, clone, servers):
         shutil.copytree(built / BINS, BINS)
     set_remote(clone, "closed", servers[kind], **wrong_key(kind, servers[kind]))
     said = refused(do, "closed")
-    # S3 answers a question without content by "Forbidden" alone.
-    expected = "refuses this" if (kind, do) == ("s3", push) else "does not let you in"
-    assert expected in said and "dvc remote modify --local closed" in said
+    assert "does not let you in" in said and "dvc remote modify --local closed" in said
     assert not any(value in said for value in servers[kind].secrets.values())
 
 
@@ -281,11 +279,11 @@ def test_missing_credentials_are_said(clone, servers, monkeypatch):
     set_remote(clone, "a", servers["s3"], access_key_id=None, secret_access_key=None)
     assert "access_key_id and secret_access_key" in refused(pull, "a")
     set_remote(clone, "b", servers["webdav"], password=None)
-    assert "needs credentials that you have not set" in refused(pull, "b")
+    assert "set user and password with `dvc remote modify --local b …`" in refused(pull, "b")
     set_remote(clone, "c", servers["http"], password=None)
     assert "require both 'user' and 'password'" in refused(pull, "c")
     set_remote(clone, "d", servers["ssh"], keyfile="/no/such/key")
-    assert "a keyfile that does not exist here" in refused(pull, "d")
+    assert "/no/such/key" in (said := refused(pull, "d")) and "set keyfile" in said
 
 
 def test_a_missing_bucket_or_folder_is_said(built, clone, servers):
@@ -293,15 +291,15 @@ def test_a_missing_bucket_or_folder_is_said(built, clone, servers):
         url = re.sub("bins|folder0", "none", servers[kind].config["url"])
         set_remote(clone, f"{kind}-none", servers[kind], url=url)
         said = refused(pull, f"{kind}-none")
-        assert f"has {'no' if kind == 'http' else 'nothing at'} " in said and "/none" in said
+        assert ("has no " if kind == "http" else "is not there") in said and "/none" in said
     shutil.copytree(built / BINS, BINS)
     for kind in ("s3", "webdav"):  # over SSH and in a folder it is made
-        assert "has nothing at " in refused(push, f"{kind}-none")
+        assert "is not there" in refused(push, f"{kind}-none")
 
 
 def test_an_unknown_remote_is_said_with_the_known_ones(clone):
     said = refused(pull, "nobody")
-    assert "remote 'nobody' doesn't exist; .dvc/config has " in said
+    assert "remote 'nobody' doesn't exist; .dvc/config has " in said and "REMOTE=name" in said
     assert "folder, http, prebuilt, s3, ssh, webdav" in said
 
 

@@ -1,4 +1,4 @@
-"""Bins that rotted are found, wherever they did, and mended to what the committed lock names."""
+"""Bins that rotted are found, wherever they did, and repaired to what the committed lock names."""
 
 import io
 import os
@@ -62,7 +62,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], bytes]:
 
 
 class Here:
-    """A built workspace, which is the working directory, to break and to mend."""
+    """A built workspace, which is the working directory, to break and to repair."""
 
     def __init__(self, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
         self._capsys, self._patch = capsys, monkeypatch
@@ -155,7 +155,7 @@ def test_what_rots_in_the_bins_comes_back_from_the_cache(here, how):
         said = here.found()
         assert name in said and said.endswith("; `make verify DATASET=sample FIX=1` repairs it")
         assert all_files() == before, "it only looked"
-        assert "mended from DVC's cache" in here.fixed()
+        assert "repaired from DVC's cache" in here.fixed()
 
 
 @pytest.mark.parametrize("how", HOWS)
@@ -171,7 +171,7 @@ def test_what_rots_in_the_cache_is_removed_and_comes_back_from_the_bins(here, ho
         assert path.is_file()
 
 
-def test_what_rots_in_the_cache_together_with_its_list_is_mended_in_one_go(here):
+def test_what_rots_in_the_cache_together_with_its_list_is_repaired_in_one_go(here):
     spoil(object_path(OBJECTS, here.name))
     spoil(here.object())
     here.fixed()
@@ -184,11 +184,11 @@ def test_what_rots_in_bins_and_cache_comes_back_from_the_remote(here, how):
     spoil(here.object("validation.bin"), how)
     assert "train.bin" in here.found()
     said = here.fixed("--remote", "store")
-    assert "mended from the remote" in said and "built" not in said
+    assert "repaired from the remote" in said and "built" not in said
 
 
 @pytest.mark.parametrize("how", HOWS)
-def test_with_hard_links_one_fault_is_in_bins_cache_and_tokens_and_all_are_mended(unpacked, how):
+def test_with_hard_links_one_fault_is_in_bins_cache_and_tokens_and_all_are_repaired(unpacked, how):
     here = unpacked("hardlink")
     assert (BINS / "train.bin").samefile(here.object())
     assert (BINS / "train.bin").samefile(TOKENS / "train.ids")
@@ -197,7 +197,7 @@ def test_with_hard_links_one_fault_is_in_bins_cache_and_tokens_and_all_are_mende
     assert "train.bin " in said and str(here.object()) in said
     assert "tokens/train.ids was not as tokens.json says" in said
     assert not TOKENS.exists() and not here.object().exists()
-    assert "mended from the remote" in here.fixed()
+    assert "repaired from the remote" in here.fixed()
     assert (BINS / "train.bin").samefile(here.object())
 
 
@@ -249,14 +249,14 @@ def test_whole_files_of_broken_bins_stand_in_for_objects_that_the_cache_lacks(he
     shutil.rmtree("store")
     here.object("validation.bin").unlink()
     spoil(BINS / "train.bin")
-    assert "mended from DVC's cache" in here.fixed()
+    assert "repaired from DVC's cache" in here.fixed()
 
 
-def test_a_pulled_workspace_is_mended_without_text_and_without_a_stage(here):
+def test_a_pulled_workspace_is_repaired_without_text_and_without_a_stage(here):
     for name in ("raw", "vocabulary", "tokens", "bins"):
         shutil.rmtree(f"data/sample/{name}")
     shutil.rmtree(CACHE)
-    assert "mended from the remote" in here.fixed()
+    assert "repaired from the remote" in here.fixed()
     assert not Path("data/sample/raw").exists()
 
 
@@ -272,7 +272,7 @@ def test_a_remote_that_rotted_is_refused_and_the_bins_are_built_again(here, how)
     edit(Path("params.yaml"), "dataset: sample", "dataset: tinystories")
     here.params = Path("params.yaml").read_bytes()
     said = here.fixed()
-    assert "is corrupt" in said and "mended: built again" in said
+    assert "is corrupt" in said and "repaired: built again" in said
 
 
 def test_where_everything_rotted_but_the_source_the_bins_are_built_from_that(unpacked):
@@ -315,7 +315,7 @@ def test_a_mend_that_was_killed_is_ended_by_the_next(here):
     spoil(BINS / "train.bin")
     killed("landing")
     assert list(Path("data/sample").glob("bins.*.tmp"))
-    assert "mended from DVC's cache" in here.fixed()
+    assert "repaired from DVC's cache" in here.fixed()
 
 
 def test_a_build_that_was_killed_in_a_mend_has_not_touched_dvc_lock(here):
@@ -367,7 +367,7 @@ def test_what_is_built_and_not_committed_is_whole_and_said_to_be_uncommitted(her
     assert built != here.bins
     said = here.verify("--fix")
     assert "every byte" in said and "note: dvc.lock is not committed" in said
-    assert hashes(BINS) == built, "nothing to mend"
+    assert hashes(BINS) == built, "nothing to repair"
     here.lock, here.params = (Path(name).read_bytes() for name in ("dvc.lock", "params.yaml"))
     spoil(BINS / "validation.bin")
     here.found()
@@ -392,7 +392,7 @@ def test_without_a_committed_lock_there_is_nothing_to_mend_to(here):
     assert "note: dvc.lock is not committed" in here.verify()
     spoil(BINS / "train.bin")
     assert (
-        "the committed dvc.lock names no bins of sample to mend to; commit the one here"
+        "the committed dvc.lock names no bins of sample to repair to; commit the one here"
         in here.found("--fix")
     )
     Path("dvc.lock").unlink()

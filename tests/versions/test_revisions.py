@@ -131,7 +131,7 @@ def test_a_damaged_object_is_refused_and_nothing_lands(clone, damaged):
         if not path.name.endswith(".dir"):
             path.chmod(0o644)
             path.write_bytes(damaged(path.read_bytes()) if damaged is not bytes else b"")
-    assert "damaged in the default remote" in refused("none", clone)
+    assert "corrupt in the default remote" in refused("none", clone)
     assert landed() == []
 
 

@@ -1,0 +1,201 @@
+"""What of DVC is used beyond its documented interface, which is its commands and `dvc.api`?
+
+All of it is named here, since any release may change it: what is imported, what is replaced and put
+back, and, as protocols, what the objects that come out of it must have. pyproject.toml gives DVC an
+upper bound, and tests/versions/test_dvc_internals.py holds each of these to the DVC that is
+installed. DVC is imported where it is needed, since that takes half a second.
+"""
+
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+Config = dict[str, Any]  # the sections of .dvc/config
+FileSystem = Any  # the client of a remote, with the methods of fsspec
+
+
+class Store(Protocol):
+    """Objects by their hashes: DVC's cache, or a remote (dvc_data.hashfile.db.HashFileDB)."""
+
+    path: str
+    fs: FileSystem
+    cache_types: list[str]
+
+    def oid_to_path(self, oid: str) -> str: ...
+    def add(self, path: list[str], fs: FileSystem, oid: list[str], **how: bool) -> int: ...
+    def add_bytes(self, oid: str, data: bytes) -> None: ...
+
+
+class Repository(Protocol):
+    """dvc.repo.Repo; `cache.local` and what `cloud.get_remote_odb` returns are a `Store`."""
+
+    root_dir: str
+    tmp_dir: str
+    config: Config
+    cache: Any
+    cloud: Any
+    experiments: Any
+    lock: AbstractContextManager
+
+    def reproduce(self, targets: Any = None, **how: bool) -> list[Any]: ...
+    def data_status(self) -> dict[str, Any]: ...
+
+
+def dvc_errors() -> type[Exception]:
+    """What DVC raises."""
+    from dvc.exceptions import DvcException
+
+    return DvcException
+
+
+def stage_failed() -> type[Exception]:
+    """What DVC raises where a stage's command ends with another status than 0."""
+    from dvc.stage.exceptions import StageCmdFailedError
+
+    return StageCmdFailedError
+
+
+def lock_taken() -> type[Exception]:
+    """What DVC raises where another DVC holds its lock."""
+    from dvc.lock import LockError
+
+    return LockError
+
+
+@contextmanager
+def repository() -> Iterator[Repository]:
+    """DVC's repository here, for the block: quiet, with this environment's `python` for stages.
+
+    It writes dvc.lock by rename: DVC itself writes it in place, and a kill would leave it empty.
+    """
+    import dvc.dvcfile
+    from dvc.repo import Repo
+
+    with ExitStack() as stack:
+        stack.enter_context(_own_python_first())
+        stack.enter_context(replaced(logging.getLogger("dvc"), "level", logging.ERROR))
+        stack.enter_context(replaced(dvc.dvcfile, "modify_yaml", _written_by_rename))
+        yield stack.enter_context(Repo())
+
+
+@contextmanager
+def unrecorded() -> Iterator[None]:
+    """Let DVC write nothing into dvc.lock during the block."""
+    import dvc.dvcfile
+
+    with replaced(dvc.dvcfile, "modify_yaml", _written_nowhere):
+        yield
+
+
+@contextmanager
+def failed_copies() -> Iterator[list[OSError]]:
+    """The errors of copies into the cache during the block, which DVC logs and then ignores."""
+    errors: list[OSError] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: errors.extend(  # type: ignore[method-assign]
+        error for error in record.exc_info or () if isinstance(error, OSError)
+    )
+    with replaced(logging.getLogger("dvc_data"), "handlers", [handler]):
+        yield errors
+
+
+def quiet_http_retries() -> None:
+    """Keep the log of DVC's HTTP client, which names what DVC leaves open, off the terminal."""
+    logging.getLogger("aiohttp_retry").setLevel(logging.ERROR)
+
+
+def local_files() -> FileSystem:
+    """DVC's client of the local disk."""
+    from dvc.fs import localfs
+
+    return localfs
+
+
+def link_or_copy_object(cache: Store, name: str, target: Path) -> None:
+    """Make `target` of the object `name`, in the way that `cache.type` of .dvc/config says."""
+    from dvc_objects.fs.generic import transfer
+
+    links = list(cache.cache_types)
+    transfer(cache.fs, cache.oid_to_path(name), cache.fs, str(target), links=links)
+
+
+def read_config(root: Path) -> Config:
+    """The settings of the clone at `root`."""
+    from dvc.config import Config
+
+    return Config(str(root / ".dvc"))
+
+
+def share_cache(root: Path, cache: Path) -> None:
+    """Let the clone at `root` use another's cache, and keep DVC's own records inside itself."""
+    from dvc.config import Config
+
+    with Config(str(root / ".dvc")).edit("local") as settings:
+        settings["cache"]["dir"] = str(cache)
+        settings["core"]["site_cache_dir"] = str(root / ".dvc" / "tmp" / "site")
+
+
+def remote_files(config: Config, name: str) -> tuple[Callable[[], FileSystem], str]:
+    """What makes the client of a remote, and the remote's path there."""
+    from dvc.fs import get_cloud_fs
+
+    kind, options, base = get_cloud_fs(config, name=name)
+    return lambda: kind(**options), base
+
+
+def lock_holders(locks: dict) -> Iterator[dict]:
+    """Who holds paths, by .dvc/tmp/rwlock: a `pid` and a `cmd` each."""
+    yield from locks["write"].values()
+    for readers in locks["read"].values():
+        yield from readers
+
+
+@contextmanager
+def replaced(target: Any, name: str, value: object) -> Iterator[None]:
+    """Give an attribute another value for the block.
+
+    Raises AttributeError where there is none of that name, as when DVC has changed.
+    """
+    before = getattr(target, name)
+    setattr(target, name, value)
+    try:
+        yield
+    finally:
+        setattr(target, name, before)
+
+
+@contextmanager
+def _own_python_first() -> Iterator[None]:
+    before = os.environ.get("PATH", "")
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), before])
+    try:
+        yield
+    finally:
+        os.environ["PATH"] = before
+
+
+@contextmanager
+def _written_by_rename(path: str, fs: object = None) -> Iterator[dict]:
+    """DVC's `modify_yaml`, but a copy is changed and then takes the place of the file."""
+    from dvc.utils.serialize import modify_yaml
+
+    temporary = Path(f"{path}.{os.getpid()}.tmp")
+    try:
+        if Path(path).exists():
+            shutil.copyfile(path, temporary)
+        with modify_yaml(str(temporary), fs=fs) as data:
+            yield data
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _written_nowhere(path: str, fs: object = None) -> Iterator[dict]:
+    """DVC's `modify_yaml`, but nothing is written."""
+    yield {}
