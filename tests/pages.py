@@ -1,0 +1,26 @@
+"""The pages of the documentation in the order in which a reader would follow them, as text."""
+
+import re
+
+from benchmark.data.workspace import ROOT
+
+NAMES = (
+    "README.md",
+    *(f"docs/{name}.md" for name in ("data", "tokenization", "format", "versions", "sharing")),
+    *(f"docs/{name}.md" for name in ("batching", "describing", "comparing", "benchmarks")),
+    *("docs/benchmarks-data.md", "docs/design.md", "CONTRIBUTING.md", "AGENTS.md", "CHANGELOG.md"),
+)
+PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in NAMES}
+FOLLOWED = NAMES[:-4]  # a reader runs what these show
+
+
+def blocks(kind: str, *names: str) -> list[str]:
+    """The code blocks of a kind on these pages, on all that a reader follows where none is named."""
+    text = "\n".join(PAGES[name] for name in names or FOLLOWED)
+    return re.findall(rf"^```{kind}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def prose(*names: str) -> str:
+    """The text of these pages without their code blocks."""
+    text = "\n".join(PAGES[name] for name in names or NAMES)
+    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)

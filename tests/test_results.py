@@ -1,0 +1,78 @@
+"""The tables of results in the documentation are the kept results."""
+
+import json
+from statistics import mean
+
+from benchmark.batches.steps import GRAPHS, NAMES
+from benchmark.data.workspace import ROOT
+from tests.pages import PAGES
+
+BATCHES, TRAININGS = PAGES["docs/benchmarks.md"], PAGES["docs/comparing.md"]
+
+
+def test_the_tables_of_batches_and_steps_are_the_kept_results():
+    result = json.loads((ROOT / "benchmark/results/nvidia-h200.json").read_text())
+    for shape, figures in result["batches"].items():
+        of = ("notebook", "dataloader", "host", "device", "graph")
+        cells = [brief(figures[name]["us"]) for name in of]
+        cells += [brief(figures[name]["times"]) for name in ("device", "graph")]
+        cells += [
+            ", ".join(f"{100 * figures[name]['of_copy']:.1f}" for name in ("device", "graph"))
+        ]
+        assert f"| {shape.replace('x', ' × ')} | {' | '.join(cells)} |" in BATCHES
+    for run, figures in result["steps"].items():
+        cells = [cell(name, figures[name]) for name in (*NAMES, *GRAPHS)]
+        name = run.replace("x", " × ").replace("M ", "M, ")
+        assert f"| {name} | {cell('fixed', figures['fixed'])} | {' | '.join(cells)} |" in BATCHES
+    cpu = json.loads((ROOT / "benchmark/results/amd-epyc.json").read_text())
+    one, other = (cpu["batches"]["64x256"][name]["us"] for name in ("notebook", "host"))
+    assert f"the notebook {one:,.0f} µs and host placement {other:.0f} µs" in BATCHES
+    sha256 = result["digest"]["sha256"]
+    assert cpu["digest"] == result["digest"] and f"`{sha256[:8]}…{sha256[-9:]}`" in BATCHES
+
+
+def test_the_table_of_trainings_is_the_kept_result():
+    (path,) = (ROOT / "reports/sample-200000/training").glob("*.json")
+    result = json.loads(path.read_text())
+    known = {(v["encoding"].rsplit("-", 1)[0], v["end_of_text"]): v for v in result["variants"]}
+    order = [("gpt2", "none"), ("gpt2", "append"), ("bpe-1024", "none"), ("bpe-4096", "none")]
+    trained = [known[key] for key in order]
+    bits = [of["bits_per_byte"] for of in trained]
+    rows = {
+        "validation bits per byte, mean": [f"{of['mean']:.4f}" for of in bits],
+        "lowest–highest of the seeds": [f"{of['low']:.4f}–{of['high']:.4f}" for of in bits],
+        "parameters, embeddings": [f"{of['parameters']['embeddings']:,}" for of in trained],
+        "parameters, others": [f"{of['parameters']['others']:,}" for of in trained],
+        "steps": [f"{of['steps']:,}" for of in trained],
+        "seconds of training, mean": [
+            f"{mean(r['seconds'] for r in of['runs']):.1f}" for of in trained
+        ],
+    }
+    for name, cells in rows.items():
+        assert f"| {name} | {' | '.join(cells)} |" in TRAININGS
+    assert f"On one {result['device']} (" in TRAININGS
+    settings = result["settings"]
+    assert f"`bytes: {settings['bytes']}`, `batch_size: {settings['batch_size']}`" in TRAININGS
+    trained_here = [of["low"] for of in bits[2:]]
+    assert max(of["high"] for of in bits[:2]) < min(trained_here), "gpt2 ends below the trained"
+    for one, other in ((bits[0], bits[1]), (bits[2], bits[3])):
+        assert one["low"] < other["high"] and other["low"] < one["high"], "not to be told apart"
+
+
+def brief(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+
+
+def cell(name: str, found: dict) -> str:
+    added = "" if name.endswith("fixed") else f" ({100 * (found['ratio'] - 1):+.1f} %)"
+    return f"{found['ms']:.2f}{added}"
+
+
+def test_the_readme_s_figures_are_those_of_the_pages():
+    result = json.loads((ROOT / "benchmark/results/nvidia-h200.json").read_text())
+    batch, readme = result["batches"]["64x1024"], PAGES["README.md"]
+    assert f"takes {brief(batch['graph']['us'])} µs in a CUDA graph" in readme
+    assert f"`get_batch` takes {brief(batch['notebook']['us'])} µs" in readme
+    assert "take 16.7 s, a 72nd of" in readme
+    assert "| tokenize + bins | 2,140,916 | 16.70 (" in PAGES["docs/benchmarks-data.md"]
+    assert "a 72nd of the recipe's time" in PAGES["docs/benchmarks-data.md"]
