@@ -1,8 +1,15 @@
 """Which tests build, which files are long, and which may be skipped where CI runs."""
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+
+from benchmark.data import workspace
+from tests.warm_python import warm_python
 
 # Tests of a module that uses one of these start DVC, a server or a whole build: `make test-quick`
 # leaves them out.
@@ -18,6 +25,9 @@ MAY_BE_SKIPPED = {
     "needs root and the right to mount a tmpfs": "a full disk is made by mounting a small one",
     "needs /dev/shm on a disk of its own": "a container may have it on the same disk",
 }
+
+# Documents of the sample that tests share.
+SMALL = "{train: 60, validation: 8}"
 
 # The files that take longest, first: a core that gets one of them last would end alone.
 LONGEST = (
@@ -65,3 +75,40 @@ def _others(reporter: pytest.TerminalReporter) -> list[str]:
     """The skips that MAY_BE_SKIPPED does not name."""
     skips = {str(report.longrepr[2]) for report in reporter.stats.get("skipped", [])}
     return sorted(skip for skip in skips if not any(reason in skip for reason in MAY_BE_SKIPPED))
+
+
+@pytest.fixture(scope="session")
+def small_sample(tmp_path_factory, _fast_commands) -> Path:
+    """A workspace with a small sample, built and committed once for all tests, which copy it."""
+    folder = tmp_path_factory.getbasetemp().parent / "small-sample"
+    with only_one_builds(folder.with_suffix(".lock")):
+        if not (folder / "built").exists():
+            workspace.workspace(folder / "clone")
+            edit = (folder / "clone/params.yaml", "{train: 5000, validation: 250}", SMALL)
+            workspace.edit(*edit)
+            workspace.script(folder / "clone", "make_data")
+            workspace.commit(folder / "clone")
+            (folder / "built").touch()
+    return folder / "clone"
+
+
+@contextmanager
+def only_one_builds(lock: Path) -> Iterator[None]:
+    """Hold a lock among the processes that run tests."""
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fast_commands(request, tmp_path_factory) -> Iterator[None]:
+    """Let the commands that tests start be forks of a Python that has imported DVC already."""
+    if not any(item.get_closest_marker("builds") for item in request.session.items):
+        yield
+        return
+    with (
+        warm_python(tmp_path_factory.mktemp("warm")) as python,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(workspace, "PYTHON", python)
+        yield

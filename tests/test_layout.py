@@ -1,4 +1,4 @@
-"""Rooms answer one question each, imports go one way, and DVC sees all code that a stage reaches."""
+"""Each package has its place, imports go one way, and DVC sees all code that a stage reaches."""
 
 import ast
 import re

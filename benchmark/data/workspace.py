@@ -5,9 +5,11 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import cache_from_source
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+PYTHON = Path(sys.executable)  # what runs the commands; tests put one here that starts faster
 EXCERPT = ROOT.parent / "shared" / "tinystories"
 
 
@@ -16,14 +18,21 @@ def workspace(folder: Path) -> Path:
     listed = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     for name in filter(None, listed.split("\0")):
         if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
+            _copy(ROOT / name, folder / name)
     git(folder, "init", "-q")
     for key, value in (("name", "test"), ("email", "test@example.org")):  # of nobody's own settings
         git(folder, "config", f"user.{key}", value)
     git(folder, "add", "-A", "-f")  # data/prebuilt is ignored, and shipped by force
     commit(folder)
+    for name in filter(None, listed.split("\0")):  # what is compiled already, as in a used clone
+        if name.endswith(".py") and (ROOT / cache_from_source(name)).is_file():
+            _copy(ROOT / cache_from_source(name), folder / cache_from_source(name))
     return folder
+
+
+def _copy(file: Path, to: Path) -> None:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(file, to)
 
 
 def git(folder: Path, *words: str) -> str:
@@ -40,7 +49,7 @@ def commit(folder: Path) -> None:
 
 def script(folder: Path, name: str, *words: str, fails: bool = False) -> str:
     """What `python -m scripts.<name>` prints (on standard error, where it should fail)."""
-    done = _run(folder, sys.executable, "-m", f"scripts.{name}", *words, check=not fails)
+    done = _run(folder, str(PYTHON), "-m", f"scripts.{name}", *words, check=not fails)
     if fails:
         assert done.returncode == 1, done
         assert "Traceback" not in done.stderr, done.stderr
@@ -49,7 +58,7 @@ def script(folder: Path, name: str, *words: str, fails: bool = False) -> str:
 
 def dvc(folder: Path, *words: str) -> str:
     """What a dvc command prints."""
-    return _run(folder, sys.executable, "-m", "dvc", *words).stdout
+    return _run(folder, str(PYTHON), "-m", "dvc", *words).stdout
 
 
 def edit(file: Path, old: str, new: str, times: int = 1) -> None:
@@ -84,10 +93,10 @@ def hashes(folder: Path) -> dict[str, str]:
 
 def environment(folder: Path) -> dict[str, str]:
     """This environment's Python first on PATH, and the folder's own slm before the installed."""
-    own = str(Path(sys.executable).parent)
-    path = os.pathsep.join([own, os.environ["PATH"]])
-    outer = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "ARGS", "DATASET", "DOCUMENTS"}  # a make around us
-    outer |= {"REMOTE", "A", "B", "FIX", "ROWS", "TRAIN"}
+    own = (str(PYTHON.parent), str(Path(sys.executable).parent))
+    path = os.pathsep.join([*own, os.environ["PATH"]])
+    outer = {"PYTHONDONTWRITEBYTECODE", "MAKEFLAGS", "MAKELEVEL", "MFLAGS"}  # a make around us
+    outer |= {"ARGS", "DATASET", "DOCUMENTS", "REMOTE", "A", "B", "FIX", "ROWS", "TRAIN"}
     kept = {key: value for key, value in os.environ.items() if key not in outer}
     return {**kept, "PATH": path, "PYTHONPATH": str(folder)}
 

@@ -12,7 +12,7 @@ from benchmark.data.figures import check_same, scaled
 from slm.core.errors import UserError
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = 1_500
+DOCUMENTS = 300
 
 
 def bench(*arguments: object) -> subprocess.CompletedProcess:

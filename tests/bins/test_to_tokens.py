@@ -150,9 +150,9 @@ def set_policy(folder: Path, policy: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def full(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def full(small_sample: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The workspaces of the policies none and append, built from nothing."""
-    return {p: from_nothing(tmp_path_factory.mktemp(p), p) for p in ("none", "append")}
+    return {"none": small_sample, "append": from_nothing(tmp_path_factory.mktemp("a"), "append")}
 
 
 @pytest.fixture

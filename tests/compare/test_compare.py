@@ -24,7 +24,6 @@ from benchmark.data.workspace import (
     git,
     hashes,
     script,
-    workspace,
 )
 from compare.reports import known_training
 from compare.variants import Variant, deciding, name_of, variants
@@ -36,7 +35,6 @@ from slm.tokens.vocabulary import load_described
 from slm.versions.revisions import open_revision
 from tests.helpers import one_line
 
-SMALL = ("documents: {train: 5000, validation: 250}", "documents: {train: 60, validation: 8}")
 BPE = {"tokenizer.encoding": "bpe", "tokenizer.vocab_size": 300}
 LISTED = [{}, BPE, {"bins.end_of_text": "append"}, {**BPE, "bins.end_of_text": "append"}]
 OTHER_WINDOWS = ("windows of so many tokens\n  block_size: 256", "so many\n  block_size: 9")
@@ -70,12 +68,11 @@ def experiments(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(small_sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace whose small sample is built and committed, and that lists four variants."""
-    folder = workspace(tmp_path_factory.mktemp("built"))
-    edit(folder / "params.yaml", *SMALL)
+    folder = tmp_path_factory.mktemp("built") / "clone"
+    shutil.copytree(small_sample, folder, symlinks=True)
     listing(folder, LISTED)
-    script(folder, "make_data")
     commit(folder)
     return folder
 

@@ -1,4 +1,4 @@
-"""Training on several bins: bits per byte are what plain loops find, and the same comes each time."""
+"""Training on several bins: bits per byte are what plain loops find, the same each time."""
 
 import json
 import shutil

@@ -32,7 +32,7 @@ from slm.tokens.vocabulary import load_encoding
 from slm.versions.lock import folder_hash, locked_hash
 from tests.helpers import as_kind, build
 
-SMALL = ("documents: {train: 5000, validation: 250}", "documents: {train: 300, validation: 20}")
+SMALL = ("documents: {train: 5000, validation: 250}", "documents: {train: 60, validation: 8}")
 DONE = ("download", "vocabulary", "tokenize", "bins")  # what the stages say first
 FILES = ("train.bin", "train.docs.npy")  # of a split; the manifest names the source, too
 STAGES = {
@@ -45,20 +45,16 @@ STAGES = {
 
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
-    """A workspace whose sample has 300 stories, not built yet."""
+    """A workspace whose sample has 60 stories, not built yet."""
     folder = workspace(tmp_path)
     edit(folder / "params.yaml", *SMALL)
     return folder
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(small_sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace whose small sample was built; tests that share it leave its bins as they are."""
-    folder = workspace(tmp_path_factory.mktemp("built"))
-    edit(folder / "params.yaml", *SMALL)
-    script(folder, "make_data")
-    commit(folder)
-    return folder
+    return shutil.copytree(small_sample, tmp_path_factory.mktemp("built") / "clone", symlinks=True)
 
 
 @pytest.fixture
@@ -134,7 +130,7 @@ def test_end_of_text_is_changed_without_tokenizing_again(copy):
     said = script(copy, "make_data")
     assert "tokenize:" not in said and "end of text: append" in said
     ids = open_bins(copy / "data/sample/bins").ids("train")
-    assert np.count_nonzero(ids == 50_256) == 300
+    assert np.count_nonzero(ids == 50_256) == 60
 
 
 # Each stage is killed where a crash would hurt most: its files are written, its name is not given.
@@ -161,10 +157,18 @@ def test_a_stage_killed_before_its_rename_leaves_nothing_that_counts(built, copy
     assert not list(folder.glob("*.tmp")), "what a killed process left is removed by the next"
 
 
+HOLDS = """
+import sys
+from pathlib import Path
+from slm.core.locking import only_one
+with only_one(Path('data/.lock'), 'make data'):
+    print('held', flush=True)
+    sys.stdin.read()
+"""
+
+
 def test_two_at_once_and_the_second_says_who_is_at_work(built):
-    words = [sys.executable, "-c", "import sys; from slm.core.locking import only_one; from pathlib "
-             "import Path\nwith only_one(Path('data/.lock'), 'make data'): print('held', "
-             "flush=True); sys.stdin.read()"]  # fmt: skip
+    words = [sys.executable, "-c", HOLDS]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(words, cwd=built, env=environment(built), **pipes) as holder:
         assert holder.stdout.readline() == b"held\n"
@@ -277,7 +281,7 @@ def test_inspect_shows_documents_by_number_by_token_and_at_random(built):
     random = script(built, "inspect_bins", "--random", "3", "--seed", "5")
     assert random == script(built, "inspect_bins", "--random", "3", "--seed", "5")
     assert random.count("--- train document") == 3
-    assert "0 to 299" in script(built, "inspect_bins", "--document", "300", fails=True)
+    assert "0 to 59" in script(built, "inspect_bins", "--document", "60", fails=True)
 
 
 @pytest.mark.skipif(not EXCERPT.is_dir(), reason="needs ../shared/tinystories")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.data.workspace import ROOT, commit, edit, git, hashes, script, workspace
+from benchmark.data.workspace import ROOT, git, hashes, script
 from slm.core.errors import UserError
 from slm.core.files import md5_of
 from slm.versions.cache import all_objects, corrupt_objects
@@ -24,6 +24,7 @@ from slm.versions.pipeline import open_repo
 from slm.versions.remote import locked, pull, push
 from slm.versions.verify import damaged
 from tests.helpers import one_line
+from tests.pages import blocks
 from tests.versions import remote_servers
 from tests.versions.remote_servers import Server
 
@@ -32,7 +33,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*[Aa]uth.*:DeprecationWarning"),  # DVC's use of aiohttp
 ]
 KINDS = ["folder", "ssh", "s3", "webdav", "http"]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 SERVED = KINDS[1:]
 WAYS = [(kind, do) for kind in SERVED for do in (pull, push) if (kind, do) != ("http", push)]
 WRITABLE = KINDS[:-1]
@@ -40,13 +40,9 @@ BINS, CACHE = Path("data/sample/bins"), Path(".dvc/cache/files/md5")
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(small_sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with small bins, committed."""
-    folder = workspace(tmp_path_factory.mktemp("built"))
-    edit(folder / "params.yaml", "train: 5000, validation: 250", "train: 40, validation: 8")
-    script(folder, "make_data")
-    commit(folder)
-    return folder
+    return shutil.copytree(small_sample, tmp_path_factory.mktemp("built") / "clone", symlinks=True)
 
 
 @pytest.fixture(scope="module")
@@ -312,13 +308,12 @@ def test_a_missing_plugin_is_said_with_the_command_that_installs_it(kind, clone,
     assert extras["optional-dependencies"][kind][0].startswith(f"dvc-{kind}")
 
 
-def test_the_commands_of_the_readme_share_bins(built, clone, servers):
+def test_the_commands_of_the_pages_share_bins(built, clone, servers):
     """Each block that sets a remote up, with a server of this test in the place of the reader's."""
     from dvc.cli import main
 
-    blocks = re.findall("^```bash\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
     shutil.copytree(built / BINS, BINS)
-    for kind, block in zip(KINDS, blocks, strict=True):
+    for kind, block in zip(KINDS, blocks("bash"), strict=True):
         Path(".dvc/config.local").unlink(missing_ok=True)
         git(clone, "checkout", ".dvc/config")
         for example, true in places(kind, servers[kind]).items():
@@ -340,7 +335,7 @@ def test_the_commands_of_the_readme_share_bins(built, clone, servers):
 
 
 def places(kind: str, server: Server) -> dict[str, str]:
-    """What stands in the README for a place or a secret, and what it is in this test."""
+    """What the page has for a place or a secret, and what it is in this test."""
     url, secrets = server.config["url"], server.secrets
     if kind == "ssh":
         host = url.replace("127.0.0.1", f"127.0.0.1:{server.config['port']}")

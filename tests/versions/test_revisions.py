@@ -12,7 +12,7 @@ import tiktoken
 
 import slm.bins.diff
 import slm.versions.places
-from benchmark.data.workspace import commit, dvc, edit, environment, git, hashes, script, workspace
+from benchmark.data.workspace import commit, dvc, edit, environment, git, hashes, script
 from slm.bins.diff import differences
 from slm.bins.format import write_docs, write_manifest
 from slm.bins.opening import Bins, open_bins
@@ -27,15 +27,15 @@ URL = "file://{}"
 
 
 @pytest.fixture(scope="module")
-def group(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def group(small_sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone with tags `none` and `append` and an experiment `before`, pushed to a folder beside.
 
     The branch `main` is at `append`; checked out is a branch `other`, with no bins in the folder.
     """
-    folder = workspace(tmp_path_factory.mktemp("group") / "clone")
+    folder = tmp_path_factory.mktemp("group") / "clone"
+    shutil.copytree(small_sample, folder, symlinks=True)
     config = "[core]\n    analytics = false\n    remote = shared\n"
     (folder / ".dvc/config").write_text(f"{config}['remote \"shared\"']\n    url = ../../shared\n")
-    edit(folder / "params.yaml", "train: 5000, validation: 250", "train: 60, validation: 8")
     for old, new in (("none", "none"), ("none", "append"), ("append", "prepend")):
         edit(folder / "params.yaml", f"  end_of_text: {old}", f"  end_of_text: {new}")
         script(folder, "make_data")
