@@ -265,7 +265,7 @@ def test_opening_reads_every_byte_when_asked_to_verify(tokens, tmp_path):
     content[-1] ^= 1
     (folder / "train.docs.npy").write_bytes(content)
     open_bins(folder)
-    with pytest.raises(UserError, match=r"train\.docs\.npy differs in chunk 0, .* FIX=1` mends"):
+    with pytest.raises(UserError, match=r"train\.docs\.npy differs in chunk 0, .* FIX=1` repairs"):
         open_bins(folder, verify=True)
 
 

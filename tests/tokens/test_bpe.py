@@ -262,7 +262,7 @@ def test_ranks_that_are_not_whole_are_refused(folder, tmp_path, spoil):
     (tmp_path / vocabulary.RANKS).write_bytes(b"\n".join(spoil(lines)))
     with pytest.raises(UserError) as error:
         vocabulary.load_trained(tmp_path)
-    assert f"{vocabulary.RANKS} is damaged" in one_line(error)
+    assert f"{vocabulary.RANKS} is corrupt" in one_line(error)
 
 
 def test_missing_ranks_are_refused(tmp_path):

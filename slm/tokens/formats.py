@@ -1,0 +1,37 @@
+"""What do vocabulary.json and tokens.json hold? One line for each key."""
+
+from typing import Any, TypedDict
+
+
+class Vocabulary(TypedDict):
+    """vocabulary.json, and `tokenizer` of the manifest: what identifies a vocabulary."""
+
+    encoding: str  # tiktoken's name, or bpe-<ids>-<hash of its ranks> for one trained here
+    pattern: str  # the regular expression that splits text
+    vocab_size: int  # ids, special tokens included
+    ranks_sha256: str  # hexadecimal, of the ranks as a .tiktoken file
+    end_of_text: int  # id
+
+
+class TokenHashes(TypedDict):
+    """The SHA-256, in hexadecimal, of each 16 MiB of the two files of a split, in order."""
+
+    ids: list[str]  # of <split>.ids
+    totals: list[str]  # of <split>.totals
+
+
+class TokenSplit(TypedDict):
+    """The tokens of a split."""
+
+    tokens: int
+    documents: int
+    bytes: int  # UTF-8, of text
+    sha256: TokenHashes
+
+
+class Tokens(TypedDict):
+    """tokens.json."""
+
+    source: dict[str, Any]  # source.json, with `files` by split in place of `splits`
+    vocabulary: Vocabulary
+    splits: dict[str, TokenSplit]  # by name
