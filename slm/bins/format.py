@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from slm.core.files import CHUNK_BYTES, FileEntry, to_json, write_hashed
+from slm.core.files import CHUNK_BYTES, to_json, write_hashed
+from slm.core.formats import FileEntry
 
 FORMAT = 1
 END_OF_TEXT = ("none", "append", "prepend")

@@ -17,17 +17,10 @@ from slm.bins.end_of_text import with_end_of_text
 from slm.bins.format import write_docs, write_manifest
 from slm.bins.manifest import BinSplit, Manifest
 from slm.core.errors import UserError
-from slm.core.files import (
-    CHUNK_BYTES,
-    FileEntry,
-    chunk_hashes,
-    link_or_copy,
-    read_json,
-    write_hashed,
-)
+from slm.core.files import CHUNK_BYTES, chunk_hashes, link_or_copy, read_json, write_hashed
+from slm.core.formats import FileEntry, Tokens, TokenSplit
 from slm.core.ids import dtype_for, write_ids
 from slm.core.threads import prefetch
-from slm.tokens.formats import Tokens, TokenSplit
 from slm.tokens.vocabulary import RANKS, TRAINED, load_described, rank_file
 
 

@@ -7,8 +7,7 @@ from typing import Any, NotRequired, TypedDict
 
 from slm.bins.format import FORMAT, MANIFEST, REPAIR, self_hash
 from slm.core.errors import UserError, check
-from slm.core.files import FileEntry
-from slm.tokens.formats import Vocabulary
+from slm.core.formats import FileEntry, Vocabulary
 
 
 class BinSplit(TypedDict):
@@ -39,7 +38,7 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{path} not found: no bins here; build them with `make data`") from None
     except ValueError:
         raise UserError(f"{path} is corrupt: not JSON; {REPAIR}") from None

@@ -16,9 +16,9 @@ from slm.bins.end_of_text import without_end_of_text
 from slm.bins.opening import Bins
 from slm.core.errors import check
 from slm.core.files import CHUNK_BYTES, chunk_hashes, link_or_copy, to_json, write_hashed
+from slm.core.formats import Tokens, TokenSplit
 from slm.core.ids import dtype_for, write_ids
 from slm.core.threads import prefetch
-from slm.tokens.formats import Tokens, TokenSplit
 
 
 def write_tokens(bins: Bins, out: Path, expected_tokens: dict[str, Any]) -> None:

@@ -14,20 +14,13 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypedDict
 
 import numpy as np
 
 from slm.core.errors import UserError
+from slm.core.formats import FileEntry
 
 CHUNK_BYTES = 16 * 2**20  # of a file; each chunk has its own SHA-256
-
-
-class FileEntry(TypedDict):
-    """A file in manifest.json."""
-
-    bytes: int  # length of the file
-    sha256: list[str]  # hexadecimal, of each chunk of CHUNK_BYTES, in order
 
 
 @contextmanager

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from slm.core.files import FileEntry, write_hashed
+from slm.core.files import write_hashed
+from slm.core.formats import FileEntry
 
 
 def dtype_for(vocab_size: int) -> np.dtype:

@@ -2,7 +2,7 @@
 
 In: raw/ and a vocabulary. Out: tokens/: for each split `<split>.ids` (the ids of all documents end
 to end, little-endian, with the vocabulary's dtype) and `<split>.totals` ((documents + 1, 2)
-little-endian uint64: offsets in tokens and in UTF-8 bytes), and tokens.json (slm.tokens.formats).
+little-endian uint64: offsets in tokens and in UTF-8 bytes), and tokens.json (slm.core.formats).
 No byte depends on engine, workers or block size. Reading, encoding and writing overlap; memory does
 not grow with the text.
 """
@@ -17,11 +17,11 @@ from tqdm import tqdm
 
 from slm.core.errors import UserError, check
 from slm.core.files import HashedFile, to_json
+from slm.core.formats import Tokens, TokenSplit
 from slm.core.ids import dtype_for, to_dtype
 from slm.core.threads import in_order, prefetch
 from slm.text.blocks import BLOCK_BYTES, Block, read_blocks
 from slm.text.raw import locate, read_source
-from slm.tokens.formats import Tokens, TokenSplit
 from slm.tokens.tokenizer import Encode, Unencodable, encoder
 from slm.tokens.vocabulary import describe
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import tiktoken
 
 from slm.core.errors import UserError, check
-from slm.tokens.formats import Vocabulary
+from slm.core.formats import Vocabulary
 
 RANKS = "vocabulary.tiktoken"  # of a trained vocabulary: in vocabulary/ and in bins/
 TRAINED = "bpe-"  # begins the name of its encoding; no published name begins so

@@ -305,6 +305,8 @@ def test_a_state_of_other_data_is_refused(bins, tmp_path):
     with pytest.raises(Exception) as error:
         make(bins).load_state_dict({})
     assert "None" in one_line(error)
+    with pytest.raises(ValueError, match="rows of the state is -1"):  # a UserError is one
+        make(bins).load_state_dict({**make(bins).state_dict(), "rows": -1})
 
 
 # --- refusals ---
@@ -317,6 +319,8 @@ def test_a_state_of_other_data_is_refused(bins, tmp_path):
     ({"order": "sorted"}, "'sorted'"),
     ({"placement": "disk"}, "'disk'; it must be one of auto, host, device"),
     ({"device": "meta"}, "'meta'"),
+    ({"device": "tape"}, "'tape'"),
+    ({"batch_size": "8"}, "batch_size is '8'"),
     ({"rank": 2, "world_size": 2}, "rank is 2"),
     ({"seed": -1}, "seed is -1"),
 ])  # fmt: skip

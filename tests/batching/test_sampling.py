@@ -376,6 +376,8 @@ def test_an_epoch_drawn_with_replacement_leaves_36_percent_and_a_shuffled_one_no
         (("random", -1, 100, 10), "seed is -1"),
         (("random", 2**64, 100, 10), "seed is 18446744073709551616"),
         (("random", 1, 100, 0), "block_size is 0"),
+        (("random", 1.0, 100, 10), r"seed is 1\.0; it must be an integer"),
+        (("random", 1, 100, "10"), "block_size is '10'"),
     ],
 )
 def test_a_plan_that_cannot_be_is_refused_in_one_line(arguments, says):
@@ -391,9 +393,11 @@ def test_a_plan_that_cannot_be_is_refused_in_one_line(arguments, says):
         ({"step": 2**60}, "step is 1152921504606846976"),
         ({"steps": 0}, "steps is 0"),
         ({"batch_size": 0}, "batch_size is 0"),
-        ({"rank": 2, "world_size": 2}, r"rank is 2; it must be in 0 … 1"),
+        ({"rank": 2, "world_size": 2}, r"rank is 2; it must be an integer, in 0 … 1"),
         ({"rank": -1}, "rank is -1"),
         ({"world_size": 0}, "world_size is 0"),
+        ({"batch_size": 4.5}, r"batch_size is 4\.5"),
+        ({"step": None}, "step is None"),
     ],
 )
 def test_rows_that_cannot_be_are_refused(arguments, says):
@@ -402,7 +406,7 @@ def test_rows_that_cannot_be_are_refused(arguments, says):
 
 
 def test_a_token_outside_the_data_is_refused():
-    with pytest.raises(UserError, match=r"token is 1000; it must be in 0 … 999"):
+    with pytest.raises(UserError, match=r"token is 1000; it must be an integer, in 0 … 999"):
         seen(plan("shuffled", 1, 1000, 10), 1000, 4)
 
 

@@ -231,6 +231,8 @@ def test_missing_truncated_swapped_and_stray_files_are_named(tokens, tmp_path):
     assert "train.bin differs in chunk 0" in swapped and "validation.bin differs" in swapped
     assert "notes.txt is not of these bins" in after(lambda f: (f / "notes.txt").touch())
     assert "manifest.json not found" in after(lambda f: (f / "manifest.json").unlink())
+    with pytest.raises(ValueError, match="not found: no bins here"):  # a UserError is one
+        open_bins(whole / "train.bin")
 
 
 def test_a_manifest_of_another_format_is_refused_with_both_numbers(tokens, tmp_path):

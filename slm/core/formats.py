@@ -1,6 +1,16 @@
-"""What do vocabulary.json and tokens.json hold? One line for each key."""
+"""What do JSON files between stages hold? One line for each key.
+
+manifest.json is in slm.bins.manifest, the state of batches in slm.batching.batches.
+"""
 
 from typing import Any, TypedDict
+
+
+class FileEntry(TypedDict):
+    """A file in manifest.json."""
+
+    bytes: int  # length of the file
+    sha256: list[str]  # hexadecimal, of each 16 MiB, in order
 
 
 class Vocabulary(TypedDict):
