@@ -119,8 +119,8 @@ def _block_starts(plan: Plan, positions, offsets, keys: list):
 
 def check_integer(name: str, value: object, least: int, most: int | None = None) -> None:
     """Raises UserError if `value` is not an integer in least … most."""
-    fits = isinstance(value, Integral) and least <= value and (most is None or value <= most)
     limits = f"at least {least}" if most is None else f"in {least} … {most}"
+    fits = isinstance(value, Integral) and least <= int(value) <= (most or 2**64)
     check(fits, f"{name} is {value!r}; it must be an integer, {limits}")
 
 
