@@ -126,7 +126,10 @@ def first_document(a: Bins, b: Bins, split: str) -> int | None:
     parts = (_parts(bins, split, begin, agreed, by_ids) for bins in (a, b))
     position = _first_difference(*parts)
     if position is not None:
-        offset = lambda row: int(_offsets(a, split, row, row + 1, by_ids)[0])  # noqa: E731
+
+        def offset(row: int) -> int:
+            return int(_offsets(a, split, row, row + 1, by_ids)[0])
+
         return bisect_right(range(1, agreed + 1), position + offset(begin), key=offset)
     return None if len(a.docs(split)) == len(b.docs(split)) == agreed + 1 else agreed
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from slm.core.errors import UserError
+from slm.core.errors import UserError, check
 from slm.core.formats import FileEntry
 
 CHUNK_BYTES = 16 * 2**20  # of a file; each chunk has its own SHA-256
@@ -122,6 +122,16 @@ def chunk_hashes(path: Path) -> list[str]:
     starts = range(0, path.stat().st_size, CHUNK_BYTES)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(lambda start: _hash_of(path, start), starts))
+
+
+def make_writable(folder: Path) -> None:
+    """Makes a folder for results; raises UserError before the work if it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: {error.strerror}; name another folder with --out") from None
+    writable = os.access(folder, os.W_OK)
+    check(writable, f"{folder} cannot be written; name another folder with --out")
 
 
 def md5_of(path: Path) -> str:

@@ -1,10 +1,11 @@
-"""Training on several bins: bits per byte are what plain loops find, and the same comes each time."""
+"""Training on several bins: bits per byte are those of plain loops, and the same each time."""
 
 import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from itertools import chain, pairwise
 from math import log2, nan
 from pathlib import Path
@@ -232,7 +233,8 @@ def test_a_loss_that_is_no_number_is_said(bins, monkeypatch):
 
 @pytest.mark.skipif(CUDA, reason="a GPU can do it")
 def test_what_cannot_be_a_graph_is_trained_without_and_says_why(bins):
-    begun, failed = slm.training.trainer._graphed(bins, 1, 30, SETTINGS, CPU)
+    begin = partial(slm.training.trainer._begin, bins, 1, 30, SETTINGS, CPU)
+    begun, failed = slm.training.trainer._graphed(begin)
     assert failed and begun.done == 0
     assert begun.batches.step == 0
 
