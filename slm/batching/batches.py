@@ -17,7 +17,6 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from itertools import count, islice
 from pathlib import Path
-from typing import TypedDict
 
 import numpy as np
 import torch
@@ -30,18 +29,7 @@ from slm.batching.segments import Segments
 from slm.bins.opening import Bins, open_bins
 from slm.bins.verifying import check_bytes
 from slm.core.errors import check
-
-
-class State(TypedDict):
-    """What `state_dict` returns."""
-
-    rows: int  # drawn so far, over all ranks
-    seed: int
-    order: str  # one of ORDERS
-    block_size: int  # tokens per row
-    global_batch: int  # rows per step, over all ranks
-    split: str
-    data: str  # SHA-256 of the manifest
+from slm.core.formats import State
 
 
 class Batches(IterableDataset):
@@ -102,8 +90,7 @@ class Batches(IterableDataset):
 
         Raises StopIteration at the end of "sequential".
         """
-        on_gpu = self._device.type == "cuda"  # where a capture cannot read the step
-        if not (on_gpu and torch.cuda.is_current_stream_capturing()) and self._at_end():
+        if self._at_end():
             raise StopIteration
         x, y, starts = self._source.batch()
         if self._segments is None:
@@ -168,7 +155,11 @@ class Batches(IterableDataset):
         self._source.close()
 
     def _at_end(self) -> bool:
-        return self._plan.order == "sequential" and self.step >= len(self)
+        if self._plan.order != "sequential":
+            return False
+        # A capture cannot read the step.
+        capturing = self._device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+        return not capturing and self.step >= len(self)
 
     def __reduce__(self) -> tuple:
         return _restored, (self._arguments, self.state_dict())

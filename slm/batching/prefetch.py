@@ -45,7 +45,7 @@ class Prefetcher(Source):
     """x and y on a CUDA device, from ids on the host."""
 
     def __init__(self, ids: np.ndarray, rows: Rows, reuse: bool, device: torch.device) -> None:
-        self.rows, self._device, self._step = rows, device, 0
+        self.rows, self._device = rows, device
         self._view = windows(ids, rows.plan.block_size)
         self._kind = torch.uint16 if ids.itemsize == 2 else torch.uint32
         self._shape = (2, rows.batch_size, rows.plan.block_size)
@@ -53,18 +53,8 @@ class Prefetcher(Source):
         self._steps = max(1, min(STEPS, IDS // (rows.batch_size * (rows.plan.block_size + 1))))
         self._stream, self._caller = torch.cuda.Stream(device), torch.cuda.current_stream(device)
         self._end: Callable[[], object] | None = None  # ends the thread, if there is one
-        self._left = 0  # steps left in the slot
+        self._next, self._left = 0, 0  # the step of the next batch, and how many the slot has left
         self._slot: Any = None  # or the error that the thread has raised
-
-    @property
-    def step(self) -> int:
-        return self._step
-
-    @step.setter
-    def step(self, step: int) -> None:
-        if step != self._step:
-            self.close()
-        self._step = step
 
     def close(self) -> None:
         """Ends the thread; the next `batch` starts another, at the same step."""
@@ -73,6 +63,8 @@ class Prefetcher(Source):
         self._end = None
 
     def batch(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        if self.step != self._next:  # it was set
+            self.close()
         if not self._end:
             self._begin()
         if not self._left:
@@ -92,7 +84,7 @@ class Prefetcher(Source):
         x, y = out[0], out[1]
         if slot.starts[number][-1] >= len(self._view):
             mark_end(self.rows.plan, starts.to(self._device), x, y)
-        self._step += 1
+        self.step = self._next = self.step + 1
         self._left -= 1
         if not self._left:
             slot.used.record(stream)
@@ -113,7 +105,7 @@ class Prefetcher(Source):
         # The thread has its own Rows; a reference to `self` would keep it alive.
         plan, size = self.rows.plan, self.rows.batch_size
         rows = Rows(plan, size, self.rows.rank, self.rows.world_size)
-        job = self._view, rows, self._step, self._stream, self._free, self._ready
+        job = self._view, rows, self.step, self._stream, self._free, self._ready
         thread = Thread(target=_work, args=job, daemon=True, name="slm.batching.prefetch")
         self._end = weakref.finalize(self, _end, thread, self._free, slots)
         thread.start()

@@ -18,13 +18,11 @@ def with_end_of_text(
     `offsets` has (documents + 1,) offsets in tokens, from 0.
     """
     positions = offsets[1:] if policy == "append" else offsets[:-1]
-    done = read = 0
-    for chunk in chunks:
-        until = bisect_left(positions, read + len(chunk), lo=done)
-        inside = positions[done:until].astype(np.int64) - read
+    left = len(positions)
+    for chunk, inside in _placed(chunks, positions):
         yield np.insert(chunk, inside, end_of_text)
-        done, read = until, read + len(chunk)
-    yield np.full(len(positions) - done, end_of_text)
+        left -= len(inside)
+    yield np.full(left, end_of_text)
 
 
 def without_end_of_text(
@@ -36,8 +34,16 @@ def without_end_of_text(
     ids are not compared: a document may hold the id of end-of-text itself.
     """
     positions, back = (offsets[1:], 1) if policy == "append" else (offsets[:-1], 0)
+    for chunk, inside in _placed(chunks, positions, back):
+        yield np.delete(chunk, inside)
+
+
+def _placed(
+    chunks: Iterator[np.ndarray], positions: np.ndarray, back: int = 0
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields each chunk with the positions, moved `back`, that lie in it, from 0 in the chunk."""
     done = read = 0
     for chunk in chunks:
         until = bisect_left(positions, read + len(chunk) + back, lo=done)
-        yield np.delete(chunk, positions[done:until].astype(np.int64) - back - read)
+        yield chunk, positions[done:until].astype(np.int64) - back - read
         done, read = until, read + len(chunk)

@@ -16,7 +16,7 @@ import numpy as np
 from slm.bins.end_of_text import with_end_of_text
 from slm.bins.format import write_docs, write_manifest
 from slm.bins.manifest import BinSplit, Manifest
-from slm.core.errors import UserError
+from slm.core.errors import UserError, check
 from slm.core.files import CHUNK_BYTES, chunk_hashes, link_or_copy, read_json, write_hashed
 from slm.core.formats import FileEntry, Tokens, TokenSplit
 from slm.core.ids import dtype_for, write_ids
@@ -55,12 +55,12 @@ def write_bins(
 def _check_counts(splits: dict[str, TokenSplit], expected: dict[str, int]) -> None:
     """Raises UserError if a split does not have as many tokens as pins.json expects."""
     for split, entry in splits.items():
-        if entry["tokens"] != expected.get(split, entry["tokens"]):
-            raise UserError(
-                f"{split} has {entry['tokens']:,} tokens, its pins.json expects "
-                f"{expected[split]:,}; another tokenizer or another text than was pinned: see "
-                "`git diff`, or pin this count"
-            )
+        tokens, pinned = entry["tokens"], expected.get(split, entry["tokens"])
+        check(
+            tokens == pinned,
+            f"{split} has {tokens:,} tokens, its pins.json expects {pinned:,}; another tokenizer "
+            "or another text than was pinned: see `git diff`, or pin this count",
+        )
 
 
 def _write_split(folder: Path, out: Path, split: str, tokens: Tokens, policy: str) -> BinSplit:

@@ -51,11 +51,8 @@ def _is_globs(value: object) -> bool:
 
 
 def _is_names(value: object) -> bool:
-    return isinstance(value, list | dict) and bool(value) and all(map(_is_name, value))
-
-
-def _is_name(value: object) -> bool:
-    return isinstance(value, str) and bool(NAME.fullmatch(value))
+    names = value if isinstance(value, list | dict) else ()
+    return bool(names) and all(isinstance(name, str) and NAME.fullmatch(name) for name in names)
 
 
 def _by_split(fits: Callable[[object], bool]) -> Callable[[object], bool]:

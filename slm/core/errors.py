@@ -66,12 +66,5 @@ def _terminated(*_: object) -> None:
 
 _FULL = "the disk is full: free some space and run the same command again"
 _MODE = "correct its path, owner or mode"
-REPAIRS = {
-    errno.ENOSPC: _FULL,
-    errno.EDQUOT: _FULL,
-    errno.EACCES: _MODE,
-    errno.EPERM: _MODE,
-    errno.EROFS: _MODE,
-    errno.EISDIR: _MODE,
-    errno.ENOTDIR: _MODE,
-}
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR)
+REPAIRS = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _FULL) | dict.fromkeys(_REFUSED, _MODE)

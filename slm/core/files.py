@@ -59,8 +59,7 @@ def read_json(path: Path) -> dict:
         raise UserError(f"{path} not found; `make data` makes it") from None
     except ValueError:
         content = None
-    if not isinstance(content, dict):
-        raise UserError(f"{path} is corrupt; `rm -r {path.parent}`, then `make data`")
+    check(isinstance(content, dict), f"{path} is corrupt; `rm -r {path.parent}`, then `make data`")
     return content
 
 
@@ -76,36 +75,33 @@ class HashedFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("xb")
-        self._hash = hashlib.sha256()
-        self._room = CHUNK_BYTES
-        self.size = 0
-        self.hashes: list[str] = []
+        self._file, self._hash = path.open("xb"), hashlib.sha256()
+        self.size, self.hashes = 0, list[str]()
 
     def write(self, content: bytes | np.ndarray) -> None:
         """Appends the bytes of `content`, which is C-contiguous."""
         if not len(content):
             return
         view = (content.data if isinstance(content, np.ndarray) else memoryview(content)).cast("B")
-        self.size += len(view)
         while len(view):
-            part, view = view[: self._room], view[self._room :]
+            room = CHUNK_BYTES - self.size % CHUNK_BYTES
+            part, view = view[:room], view[room:]
             self._file.write(part)
             self._hash.update(part)
-            self._room -= len(part)
-            if not self._room:
-                self._next_chunk()
+            self.size += len(part)
+            if len(part) == room:
+                self._end_chunk()
 
-    def _next_chunk(self) -> None:
+    def _end_chunk(self) -> None:
         self.hashes.append(self._hash.hexdigest())
-        self._hash, self._room = hashlib.sha256(), CHUNK_BYTES
+        self._hash = hashlib.sha256()
 
     def __enter__(self) -> "HashedFile":
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._room < CHUNK_BYTES:
-            self._next_chunk()
+        if self.size % CHUNK_BYTES:
+            self._end_chunk()
         self._file.close()
 
 

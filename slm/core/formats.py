@@ -1,6 +1,6 @@
-"""What do JSON files between stages hold? One line for each key.
+"""What do the JSON files between stages hold? One line for each key.
 
-manifest.json is in slm.bins.manifest, the state of batches in slm.batching.batches.
+The state of batches is here, too; manifest.json is in slm.bins.manifest.
 """
 
 from typing import Any, TypedDict
@@ -45,3 +45,15 @@ class Tokens(TypedDict):
     source: dict[str, Any]  # source.json, with `files` by split in place of `splits`
     vocabulary: Vocabulary
     splits: dict[str, TokenSplit]  # by name
+
+
+class State(TypedDict):
+    """The state of slm.batching.Batches, as `state_dict` returns it."""
+
+    rows: int  # drawn so far, over all ranks
+    seed: int
+    order: str  # one of slm.batching.sampling.ORDERS
+    block_size: int  # tokens per row
+    global_batch: int  # rows per step, over all ranks
+    split: str
+    data: str  # SHA-256 of the manifest, hexadecimal

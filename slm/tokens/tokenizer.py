@@ -64,7 +64,7 @@ def encoder(engine: str, encoding: tiktoken.Encoding) -> Encode:
     Any thread may call it. It raises UserError if a sample of the documents has other ids than the
     reference's, and Unencodable if tiktoken cannot split a document, with either engine.
     """
-    encode = _with_gigatoken(encoding) if engine == "gigatoken" else _with_tiktoken(encoding)
+    encode = _ENCODERS[engine](encoding)
 
     def proven(block: Block) -> tuple[np.ndarray, np.ndarray]:
         if _splits_as_gpt2(encoding):
@@ -78,31 +78,18 @@ def encoder(engine: str, encoding: tiktoken.Encoding) -> Encode:
 
 def _with_tiktoken(encoding: tiktoken.Encoding) -> Encode:
     def encode(block: Block) -> tuple[np.ndarray, np.ndarray]:
-        documents = [_encode_or_refuse(encoding, block, i) for i in range(block.documents)]
+        documents = []
+        for i in range(block.documents):
+            try:
+                documents.append(_reference(encoding, block.text(i)))
+            except ValueError as error:
+                if "backtracking" not in str(error):
+                    raise
+                raise Unencodable(block.first + i) from None
         lengths = np.array([len(ids) for ids in documents], np.int64)
         return np.concatenate([np.empty(0, np.uint32), *documents]), lengths
 
     return encode
-
-
-def _with_gigatoken(encoding: tiktoken.Encoding) -> Encode:
-    local = threading.local()
-
-    def encode(block: Block) -> tuple[np.ndarray, np.ndarray]:
-        if not hasattr(local, "engine"):
-            local.engine = Gigatoken(encoding)
-        return local.engine(block)
-
-    return encode
-
-
-def _encode_or_refuse(encoding: tiktoken.Encoding, block: Block, i: int) -> np.ndarray:
-    try:
-        return _reference(encoding, block.text(i))
-    except ValueError as error:
-        if "backtracking" not in str(error):
-            raise
-        raise Unencodable(block.first + i) from None
 
 
 def _reference(encoding: tiktoken.Encoding, text: str) -> np.ndarray:
@@ -110,23 +97,19 @@ def _reference(encoding: tiktoken.Encoding, text: str) -> np.ndarray:
     return encoding.encode_to_numpy(text, allowed_special=set(), disallowed_special=())
 
 
-class Gigatoken:
-    """gigatoken's encoder, one per thread; its state is a cache, dropped when it has grown."""
+class Gigatoken(threading.local):
+    """gigatoken's encoder; each thread has its own engine, whose cache is dropped when it grows."""
 
     def __init__(self, encoding: tiktoken.Encoding) -> None:
-        self._encoding = encoding
-        self._process = psutil.Process()
-        self._renew()
-
-    def _renew(self) -> None:
-        self._engine = None  # frees the old cache first
-        self._engine = _gigatoken(rank_file(self._encoding))
-        self._rss = self._process.memory_info().rss
+        self._encoding, self._process = encoding, psutil.Process()
+        self._engine, self._rss = None, 0
 
     def __call__(self, block: Block) -> tuple[np.ndarray, np.ndarray]:
         """Returns the ids of a block, (tokens,) uint32, and (documents,) int64 lengths."""
-        if self._process.memory_info().rss - self._rss > _CACHE_BYTES:
-            self._renew()
+        if self._engine is None or self._process.memory_info().rss - self._rss > _CACHE_BYTES:
+            self._engine = None  # frees the old cache first
+            self._engine = _gigatoken(rank_file(self._encoding))
+            self._rss = self._process.memory_info().rss
         ids, lengths = _encode_block(self._engine, block)
         if not (differing := documents_with_gaps(block)):
             return ids, lengths
@@ -134,6 +117,12 @@ class Gigatoken:
         for i in differing:
             pieces[i] = _reference(self._encoding, block.text(i))
         return np.concatenate(pieces), np.array([len(piece) for piece in pieces])
+
+
+_ENCODERS: dict[str, Callable[[tiktoken.Encoding], Encode]] = {
+    "gigatoken": Gigatoken,
+    "tiktoken": _with_tiktoken,
+}
 
 
 def _gigatoken(ranks: bytes):

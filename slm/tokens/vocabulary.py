@@ -35,8 +35,7 @@ def load_encoding(name: str) -> tiktoken.Encoding:
         with _set_up_files(name):
             return tiktoken.get_encoding(name)
     except (OSError, ValueError) as error:  # requests' exceptions are OSErrors
-        url = getattr(getattr(error, "request", None), "url", None)
-        raise UserError(_cannot_fetch(name, url, error)) from None
+        raise UserError(_cannot_fetch(name, error)) from None
 
 
 @contextmanager
@@ -60,7 +59,8 @@ def check_name(name: str) -> None:
     check(name in names, f"tokenizer.encoding is {name!r}, expected bpe or one of {known}")
 
 
-def _cannot_fetch(name: str, url: str | None, error: Exception) -> str:
+def _cannot_fetch(name: str, error: Exception) -> str:
+    url = getattr(getattr(error, "request", None), "url", None)
     if url is None:
         return f"tokenizer.encoding {name} cannot be loaded: {error}"
     folder = os.environ.get("TIKTOKEN_CACHE_DIR") or Path(tempfile.gettempdir(), "data-gym-cache")

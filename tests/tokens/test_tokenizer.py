@@ -187,7 +187,7 @@ def test_a_wrong_engine_is_caught(monkeypatch, engine, wrong):
             ids, lengths[-1] = ids[:-1], lengths[-1] - 1
         return ids, lengths
 
-    monkeypatch.setattr(tokenizer, f"_with_{engine}", lambda encoding: spoilt)
+    monkeypatch.setitem(tokenizer._ENCODERS, engine, lambda encoding: spoilt)
     with pytest.raises(UserError) as error:
         encoder(engine, GPT2)(block(texts))
     number = 0 if wrong == "length" else 2
@@ -279,12 +279,12 @@ from slm.tokens import tokenizer
 from slm.text.blocks import Block
 from slm.tokens.vocabulary import load_encoding
 tokenizer._CACHE_BYTES, born = 60 * 2**20, 0
-renew = tokenizer.Gigatoken._renew
-def counted(self):
+renew = tokenizer._gigatoken
+def counted(ranks):
     global born
     born += 1
-    renew(self)
-tokenizer.Gigatoken._renew = counted
+    return renew(ranks)
+tokenizer._gigatoken = counted
 def words(seed):
     text = np.random.default_rng(seed).integers(97, 123, (250_000, 10), dtype=np.uint8)
     text[:, 0] = 32
