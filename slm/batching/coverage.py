@@ -73,13 +73,11 @@ def coverage(plan: Plan, batch_size: int, world_size: int = 1, steps: int = 1) -
 
 
 def _in_rows(plan: Plan, token: int, rows: np.ndarray) -> np.ndarray:
-    """Returns those of `rows` with `token` as a target, for any order."""
     starts = starts_of(plan, rows)
     return rows[(starts < token) & (starts + plan.block_size >= token)]
 
 
 def _in_epochs(plan: Plan, token: int, epochs: np.ndarray) -> np.ndarray:
-    """Returns the rows of these epochs with `token` as a target."""
     offsets, keys = epoch_keys(plan, epochs)
     inside = (offsets < token) & (offsets + plan.blocks * plan.block_size >= token)
     blocks = (token - offsets[inside] - 1) // plan.block_size

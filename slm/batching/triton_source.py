@@ -29,14 +29,13 @@ class TritonSource(Source):
         self._parts = -(-size // fixed["BLOCK"])
         self._guard = torch.cuda.device(tokens.device)
         self._out = torch.empty((2, rows.batch_size, size), dtype=torch.int64, device=tokens.device)
-        self._starts = torch.empty_like(self._out[0, :, 0])
+        self._starts = torch.empty(rows.batch_size, dtype=torch.int64, device=tokens.device)
         self._state = first_state(rows, 0, self._parts).to(tokens.device)
         with self._guard:
             self._launch = self._compiled(tokens, fixed)
         self.step = 0
 
     def _compiled(self, tokens: torch.Tensor, constants: dict) -> Callable:
-        """Returns a function that launches the compiled kernel into a tensor."""
         fixed, grid = (tokens, self._state, self._starts), (self.rows.batch_size, self._parts, 1)
         options = {"num_warps": WARPS, **({"launch_pdl": True} if constants["EARLY"] else {})}
         kernel = fill[grid](*fixed, self._out, **constants, **options)

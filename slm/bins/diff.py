@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from itertools import takewhile
 
 import numpy as np
+import tiktoken
 
 from slm.bins.documents import decode, document
 from slm.bins.end_of_text import without_end_of_text
@@ -24,8 +25,7 @@ ABOUT = ("dataset", "tokenizer", "end_of_text", "dtype")
 COUNTS = ("documents", "tokens", "bytes of text")
 VALUES = 20  # of the manifests, at most; a hub dataset may have hundreds of files
 SHOWN = 200  # characters of a document
-NOTHING = np.empty(0, np.uint8)
-PART = 2**20  # ids, or rows of offsets, that are compared at once
+PART = 2**20  # ids, or documents, that are compared at once
 
 
 def differences(a: Bins, b: Bins) -> Iterator[str]:
@@ -103,7 +103,6 @@ def _shown(a: Bins, b: Bins, split: str, number: int) -> Iterator[str]:
 
 
 def _alike(old: str | None, new: str | None) -> int:
-    """Returns how many leading characters two texts have in common."""
     pairs = zip(old or "", new or "", strict=False)
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
@@ -111,8 +110,11 @@ def _alike(old: str | None, new: str | None) -> int:
 def _text(bins: Bins, split: str, number: int) -> str | None:
     if number >= len(bins.docs(split)) - 1:
         return None
-    encoding = load_described(bins.manifest["tokenizer"], bins.folder)
-    return decode(encoding, document(bins, split, number).ids)
+    return decode(_encoding(bins), document(bins, split, number).ids)
+
+
+def _encoding(bins: Bins) -> tiktoken.Encoding:
+    return load_described(bins.manifest["tokenizer"], bins.folder)
 
 
 # --- which document differs first? ---
@@ -120,38 +122,22 @@ def _text(bins: Bins, split: str, number: int) -> str | None:
 
 def first_document(a: Bins, b: Bins, split: str) -> int | None:
     """Returns the first document whose text differs or that is missing on one side, or None."""
-    by_ids = _one_vocabulary(a, b)
-    agreed = _agreed(a, b, split, by_ids)
-    begin = min(agreed, _hashed_alike(a, b, split)) if by_ids else 0
-    parts = (_parts(bins, split, begin, agreed, by_ids) for bins in (a, b))
-    position = _first_difference(*parts)
-    if position is not None:
-
-        def offset(row: int) -> int:
-            return int(_offsets(a, split, row, row + 1, by_ids)[0])
-
-        return bisect_right(range(1, agreed + 1), position + offset(begin), key=offset)
-    return None if len(a.docs(split)) == len(b.docs(split)) == agreed + 1 else agreed
-
-
-def _agreed(a: Bins, b: Bins, split: str, by_ids: bool) -> int:
-    """Returns how many leading documents have the same lengths on both sides, in ids or bytes."""
-    rows = min(len(a.docs(split)), len(b.docs(split)))
-    for start in range(0, rows, PART):
-        stop = min(start + PART, rows)
-        old, new = (_offsets(bins, split, start, stop, by_ids) for bins in (a, b))
-        if (differs := old != new).any():
-            return start + int(differs.argmax()) - 1
-    return rows - 1
-
-
-def _offsets(bins: Bins, split: str, start: int, stop: int, by_ids: bool) -> np.ndarray:
-    """Returns rows of offsets, (stop - start,) uint64, in ids without end-of-text or in bytes."""
-    rows = bins.docs(split)[start:stop]
-    if not by_ids:
-        return rows[:, 1]
-    ends = bins.manifest["end_of_text"] != "none"  # one id per document before
-    return rows[:, 0] - np.arange(start, stop, dtype=np.uint64) * np.uint64(ends)
+    by_ids, documents = _one_vocabulary(a, b), [len(bins.docs(split)) - 1 for bins in (a, b)]
+    start = min(*documents, _hashed_alike(a, b, split)) if by_ids else 0
+    encodings = [None if by_ids else _encoding(bins) for bins in (a, b)]
+    offsets = a.docs(split)[:, 0]
+    while start < min(documents):
+        stop = (
+            bisect_right(offsets, int(offsets[start]) + PART, hi=min(start + PART, len(offsets)))
+            - 1
+        )
+        stop = min(max(stop, start + 1), *documents)
+        sides = zip((a, b), encodings, strict=True)
+        first = _first_row(*(_content(bins, split, start, stop, known) for bins, known in sides))
+        if first is not None:
+            return start + first
+        start = stop
+    return None if len({*documents}) == 1 else min(documents)
 
 
 def _hashed_alike(a: Bins, b: Bins, split: str) -> int:
@@ -165,35 +151,28 @@ def _hashed_alike(a: Bins, b: Bins, split: str) -> int:
     return bisect_right(a.docs(split)[:, 0], ids) - 1
 
 
-def _parts(bins: Bins, split: str, begin: int, end: int, by_ids: bool) -> Iterator[np.ndarray]:
-    """Yields documents begin to end as arrays of ids without end-of-text, or of bytes of text."""
-    ids, offsets = bins.ids(split), bins.docs(split)[begin : end + 1, 0]
-    first, last = offsets[[0, -1]].tolist()
-    parts: Iterator[np.ndarray] = (
-        ids[start : min(start + PART, last)] for start in range(first, last, PART)
-    )
-    if bins.manifest["end_of_text"] != "none":
-        parts = without_end_of_text(parts, offsets - offsets[0], bins.manifest["end_of_text"])
-    if by_ids:
-        yield from parts
-        return
-    encoding = load_described(bins.manifest["tokenizer"], bins.folder)
-    for part in parts:
-        yield np.frombuffer(encoding.decode_bytes(part.tolist()), np.uint8)
+def _content(
+    bins: Bins, split: str, start: int, stop: int, encoding: tiktoken.Encoding | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns documents start … stop - 1 and their offsets, from 0.
+
+    They are ids without end-of-text, or with `encoding` bytes of text.
+    """
+    rows = bins.docs(split)[start : stop + 1].astype(np.int64)
+    ids, policy = bins.ids(split)[rows[0, 0] : rows[-1, 0]], bins.manifest["end_of_text"]
+    rows -= rows[0]
+    if policy != "none":
+        [ids] = without_end_of_text(iter([ids]), rows[:, 0], policy)
+    if encoding is None:
+        return ids, rows[:, 0] - (policy != "none") * np.arange(len(rows))
+    return np.frombuffer(encoding.decode_bytes(ids.tolist()), np.uint8), rows[:, 1]
 
 
-def _first_difference(a: Iterator[np.ndarray], b: Iterator[np.ndarray]) -> int | None:
-    """Returns where two streams of numbers first differ; None if one is the start of the other."""
-    done, old, new = 0, NOTHING, NOTHING
-    while True:
-        old, new = (left if len(left) else _next(more) for left, more in ((old, a), (new, b)))
-        length = min(len(old), len(new))
-        if not length:
-            return None
-        if (differs := old[:length] != new[:length]).any():
-            return done + int(differs.argmax())
-        done, old, new = done + length, old[length:], new[length:]
-
-
-def _next(parts: Iterator[np.ndarray]) -> np.ndarray:
-    return next((part for part in parts if len(part)), NOTHING)
+def _first_row(a: tuple[np.ndarray, np.ndarray], b: tuple[np.ndarray, np.ndarray]) -> int | None:
+    """Returns the first document whose content or length differs, or None."""
+    length, rows = min(len(a[0]), len(b[0])), []
+    if (differs := a[1] != b[1]).any():
+        rows.append(int(differs.argmax()) - 1)
+    if (differs := a[0][:length] != b[0][:length]).any():
+        rows.append(int(np.searchsorted(a[1], differs.argmax(), side="right")) - 1)
+    return min(rows, default=None)

@@ -53,7 +53,6 @@ def write_bins(
 
 
 def _check_counts(splits: dict[str, TokenSplit], expected: dict[str, int]) -> None:
-    """Raises UserError if a split does not have as many tokens as pins.json expects."""
     for split, entry in splits.items():
         tokens, pinned = entry["tokens"], expected.get(split, entry["tokens"])
         check(

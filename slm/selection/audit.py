@@ -127,7 +127,6 @@ def words(block: Block) -> int:
 
 
 def _mark_wide(data: np.ndarray, space: np.ndarray) -> None:
-    """Sets `space` at each byte of WIDE_SPACES."""
     first = np.flatnonzero((data - np.uint8(0xE1) < 3) | (data == 0xC2))
     positions = np.stack(
         [first, first + 1, first + 1 + (data[first] != 0xC2)]

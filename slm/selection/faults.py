@@ -34,7 +34,6 @@ def faults(raw: Path, kind: str, workers: int) -> Iterator[str]:
 
 
 def _texts(raw: Path, split: str, rows: np.ndarray) -> Iterator[tuple[int, str]]:
-    """Yields these documents of a split, in order, with their numbers."""
     for block in read_blocks(raw, split) if len(rows) else ():
         end = block.first + block.documents
         first, last = np.searchsorted(rows, [block.first, end])

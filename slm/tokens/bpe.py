@@ -44,7 +44,6 @@ def merges_of(encoding: tiktoken.Encoding) -> list[Merge]:
 
 
 def _parts(token: bytes, ranks: dict[bytes, int]) -> Merge:
-    """Returns the two tokens that a token is merged from."""
     parts = [token[i : i + 1] for i in range(len(token))]
     while len(parts) > 2:
         pairs = [ranks.get(left + right, len(ranks)) for left, right in pairwise(parts)]

@@ -90,7 +90,6 @@ def _job(encode: Encode, encoding: tiktoken.Encoding, files: list) -> Callable[[
 
 
 def _write(out: Path, split: str, parts: Iterable[Encoded], bar: tqdm) -> TokenSplit:
-    """Writes the two files of a split, from front to back; returns their counts and hashes."""
     end, documents = np.zeros(2, np.uint64), 0
     with HashedFile(out / f"{split}.ids") as ids, HashedFile(out / f"{split}.totals") as totals:
         totals.write(end.astype("<u8"))

@@ -140,7 +140,6 @@ def _name(bins: Bins) -> str:
 def _trained(
     bins: Bins, seeds: list[int], settings: dict, device: torch.device, say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Returns the file's entry for one variant."""
     train, vocabulary = bins.manifest["splits"]["train"], bins.manifest["tokenizer"]
     per_step = settings["batch_size"] * settings["block_size"]  # tokens
     bytes_per_step = per_step * train["text_bytes"] / train["tokens"]
