@@ -23,7 +23,7 @@ import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from slm.batching.gather import Rows
-from slm.batching.placement import device_of, place, source
+from slm.batching.placement import device_of, placement_for, source
 from slm.batching.sampling import check_integer, check_steps, length, plan
 from slm.batching.segments import Segments
 from slm.bins.opening import Bins, open_bins
@@ -72,7 +72,7 @@ class Batches(IterableDataset):
         self._plan = plan(order, seed, len(ids), block_size)
         self._rows = Rows(self._plan, batch_size, rank, world_size)
         self._device = device_of(device)
-        self.placement = place(placement, self._device, ids.nbytes)
+        self.placement = placement_for(placement, self._device, ids.nbytes)
         self._source = source(ids, self._rows, self._device, self.placement, reuse)
         self._segments = Segments(bins.docs(split), self._plan, self._device) if documents else None
         self._state: State = {
@@ -95,7 +95,7 @@ class Batches(IterableDataset):
         x, y, starts = self._source.batch()
         if self._segments is None:
             return x, y
-        return x, y, self._segments.of(starts.to(self._device))
+        return x, y, self._segments.documents(starts.to(self._device))
 
     def __iter__(self) -> Iterator[tuple]:
         """Yields from the next step on; "sequential" at its end begins again."""

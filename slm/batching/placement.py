@@ -17,7 +17,7 @@ from slm.core.errors import UserError, check
 PLACEMENTS = ("auto", "host", "device")
 
 
-def place(placement: str, device: torch.device, needed: int) -> str:
+def placement_for(placement: str, device: torch.device, needed: int) -> str:
     """Returns "host" or "device" for `needed` bytes; raises UserError if `placement` is unknown."""
     names = ", ".join(PLACEMENTS)
     check(placement in PLACEMENTS, f"placement is {placement!r}; it must be one of {names}")

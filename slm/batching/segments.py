@@ -30,7 +30,7 @@ class Segments:
         self.most = most_segments(tokens[:-1], plan.block_size)
         self._ends = torch.from_numpy(tokens[1:]).to(device)
 
-    def of(self, starts: torch.Tensor) -> Documents:
+    def documents(self, starts: torch.Tensor) -> Documents:
         """Returns the documents of rows with these starts, (b,) int64 on the same device."""
         size, device = self.plan.block_size, starts.device
         j = torch.arange(size, device=device)

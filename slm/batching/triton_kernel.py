@@ -21,7 +21,7 @@ from slm.batching.sampling import ORDERS
 
 MANY = 2**19  # tokens per batch from which fewer, longer programs are faster (seen on an H200)
 TABLE = 16  # starts that a program draws at once
-KEY, ROW, START, PLACE, FIRST = range(5)  # int64 of a program's state; the table comes last
+KEY, ROW, START, INDEX, FIRST = range(5)  # int64 of a program's state; the table comes last
 
 
 @triton.jit
@@ -87,25 +87,25 @@ def fill(
     key = tl.load(mine).to(tl.uint64, bitcast=True)
     g = tl.load(mine + 1)
     start = tl.load(mine + 2)
-    place = tl.load(mine + 3) + 1
+    index = tl.load(mine + 3) + 1
     j = part * BLOCK + tl.arange(0, BLOCK)
     inside = j < T
     has = inside & (start + j < LAST)
     x = tl.load(tokens + start + j, mask=has, other=0).to(IDS, bitcast=True).to(tl.int64)
     y = tl.load(tokens + start + j + 1, mask=has, other=0).to(IDS, bitcast=True).to(tl.int64)
-    if place == TABLE:
+    if index == TABLE:
         steps = tl.arange(0, TABLE).to(tl.int64)  # or WIDE * steps wraps at 2^31
         rows = (g + WIDE * (1 + steps)).to(tl.uint64, bitcast=True)
         drawn = _starts(rows, key, T, M, n, A, B, ORDER, ROUNDS).to(tl.int64, bitcast=True)
         tl.store(mine + 4 + steps, drawn)
         following = tl.sum(tl.where(steps == 0, drawn, 0))
-        place *= 0
+        index *= 0
     else:
-        following = tl.load(mine + 4 + place)
+        following = tl.load(mine + 4 + index)
     tl.debug_barrier()  # all warps read `mine` before one writes it
     tl.store(mine + 1, g + WIDE)
     tl.store(mine + 2, following)
-    tl.store(mine + 3, place)
+    tl.store(mine + 3, index)
     if part == 0:
         tl.store(starts + row, start)
     if ORDER == 2:

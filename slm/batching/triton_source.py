@@ -13,7 +13,7 @@ import triton.language as tl
 
 from slm.batching.counter import signed
 from slm.batching.gather import Rows, Source
-from slm.batching.triton_kernel import FIRST, KEY, PLACE, ROW, START, TABLE, constants, fill
+from slm.batching.triton_kernel import FIRST, INDEX, KEY, ROW, START, TABLE, constants, fill
 from slm.core.errors import check
 
 WARPS = 4  # per program
@@ -74,7 +74,7 @@ class TritonSource(Source):
 def first_state(rows: Rows, step: int, parts: int) -> torch.Tensor:
     """Returns the programs' state before `step`, (batch_size·parts, 4 + TABLE) int64."""
     state = np.empty((rows.batch_size, FIRST + TABLE), np.int64)
-    state[:, KEY], state[:, PLACE] = signed(rows.plan.key), 0
+    state[:, KEY], state[:, INDEX] = signed(rows.plan.key), 0
     state[:, ROW] = np.arange(rows.batch_size) + step * rows.per_step + rows.first
     state[:, FIRST:] = rows.draw(step, TABLE).T
     state[:, START] = state[:, FIRST]

@@ -24,8 +24,8 @@ from slm.core.threads import prefetch
 def write_tokens(bins: Bins, out: Path, expected_tokens: dict[str, Any]) -> None:
     """Fills the empty folder `out` with the tokens/ that `bins` were made from.
 
-    `expected_tokens` has the keys of `source` in tokens.json that the manifest's `dataset` lacks,
-    or is {}. Raises UserError if the offsets of the bins are corrupt.
+    `expected_tokens` has the keys of `source` in tokens.json that the manifest's `dataset` does
+    not have, or is {}. Raises UserError if the offsets of the bins are corrupt.
     """
     source = {**bins.manifest["dataset"], **expected_tokens}
     source["files"] = source.pop("files")  # last, as the tokenize stage writes it

@@ -12,10 +12,11 @@ import hashlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import tiktoken
 
@@ -119,7 +120,7 @@ def load_trained(folder: Path) -> tiktoken.Encoding:
     return trained_encoding(tokens)
 
 
-def load_described(vocabulary: Vocabulary, folder: Path) -> tiktoken.Encoding:
+def load_described(vocabulary: Mapping[str, Any], folder: Path) -> tiktoken.Encoding:
     """Returns the encoding that `describe` described; `folder` holds the ranks of a trained one.
 
     Raises UserError if the encoding here is another.
