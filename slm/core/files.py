@@ -69,10 +69,7 @@ def to_json(content: object) -> bytes:
 
 
 class HashedFile:
-    """A binary file that is hashed while it is written.
-
-    After it is closed, `hashes` has the SHA-256 of each chunk of CHUNK_BYTES, in order.
-    """
+    """A new binary file; once closed, `hashes` has the SHA-256 of each of its chunks, in order."""
 
     def __init__(self, path: Path) -> None:
         self._file, self._hash = path.open("xb"), hashlib.sha256()

@@ -54,19 +54,11 @@ _WIDE = [code[0] << 16 | code[1] << 8 | code[-1] for code in map(str.encode, WID
 
 
 class Audit(NamedTuple):
-    """The audit of one split."""
+    """The audit of a split, or of a block of it."""
 
     documents: int
     words: int
     rows: dict[str, np.ndarray]  # by kind, (faults,) int64, ascending: numbers of documents
-
-
-class _Seen(NamedTuple):
-    """The audit of one block."""
-
-    words: int
-    hashes: bytes  # 16 per document; zeros if it is empty
-    rows: dict[str, np.ndarray]
 
 
 def audit(raw: Path, workers: int, block_bytes: int = BLOCK_BYTES) -> dict[str, Audit]:
@@ -99,7 +91,8 @@ def shares(audit: Audit) -> dict[str, object]:
 # --- one block ---
 
 
-def _audit_block(block: Block) -> _Seen:
+def _audit_block(block: Block) -> tuple[Audit, bytes]:
+    """Returns the audit of a block, and 16 bytes of hash per document, zeros if it is empty."""
     hashes, unfinished, content = [], [], block.data.tobytes()
     for number, (start, end) in enumerate(pairwise(block.offsets.tolist())):
         document = content[start:end]
@@ -108,7 +101,7 @@ def _audit_block(block: Block) -> _Seen:
             unfinished.append(number)
     numbers = (_with_mojibake(block), _with_controls(block), np.array(unfinished, np.int64))
     rows = {kind: block.first + rows for kind, rows in zip(KINDS, numbers, strict=True)}
-    return _Seen(words(block), b"".join(hashes), rows)
+    return Audit(block.documents, words(block), rows), b"".join(hashes)
 
 
 def _unfinished(text: str) -> bool:
@@ -160,10 +153,10 @@ def _documents(block: Block, positions: np.ndarray) -> np.ndarray:
 # --- all blocks, all splits ---
 
 
-def _joined(seen: Iterator[_Seen]) -> tuple[Audit, np.ndarray]:
+def _joined(blocks: Iterator[tuple[Audit, bytes]]) -> tuple[Audit, np.ndarray]:
     """Returns a split's audit, and the hashes, (documents,) strings of 16 bytes."""
-    parts = list(seen)
-    hashes = np.frombuffer(b"".join(part.hashes for part in parts), "S16")
+    parts, digests = zip(*blocks, strict=True)
+    hashes = np.frombuffer(b"".join(digests), "S16")
     rows = {kind: np.concatenate([part.rows[kind] for part in parts]) for kind in KINDS}
     return Audit(len(hashes), sum(part.words for part in parts), rows), hashes
 

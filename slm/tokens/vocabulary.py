@@ -43,14 +43,13 @@ def load_encoding(name: str) -> tiktoken.Encoding:
 def _set_up_files(name: str) -> Iterator[None]:
     """For gpt2, lets tiktoken read the files that set-up installed, not the user's cache."""
     folder, before = Path(sys.prefix, "share", "tiktoken"), os.environ.get("TIKTOKEN_CACHE_DIR")
-    if name != "gpt2" or before is None or not folder.is_dir():
-        yield
-        return
-    os.environ["TIKTOKEN_CACHE_DIR"] = str(folder)
+    replaced = {} if before is None else {"TIKTOKEN_CACHE_DIR": before}
     try:
+        if replaced and name == "gpt2" and folder.is_dir():
+            os.environ["TIKTOKEN_CACHE_DIR"] = str(folder)
         yield
     finally:
-        os.environ["TIKTOKEN_CACHE_DIR"] = before
+        os.environ.update(replaced)
 
 
 def check_name(name: str) -> None:
