@@ -15,7 +15,7 @@ FOLLOWED = NAMES[:-4]  # a reader runs what these show
 
 
 def blocks(kind: str, *names: str) -> list[str]:
-    """The code blocks of a kind on these pages, on all that a reader follows where none is named."""
+    """The code blocks of a kind on these pages; where none is named, on all of FOLLOWED."""
     text = "\n".join(PAGES[name] for name in names or FOLLOWED)
     return re.findall(rf"^```{kind}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 

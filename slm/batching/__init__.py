@@ -1,9 +1,8 @@
-"""How batches reach the device: exact, the same everywhere, and resumed where they stopped.
+"""How do batches reach the device? slm.batching.batches says what they guarantee.
 
     from slm.batching import Batches, digest, distributed, union
 
-`slm.batching.batches` states what holds. PyTorch is imported when one of these names is first used:
-`slm.batching.sampling` and `slm.batching.coverage` need NumPy alone.
+The first use of a name imports PyTorch; `sampling` and `coverage` need NumPy alone.
 """
 
 from importlib import import_module

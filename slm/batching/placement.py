@@ -1,7 +1,7 @@
-"""Where do the tokens of a split lie, and what makes batches of them there?
+"""Where do the tokens of a split lie, and which source makes batches of them?
 
 "device": in the device's memory; on the CPU, read into memory. "host": mapped from the file; for a
-GPU a thread copies ahead. "auto": "device" where they take at most half of a GPU's free memory, and
+GPU a thread prefetches. "auto": "device" if they take at most half of a GPU's free memory, and
 "host" on the CPU. Each gives the same batches.
 """
 
@@ -10,25 +10,29 @@ import importlib.util
 import numpy as np
 import torch
 
-from slm.batching.gather import OnDevice, OnHost, Rows, to_device
+from slm.batching.gather import OnDevice, OnHost, Rows, Source, to_device
 from slm.batching.prefetch import Prefetcher
-from slm.core.errors import check
+from slm.core.errors import UserError, check
 
 PLACEMENTS = ("auto", "host", "device")
 
 
-def place(asked: str, device: torch.device, needed: int) -> str:
-    """Where `needed` bytes of tokens go: "host" or "device"."""
-    check(asked in PLACEMENTS, f"placement is {asked!r}; it must be one of {', '.join(PLACEMENTS)}")
-    if asked != "auto" or device.type != "cuda":
-        return "host" if asked == "auto" else asked
+def placement_for(placement: str, device: torch.device, needed: int) -> str:
+    """Returns "host" or "device" for `needed` bytes; raises UserError if `placement` is unknown."""
+    names = ", ".join(PLACEMENTS)
+    check(placement in PLACEMENTS, f"placement is {placement!r}; it must be one of {names}")
+    if placement != "auto" or device.type != "cuda":
+        return "host" if placement == "auto" else placement
     free, _ = torch.cuda.mem_get_info(device)
     return "device" if 2 * needed <= free else "host"
 
 
 def device_of(device: str | torch.device) -> torch.device:
-    """The device, with its number; UserError where there is none."""
-    device = torch.device(device)
+    """Returns the device, with its number; raises UserError if it is not here or not supported."""
+    try:
+        device = torch.device(device)
+    except RuntimeError as error:
+        raise UserError(f"device is {str(device)!r}; {error}") from None
     check(device.type in ("cpu", "cuda"), f"device is {str(device)!r}; it must be 'cpu' or 'cuda'")
     if device.type == "cpu":
         return device
@@ -36,8 +40,10 @@ def device_of(device: str | torch.device) -> torch.device:
     return device if device.index is not None else torch.device("cuda", torch.cuda.current_device())
 
 
-def source(ids: np.ndarray, rows: Rows, device: torch.device, placement: str, reuse: bool):
-    """What makes the batches: `batch()`, `step` and `close()`."""
+def source(
+    ids: np.ndarray, rows: Rows, device: torch.device, placement: str, reuse: bool
+) -> Source:
+    """Returns the source that makes the batches."""
     if device.type == "cpu":
         return OnHost(np.array(ids) if placement == "device" else ids, rows, reuse)
     if placement == "host":

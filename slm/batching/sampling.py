@@ -1,21 +1,21 @@
-"""Which tokens stand in batch i? Pure functions of integers: no state, no I/O, no index arrays.
+"""Which tokens are in batch i? Pure functions of integers: no state, no I/O, no index arrays.
 
-A split has N tokens; a row has T inputs, and as targets the tokens one further on. Row `row` of
-rank `rank` in step `step` is the global row g = step·b·world_size + rank·b + row, b = batch_size.
-Where row g starts follows from the order, the seed, N, T and g alone, whatever the ranks. With
-`word`, `below` and the permutation p of slm.batching.counter, which states them bit for bit:
+A split has N tokens; a row has T inputs, and its targets are the tokens one further on. Row `row`
+of rank `rank` in step `step` is the global row g = step·b·world_size + rank·b + row, b =
+batch_size. The start of row g follows from order, seed, N, T and g alone. With `word`, `below` and
+the permutation p of slm.batching.counter, defined there bit for bit:
 
     random      below(word(word(seed, 0), g), N − T): with replacement
     shuffled    n = max(1, (N − T) // T) blocks an epoch, e = g // n, k = word(word(seed, 1), e):
                 below(word(k, 0), N − n·T) + T·p(k, g mod n, n); a batch may straddle epochs
     sequential  T·min(g, n), n = ceil((N − 1) / T): rows from n on have no target
 
-So the counter is g, and for "shuffled" the epoch and the place in it. The inverse, which row has
-token t, is slm.batching.coverage. On one core a step of 64 rows takes 9 µs ("random") or 48 µs ("shuffled"),
-and 0.4 or 2.4 µs where 64 steps are drawn at once.
+The inverse, which row has token t, is slm.batching.coverage. On one core a step of 64 rows takes
+9 µs ("random") or 48 µs ("shuffled"), and 0.4 or 2.4 µs if 64 steps are drawn at once.
 """
 
 from functools import lru_cache
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -27,21 +27,25 @@ ORDERS = ("random", "shuffled", "sequential")
 
 
 class Plan(NamedTuple):
-    """An order over a split, which every function here takes; `plan` makes and checks it."""
+    """An order over a split; `plan` makes and checks it."""
 
     order: str
     seed: int
     tokens: int  # N
     block_size: int  # T
-    blocks: int  # n; "random" has no use for it, and the value of "shuffled"
+    blocks: int  # n; "random" does not use it
     key: int  # word(seed, 0), for "shuffled" word(seed, 1)
 
 
 def plan(order: str, seed: int, tokens: int, block_size: int) -> Plan:
-    """`order` over `tokens` tokens in rows of `block_size`; UserError where there can be none."""
+    """Returns the plan; raises UserError if an argument is out of range.
+
+    `tokens` is the length of the split, `block_size` the tokens of a row.
+    """
     check(order in ORDERS, f"order is {order!r}; it must be one of {', '.join(ORDERS)}")
-    check(0 <= seed < 2**64, f"seed is {seed}; it must be in 0 … 2^64 - 1")
-    check(block_size >= 1, f"block_size is {block_size}; it must be at least 1")
+    check_integer("seed", seed, 0, 2**64 - 1)
+    check_integer("block_size", block_size, 1)
+    seed, block_size = int(seed), int(block_size)  # they may be NumPy's
     check(
         block_size < tokens <= LARGEST,
         f"a row of {block_size} needs {block_size + 1} tokens and the data has {tokens}; "
@@ -57,46 +61,46 @@ def plan(order: str, seed: int, tokens: int, block_size: int) -> Plan:
 def starts(
     plan: Plan, step: int, batch_size: int, rank: int = 0, world_size: int = 1, steps: int = 1
 ) -> np.ndarray:
-    """Where the rows of steps step … step + steps - 1 start: (steps, batch_size) int64."""
+    """Returns the starts of steps step … step + steps - 1, (steps, batch_size) int64."""
     check_steps(step, steps, batch_size, rank, world_size)
-    wide = batch_size * world_size
-    first = step * wide + rank * batch_size
+    per_step = batch_size * world_size
+    first = step * per_step + rank * batch_size
     rows = np.arange(first, first + batch_size, dtype=np.uint64)
     if steps > 1:
-        rows = (np.arange(0, steps * wide, wide, np.uint64)[:, None] + rows).ravel()
+        rows = (np.arange(steps, dtype=np.uint64)[:, None] * np.uint64(per_step) + rows).ravel()
     epoch = first // plan.blocks
-    if plan.order == "shuffled" and first + steps * wide <= (epoch + 1) * plan.blocks:
-        places = rows - np.uint64(epoch * plan.blocks)  # nearly always one epoch: twice as quick
-        found = _block_starts(plan, places, *_one_epoch(plan, epoch)).view(np.int64)
+    if plan.order == "shuffled" and first + steps * per_step <= (epoch + 1) * plan.blocks:
+        positions = rows - np.uint64(epoch * plan.blocks)  # one epoch: twice as fast
+        drawn = _block_starts(plan, positions, *_one_epoch(plan, epoch)).view(np.int64)
     else:
-        found = starts_of(plan, rows)
-    return found.reshape(steps, batch_size)
+        drawn = starts_of(plan, rows)
+    return drawn.reshape(steps, batch_size)
 
 
 def starts_of(plan: Plan, rows):
-    """Where global rows start, (rows,) int64: of NumPy's uint64 arrays and PyTorch's int64."""
+    """Returns the starts, (rows,) int64, of global rows: a uint64 array or an int64 tensor."""
     if plan.order == "random":
-        found = below(word(plan.key, rows), plan.tokens - plan.block_size)
+        drawn = below(word(plan.key, rows), plan.tokens - plan.block_size)
     elif plan.order == "sequential":
-        found = rows.clip(max=plan.blocks) * plan.block_size
+        drawn = rows.clip(max=plan.blocks) * plan.block_size
     else:
         epochs = rows // plan.blocks
-        found = _block_starts(plan, rows - epochs * plan.blocks, *epoch_keys(plan, epochs))
-    return found.view(np.int64) if isinstance(found, np.ndarray) else found
+        drawn = _block_starts(plan, rows - epochs * plan.blocks, *epoch_keys(plan, epochs))
+    return drawn.view(np.int64) if isinstance(drawn, np.ndarray) else drawn
 
 
 def targets(plan: Plan, starts):
-    """Targets in rows with these int64 starts: T; at the end of "sequential" fewer, then 0."""
+    """Returns the targets of rows with these int64 starts: T, or fewer at the end."""
     return (plan.tokens - 1 - starts).clip(0, plan.block_size)
 
 
 def length(plan: Plan, batch_size: int, world_size: int = 1) -> int:
-    """Steps until "sequential" is at its end, and "shuffled" has drawn all rows of an epoch."""
+    """Returns the steps of an epoch of "shuffled", and of all of "sequential"."""
     return -(-plan.blocks // (batch_size * world_size))
 
 
 def epoch_keys(plan: Plan, epochs) -> tuple:
-    """Of each of these epochs of "shuffled" the offset, and the round keys of its permutation."""
+    """Returns the offset and the round keys of each of these epochs of "shuffled"."""
     keys = word(plan.key, epochs)
     offsets = below(word(keys, epochs * 0), plan.tokens - plan.blocks * plan.block_size)
     return offsets, round_keys(keys, plan.blocks)
@@ -104,21 +108,28 @@ def epoch_keys(plan: Plan, epochs) -> tuple:
 
 @lru_cache(maxsize=16)
 def _one_epoch(plan: Plan, epoch: int) -> tuple:
-    """The same of one epoch, with no dimension."""
+    """Returns the same of one epoch, without dimension."""
     offset, keys = epoch_keys(plan, np.array([epoch], np.uint64))
     return offset.reshape(()), [key.reshape(()) for key in keys]
 
 
-def _block_starts(plan: Plan, places, offsets, keys: list):
-    return permute(keys, places, plan.blocks) * plan.block_size + offsets
+def _block_starts(plan: Plan, positions, offsets, keys: list):
+    return permute(keys, positions, plan.blocks) * plan.block_size + offsets
+
+
+def check_integer(name: str, value: object, least: int, most: int | None = None) -> None:
+    """Raises UserError if `value` is not an integer in least … most."""
+    limits = f"at least {least}" if most is None else f"in {least} … {most}"
+    fits = isinstance(value, Integral) and least <= int(value) <= (most or 2**64)
+    check(fits, f"{name} is {value!r}; it must be an integer, {limits}")
 
 
 def check_steps(step: int, steps: int, batch_size: int, rank: int, world_size: int) -> None:
-    """Raise UserError where there are no such rows."""
-    check(step >= 0, f"step is {step}; it must be at least 0")
-    check(steps >= 1, f"steps is {steps}; it must be at least 1")
-    check(batch_size >= 1, f"batch_size is {batch_size}; it must be at least 1")
-    check(world_size >= 1, f"world_size is {world_size}; it must be at least 1")
-    check(0 <= rank < world_size, f"rank is {rank}; it must be in 0 … {world_size - 1}")
+    """Raises UserError if there are no such rows."""
+    check_integer("step", step, 0)
+    check_integer("steps", steps, 1)
+    check_integer("batch_size", batch_size, 1)
+    check_integer("world_size", world_size, 1)
+    check_integer("rank", rank, 0, world_size - 1)
     last = (step + steps) * batch_size * world_size
     check(last <= LARGEST, f"step is {step}; rows are counted up to 2^62 and this makes {last}")

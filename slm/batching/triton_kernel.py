@@ -1,15 +1,13 @@
-"""How does a batch take one launch? A Triton kernel that draws starts, gathers and widens.
+"""How does a batch take one launch? A Triton kernel draws starts, gathers and widens.
 
-In: tokens on the device and, also there, for each program the global row that it writes next, where
-that starts, and a table of where its rows of the next steps start. Out: x and y as in slm.batching.gather,
-and the starts. While its tokens come a program looks up the next start, and at the table's end
-draws another table, its threads a step each: the permutation of "shuffled" costs a batch next to
-nothing then, and a quarter of its time without. It writes to its own place alone, so no program
-waits for another, nothing is left to the host, and a CUDA graph of the launch writes the next batch
-at each replay. The numbers are those of slm.batching.counter, bit for bit.
-
-Import it where there is Triton. All sizes are constants of the kernel, so divisions become
-multiplications. slm.batching.triton_source launches it.
+In, on the device: the tokens, and the state of each program: the global row that it writes next,
+its start, and a table of the starts of its rows in the next steps. Out: x and y as in
+slm.batching.gather, and the starts. While its tokens load, a program looks up the next start; at
+the end of the table it draws another, a step per thread, so that the permutation of "shuffled"
+costs almost nothing instead of a quarter of the time. Each program writes only its own state: none
+waits for another, the host does nothing, and each replay of a CUDA graph writes the next batch. The
+numbers are those of slm.batching.counter, bit for bit. All sizes are constants of the kernel, so
+that divisions become multiplications.
 """
 
 from math import isqrt
@@ -21,9 +19,9 @@ from slm.batching.counter import rounds
 from slm.batching.gather import NO_TARGET, Rows
 from slm.batching.sampling import ORDERS
 
-MANY = 2**19  # tokens of a batch from which fewer, longer programs are quicker (seen on an H200)
+MANY = 2**19  # tokens per batch from which fewer, longer programs are faster (seen on an H200)
 TABLE = 16  # starts that a program draws at once
-KEY, ROW, START, PLACE, FIRST = range(5)  # of int64 in a program's state: the table comes last
+KEY, ROW, START, INDEX, FIRST = range(5)  # int64 of a program's state; the table comes last
 
 
 @triton.jit
@@ -61,17 +59,17 @@ def _starts(
     ORDER: tl.constexpr, ROUNDS: tl.constexpr,
 ):  # fmt: skip
     if ORDER == 0:
-        found = _below(_word(key, g), M)
+        start = _below(_word(key, g), M)
     elif ORDER == 1:
         epoch = g // n
         k = _word(key, epoch)
         x = _forth(k, g - epoch * n, A, B, ROUNDS)
         while tl.max((x >= n).to(tl.int32)) > 0:
             x = tl.where(x >= n, _forth(k, x, A, B, ROUNDS), x)
-        found = _below(_word(k, k * 0), M) + x * T
+        start = _below(_word(k, k * 0), M) + x * T
     else:
-        found = tl.minimum(g, g * 0 + n) * T
-    return found
+        start = tl.minimum(g, g * 0 + n) * T
+    return start
 
 
 @triton.jit
@@ -81,50 +79,50 @@ def fill(
     ROUNDS: tl.constexpr, IDS: tl.constexpr, NONE: tl.constexpr, BLOCK: tl.constexpr,
     TABLE: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
-    """One batch into `out`, (2, batch_size, T) int64: a program for each row and part of it."""
+    """Writes one batch into `out`, (2, batch_size, T) int64; a program per row and part of it."""
     if EARLY:
-        tl.extra.cuda.gdc_wait()  # until all before is done and can be seen
+        tl.extra.cuda.gdc_wait()  # until the previous kernel is done and its writes are visible
     row, part = tl.program_id(0), tl.program_id(1)
     mine = state + (4 + TABLE) * (row * tl.num_programs(1) + part)
     key = tl.load(mine).to(tl.uint64, bitcast=True)
     g = tl.load(mine + 1)
     start = tl.load(mine + 2)
-    place = tl.load(mine + 3) + 1
+    index = tl.load(mine + 3) + 1
     j = part * BLOCK + tl.arange(0, BLOCK)
     inside = j < T
     has = inside & (start + j < LAST)
     x = tl.load(tokens + start + j, mask=has, other=0).to(IDS, bitcast=True).to(tl.int64)
     y = tl.load(tokens + start + j + 1, mask=has, other=0).to(IDS, bitcast=True).to(tl.int64)
-    if place == TABLE:
+    if index == TABLE:
         steps = tl.arange(0, TABLE).to(tl.int64)  # or WIDE * steps wraps at 2^31
         rows = (g + WIDE * (1 + steps)).to(tl.uint64, bitcast=True)
         drawn = _starts(rows, key, T, M, n, A, B, ORDER, ROUNDS).to(tl.int64, bitcast=True)
         tl.store(mine + 4 + steps, drawn)
         following = tl.sum(tl.where(steps == 0, drawn, 0))
-        place *= 0
+        index *= 0
     else:
-        following = tl.load(mine + 4 + place)
-    tl.debug_barrier()  # every warp has read `mine` before one of them writes it
+        following = tl.load(mine + 4 + index)
+    tl.debug_barrier()  # all warps read `mine` before one writes it
     tl.store(mine + 1, g + WIDE)
     tl.store(mine + 2, following)
-    tl.store(mine + 3, place)
+    tl.store(mine + 3, index)
     if part == 0:
         tl.store(starts + row, start)
     if ORDER == 2:
         y = tl.where(has, y, NONE)
-    at = row.to(tl.int64) * T + j
-    tl.store(out + at, x, mask=inside)
-    tl.store(out + tl.num_programs(0).to(tl.int64) * T + at, y, mask=inside)
+    position = row.to(tl.int64) * T + j
+    tl.store(out + position, x, mask=inside)
+    tl.store(out + tl.num_programs(0).to(tl.int64) * T + position, y, mask=inside)
 
 
 def constants(rows: Rows, token_bytes: int, early: bool) -> dict:
-    """What the kernel is compiled for."""
+    """Returns the constants that the kernel is compiled for."""
     plan, size = rows.plan, rows.plan.block_size
     high = isqrt(plan.blocks - 1) + 1
     block = 512 if rows.batch_size * size <= MANY else 1024  # tokens per program
     return {
         "T": size,
-        "WIDE": rows.wide,
+        "WIDE": rows.per_step,
         "LAST": plan.tokens - 1,
         "M": plan.tokens - (plan.blocks * size if plan.order == "shuffled" else size),
         "n": plan.blocks,

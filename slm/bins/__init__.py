@@ -1,4 +1,4 @@
-"""What is a bin? Its format, how it is opened, checked, made of tokens and compared.
+"""What is a bin? Its format; how bins are opened, verified, made from tokens and compared.
 
 Reading needs NumPy alone.
 """

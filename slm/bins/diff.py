@@ -1,10 +1,10 @@
 """What differs between two versions of bins?
 
 In: two opened bins. Out: lines of text: each value of the manifests that differs, the counts of
-each split, and the first document that differs, with the place where its two texts part. The
-ids of end-of-text are set aside, so that it is said whether documents differ or their end-of-text
-alone. With one vocabulary ids are compared, with two the decoded text; either way front to back in
-parts, and leading chunks of equal hash are not read at all.
+each split, and the first document that differs, with both texts around their first difference.
+End-of-text ids are left out, so that a line can say whether documents differ or only their
+end-of-text. Ids are compared if the vocabulary is the same, else the decoded text, from front to
+back in parts. Leading chunks of equal hash are not read.
 """
 
 from bisect import bisect_right
@@ -12,29 +12,30 @@ from collections.abc import Iterator
 from itertools import takewhile
 
 import numpy as np
+import tiktoken
 
 from slm.bins.documents import decode, document
 from slm.bins.end_of_text import without_end_of_text
+from slm.bins.manifest import BinSplit
 from slm.bins.opening import Bins
 from slm.core.files import CHUNK_BYTES
 from slm.tokens.vocabulary import load_described
 
 ABOUT = ("dataset", "tokenizer", "end_of_text", "dtype")
-COUNTS = {"documents": "documents", "tokens": "tokens", "text_bytes": "bytes of text"}
-VALUES = 20  # of the manifests, at most: a hub dataset may have hundreds of files
+COUNTS = ("documents", "tokens", "bytes of text")
+VALUES = 20  # of the manifests, at most; a hub dataset may have hundreds of files
 SHOWN = 200  # characters of a document
-NOTHING = np.empty(0, np.uint8)
-PART = 2**20  # ids, or rows of bounds, that are looked at in one go
+PART = 2**20  # ids, or documents, that are compared at once
 
 
 def differences(a: Bins, b: Bins) -> Iterator[str]:
-    """Lines that say what differs, nothing where nothing does."""
+    """Yields lines that say what differs; none if the bins are the same."""
     if a.manifest["sha256"] == b.manifest["sha256"]:
         return
-    one, other = (_flat({key: bins.manifest[key] for key in ABOUT}) for bins in (a, b))
-    changed = [key for key in {**one, **other} if one.get(key) != other.get(key)]
+    old, new = (_flat({k: v for k, v in bins.manifest.items() if k in ABOUT}) for bins in (a, b))
+    changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
     for key in changed[:VALUES]:
-        yield f"{key}: {one.get(key)} -> {other.get(key)}"
+        yield f"{key}: {old.get(key)} -> {new.get(key)}"
     if len(changed) > VALUES:
         yield f"and {len(changed) - VALUES:,} more values of the manifest"
     for split in {**a.manifest["splits"], **b.manifest["splits"]}:
@@ -42,7 +43,7 @@ def differences(a: Bins, b: Bins) -> Iterator[str]:
 
 
 def _flat(value: object, name: str = "") -> dict[str, object]:
-    """A nested value on one level: {"dataset.files.train.0.rows": 60, …}."""
+    """Returns a nested value on one level: {"dataset.files.train.0.rows": 60, …}."""
     if not isinstance(value, dict | list):
         return {name: value}
     items = value.items() if isinstance(value, dict) else enumerate(value)
@@ -51,22 +52,28 @@ def _flat(value: object, name: str = "") -> dict[str, object]:
 
 
 def _split(a: Bins, b: Bins, split: str) -> Iterator[str]:
-    one, other = (bins.manifest["splits"].get(split) for bins in (a, b))
-    if one == other:
+    old, new = (bins.manifest["splits"].get(split) for bins in (a, b))
+    if old == new:
         yield f"{split}: the same bytes"
-    elif one is None or other is None:
-        yield f"{split}: only in {'A' if one else 'B'}"
+    elif old is None or new is None:
+        yield f"{split}: only in {'A' if old else 'B'}"
     else:
-        for key, name in COUNTS.items():
-            more = f" -> {other[key]:,}" if one[key] != other[key] else ""
-            yield f"{split}: {one[key]:,}{more} {name}"
+        for (before, after), name in zip(_counts(old, new), COUNTS, strict=True):
+            more = f" -> {after:,}" if before != after else ""
+            yield f"{split}: {before:,}{more} {name}"
         yield from _documents(a, b, split)
 
 
+def _counts(*splits: BinSplit) -> Iterator[tuple[int, ...]]:
+    return zip(*((s["documents"], s["tokens"], s["text_bytes"]) for s in splits), strict=True)
+
+
 def _documents(a: Bins, b: Bins, split: str) -> Iterator[str]:
-    """The first document that differs, and the first whose text does where that is another."""
+    """Shows the first document that differs, and the first whose text does if it is another."""
     first, documents = first_document(a, b, split), len(a.docs(split)) - 1
-    around = [name for name, differs in _around(a, b).items() if differs]
+    around = [] if _one_vocabulary(a, b) else ["ids"]
+    if a.manifest["end_of_text"] != b.manifest["end_of_text"]:
+        around.append("end-of-text")
     if around and documents and first != 0:
         yield f"{split}: document 0 is the first that differs, in its {' and '.join(around)} alone"
         yield from _shown(a, b, split, 0)
@@ -77,20 +84,12 @@ def _documents(a: Bins, b: Bins, split: str) -> Iterator[str]:
         yield from _shown(a, b, split, first)
 
 
-def _around(a: Bins, b: Bins) -> dict[str, bool]:
-    """What every document may differ in while its text is the same."""
-    return {
-        "ids": not _one_vocabulary(a, b),
-        "end-of-text": a.manifest["end_of_text"] != b.manifest["end_of_text"],
-    }
-
-
 def _one_vocabulary(a: Bins, b: Bins) -> bool:
     return a.manifest["tokenizer"] == b.manifest["tokenizer"]
 
 
 def _shown(a: Bins, b: Bins, split: str, number: int) -> Iterator[str]:
-    """Both sides' text of a document, from a little before the first character that differs."""
+    """Shows both texts of a document, from a little before the first character that differs."""
     texts = [_text(bins, split, number) for bins in (a, b)]
     alike = 0 if texts[0] == texts[1] else _alike(*texts)
     start = max(0, alike - SHOWN // 2)
@@ -98,64 +97,51 @@ def _shown(a: Bins, b: Bins, split: str, number: int) -> Iterator[str]:
         if text is None:
             yield f"  {side} has no document {number:,}"
             continue
-        found = document(bins, split, number)
+        shown = document(bins, split, number)
         cut = f"{'…' * bool(start)}{text[start : start + SHOWN]}{'…' * (len(text) > start + SHOWN)}"
-        yield f"  {side} ({found.source}, {len(found.ids):,} tokens): {cut!r}"
+        yield f"  {side} ({shown.source}, {len(shown.ids):,} tokens): {cut!r}"
 
 
-def _alike(one: str | None, other: str | None) -> int:
-    """How many characters two texts begin with alike."""
-    pairs = zip(one or "", other or "", strict=False)
+def _alike(old: str | None, new: str | None) -> int:
+    pairs = zip(old or "", new or "", strict=False)
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _text(bins: Bins, split: str, number: int) -> str | None:
     if number >= len(bins.docs(split)) - 1:
         return None
-    encoding = load_described(bins.manifest["tokenizer"], bins.folder)
-    return decode(encoding, document(bins, split, number).ids)
+    return decode(_encoding(bins), document(bins, split, number).ids)
+
+
+def _encoding(bins: Bins) -> tiktoken.Encoding:
+    return load_described(bins.manifest["tokenizer"], bins.folder)
 
 
 # --- which document differs first? ---
 
 
 def first_document(a: Bins, b: Bins, split: str) -> int | None:
-    """The number of the first document whose text differs or that one side lacks; None for none."""
-    by_ids = _one_vocabulary(a, b)
-    agreed = _agreed(a, b, split, by_ids)
-    begin = min(agreed, _hashed_alike(a, b, split)) if by_ids else 0
-    place = _first_difference(*(_parts(bins, split, begin, agreed, by_ids) for bins in (a, b)))
-    if place is not None:
-        place += int(_totals(a, split, begin, begin + 1, by_ids)[0])
-        ends = range(1, agreed + 1)
-        return bisect_right(
-            ends, place, key=lambda end: int(_totals(a, split, end, end + 1, by_ids)[0])
+    """Returns the first document whose text differs or that is missing on one side, or None."""
+    by_ids, documents = _one_vocabulary(a, b), [len(bins.docs(split)) - 1 for bins in (a, b)]
+    start = min(*documents, _hashed_alike(a, b, split)) if by_ids else 0
+    encodings = [None if by_ids else _encoding(bins) for bins in (a, b)]
+    offsets = a.docs(split)[:, 0]
+    while start < min(documents):
+        stop = (
+            bisect_right(offsets, int(offsets[start]) + PART, hi=min(start + PART, len(offsets)))
+            - 1
         )
-    return None if len(a.docs(split)) == len(b.docs(split)) == agreed + 1 else agreed
-
-
-def _agreed(a: Bins, b: Bins, split: str, by_ids: bool) -> int:
-    """How many documents from the first on are as long on both sides, in ids or in bytes."""
-    rows = min(len(a.docs(split)), len(b.docs(split)))
-    for start in range(0, rows, PART):
-        stop = min(start + PART, rows)
-        one, other = (_totals(bins, split, start, stop, by_ids) for bins in (a, b))
-        if (differs := one != other).any():
-            return start + int(differs.argmax()) - 1
-    return rows - 1
-
-
-def _totals(bins: Bins, split: str, start: int, stop: int, by_ids: bool) -> np.ndarray:
-    """(stop - start,) uint64: rows of running totals, of ids without end-of-text or of bytes."""
-    rows = bins.docs(split)[start:stop]
-    if not by_ids:
-        return rows[:, 1]
-    ends = bins.manifest["end_of_text"] != "none"  # one more for each document before
-    return rows[:, 0] - np.arange(start, stop, dtype=np.uint64) * np.uint64(ends)
+        stop = min(max(stop, start + 1), *documents)
+        sides = zip((a, b), encodings, strict=True)
+        first = _first_row(*(_content(bins, split, start, stop, known) for bins, known in sides))
+        if first is not None:
+            return start + first
+        start = stop
+    return None if len({*documents}) == 1 else min(documents)
 
 
 def _hashed_alike(a: Bins, b: Bins, split: str) -> int:
-    """How many documents lie whole in leading chunks whose hashes agree."""
+    """Returns how many documents lie entirely in leading chunks of equal hash."""
     if a.manifest["end_of_text"] != b.manifest["end_of_text"]:
         return 0
     name = f"{split}.bin"
@@ -165,30 +151,28 @@ def _hashed_alike(a: Bins, b: Bins, split: str) -> int:
     return bisect_right(a.docs(split)[:, 0], ids) - 1
 
 
-def _parts(bins: Bins, split: str, begin: int, end: int, by_ids: bool) -> Iterator[np.ndarray]:
-    """Documents begin to end as arrays of ids without end-of-text, or of bytes of text."""
-    ids, bounds = bins.ids(split), bins.docs(split)[begin : end + 1, 0]
-    first, last = bounds[[0, -1]].tolist()
-    parts = (ids[start : min(start + PART, last)] for start in range(first, last, PART))
-    if bins.manifest["end_of_text"] != "none":
-        parts = without_end_of_text(parts, bounds - bounds[0], bins.manifest["end_of_text"])
-    encoding = None if by_ids else load_described(bins.manifest["tokenizer"], bins.folder)
-    for part in parts:
-        yield part if by_ids else np.frombuffer(encoding.decode_bytes(part.tolist()), np.uint8)
+def _content(
+    bins: Bins, split: str, start: int, stop: int, encoding: tiktoken.Encoding | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns documents start … stop - 1 and their offsets, from 0.
+
+    They are ids without end-of-text, or with `encoding` bytes of text.
+    """
+    rows = bins.docs(split)[start : stop + 1].astype(np.int64)
+    ids, policy = bins.ids(split)[rows[0, 0] : rows[-1, 0]], bins.manifest["end_of_text"]
+    rows -= rows[0]
+    if policy != "none":
+        [ids] = without_end_of_text(iter([ids]), rows[:, 0], policy)
+    if encoding is None:
+        return ids, rows[:, 0] - (policy != "none") * np.arange(len(rows))
+    return np.frombuffer(encoding.decode_bytes(ids.tolist()), np.uint8), rows[:, 1]
 
 
-def _first_difference(a: Iterator[np.ndarray], b: Iterator[np.ndarray]) -> int | None:
-    """Where two streams of numbers first differ; None where one is the beginning of the other."""
-    done, one, other = 0, NOTHING, NOTHING
-    while True:
-        one, other = (left if len(left) else _next(more) for left, more in ((one, a), (other, b)))
-        length = min(len(one), len(other))
-        if not length:
-            return None
-        if (differs := one[:length] != other[:length]).any():
-            return done + int(differs.argmax())
-        done, one, other = done + length, one[length:], other[length:]
-
-
-def _next(parts: Iterator[np.ndarray]) -> np.ndarray:
-    return next((part for part in parts if len(part)), NOTHING)
+def _first_row(a: tuple[np.ndarray, np.ndarray], b: tuple[np.ndarray, np.ndarray]) -> int | None:
+    """Returns the first document whose content or length differs, or None."""
+    length, rows = min(len(a[0]), len(b[0])), []
+    if (differs := a[1] != b[1]).any():
+        rows.append(int(differs.argmax()) - 1)
+    if (differs := a[0][:length] != b[0][:length]).any():
+        rows.append(int(np.searchsorted(a[1], differs.argmax(), side="right")) - 1)
+    return min(rows, default=None)

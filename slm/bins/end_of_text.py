@@ -1,7 +1,7 @@
-"""How does end-of-text go into a stream of ids, and out of it again?
+"""How does end-of-text get into a stream of ids, and out of it again?
 
-In: the ids of documents end to end, in parts, and where the documents end. Out: the same with one
-id more or one less a document, in parts. Memory does not follow the length of the stream.
+In: the ids of documents end to end, in parts, and the offsets of the documents. Out: parts with one
+id more, or one id less, per document. Memory does not grow with the length of the stream.
 """
 
 from bisect import bisect_left
@@ -11,33 +11,39 @@ import numpy as np
 
 
 def with_end_of_text(
-    chunks: Iterator[np.ndarray], ends: np.ndarray, end_of_text: int, policy: str
+    chunks: Iterator[np.ndarray], offsets: np.ndarray, end_of_text: int, policy: str
 ) -> Iterator[np.ndarray]:
-    """The ids of `chunks` with the id `end_of_text` after ("append") or before each document.
+    """Yields `chunks` with the id `end_of_text` after ("append") or before each document.
 
-    `ends` has (documents + 1,) running totals of tokens, from 0: where the documents end.
+    `offsets` has (documents + 1,) offsets in tokens, from 0.
     """
-    places = ends[1:] if policy == "append" else ends[:-1]
-    done = read = 0
-    for chunk in chunks:
-        until = bisect_left(places, read + len(chunk), lo=done)
-        inside = places[done:until].astype(np.int64) - read
+    positions = offsets[1:] if policy == "append" else offsets[:-1]
+    left = len(positions)
+    for chunk, inside in _placed(chunks, positions):
         yield np.insert(chunk, inside, end_of_text)
-        done, read = until, read + len(chunk)
-    yield np.full(len(places) - done, end_of_text)
+        left -= len(inside)
+    yield np.full(left, end_of_text)
 
 
 def without_end_of_text(
-    chunks: Iterator[np.ndarray], bounds: np.ndarray, policy: str
+    chunks: Iterator[np.ndarray], offsets: np.ndarray, policy: str
 ) -> Iterator[np.ndarray]:
-    """The inverse of slm.bins.from_tokens.with_end_of_text: each document's last ("append") or first id out.
+    """The inverse: yields `chunks` without the last ("append") or first id of each document.
 
-    `bounds` has (documents + 1,) running totals of tokens, from 0, with end-of-text counted. What
-    an id says is not asked: a document may hold the id of end-of-text itself.
+    `offsets` has (documents + 1,) offsets in tokens, from 0, with end-of-text counted. The removed
+    ids are not compared: a document may hold the id of end-of-text itself.
     """
-    places, back = (bounds[1:], 1) if policy == "append" else (bounds[:-1], 0)
+    positions, back = (offsets[1:], 1) if policy == "append" else (offsets[:-1], 0)
+    for chunk, inside in _placed(chunks, positions, back):
+        yield np.delete(chunk, inside)
+
+
+def _placed(
+    chunks: Iterator[np.ndarray], positions: np.ndarray, back: int = 0
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields each chunk with the positions, moved `back`, that lie in it, from 0 in the chunk."""
     done = read = 0
     for chunk in chunks:
-        until = bisect_left(places, read + len(chunk) + back, lo=done)
-        yield np.delete(chunk, places[done:until].astype(np.int64) - back - read)
+        until = bisect_left(positions, read + len(chunk) + back, lo=done)
+        yield chunk, positions[done:until].astype(np.int64) - back - read
         done, read = until, read + len(chunk)

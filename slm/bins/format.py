@@ -1,58 +1,50 @@
-"""What is a bin? The one place that knows the format.
+"""What is a bin? The format, defined here alone.
 
-A folder of bins holds for each split `<split>.bin`, the ids of all documents end to end, little-
-endian, no header, uint16 where the vocabulary has at most 65,536 ids and uint32 where it has more;
-`<split>.docs.npy`, an array (documents + 1, 2) of little-endian uint64, running totals of tokens
-and of UTF-8 text bytes, so that rows i and i + 1 bound document i; where the vocabulary was trained
-on this text its ranks, in tiktoken's format; and manifest.json, which names dataset, tokenizer and
-end-of-text policy and has the SHA-256 of each 16 MiB of each file, and one of itself. The same data
-gives the same bytes: no time, path, host or library version is in them.
+A folder of bins holds, for each split, `<split>.bin` and `<split>.docs.npy`. The bin is the ids of
+all documents end to end, little-endian, without a header: uint16 if the vocabulary has at most
+65,536 ids, else uint32. The other is a (documents + 1, 2) array of little-endian uint64: offsets in
+tokens and in UTF-8 bytes of text; rows i and i + 1 bound document i. If the vocabulary was trained
+on this text, the folder holds its ranks in tiktoken's format. manifest.json names dataset,
+tokenizer and end-of-text policy and has the SHA-256 of each 16 MiB of each file, and its own. The
+same data gives the same bytes: they have no time, path, host or library version.
 """
 
 import hashlib
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from slm.core.files import CHUNK_BYTES, HashedFile, to_json
+from slm.core.files import CHUNK_BYTES, to_json, write_hashed
+from slm.core.formats import FileEntry
 
 FORMAT = 1
 END_OF_TEXT = ("none", "append", "prepend")
 MANIFEST = "manifest.json"
 REPAIR = "`make verify FIX=1` repairs it"
-STRAYS = {".DS_Store", "Thumbs.db"}  # a file manager leaves these; .dvcignore has them, too
+STRAYS = {".DS_Store", "Thumbs.db"}  # file managers write these; .dvcignore lists them too
 
 
-def write_docs(path: Path, totals: Iterable[np.ndarray], documents: int) -> dict:
-    """Write (rows, 2) uint64 running totals, documents + 1 rows in all, as one .npy file."""
+def write_docs(path: Path, offsets: Iterable[np.ndarray], documents: int) -> FileEntry:
+    """Writes offsets, parts of (rows, 2) uint64 and documents + 1 rows in all, as an .npy file."""
     header = io.BytesIO()
     form = {"descr": "<u8", "fortran_order": False, "shape": (documents + 1, 2)}
     np.lib.format.write_array_header_1_0(header, form)
-    with HashedFile(path) as file:
-        file.write(header.getvalue())
-        for rows in totals:
-            file.write(rows.astype("<u8"))
-    return {"bytes": file.size, "sha256": file.hashes}
+    return write_hashed(path, chain([header.getvalue()], (rows.astype("<u8") for rows in offsets)))
 
 
-def write_bytes(path: Path, content: bytes) -> dict:
-    """Write a file as it is; return the manifest's entry for it."""
-    with HashedFile(path) as file:
-        file.write(content)
-    return {"bytes": file.size, "sha256": file.hashes}
-
-
-def write_manifest(folder: Path, content: dict) -> dict:
-    """Write manifest.json, with format, chunk size and its own hash added; return it."""
-    manifest = {"format": FORMAT, "chunk_bytes": CHUNK_BYTES, **content}
+def write_manifest(folder: Path, content: Mapping[str, object]) -> dict[str, Any]:
+    """Writes manifest.json, with format, chunk size and its own hash added; returns it."""
+    manifest: dict[str, Any] = {"format": FORMAT, "chunk_bytes": CHUNK_BYTES, **content}
     manifest["sha256"] = self_hash(manifest)
     (folder / MANIFEST).write_bytes(to_json(manifest))
     return manifest
 
 
-def self_hash(manifest: dict) -> str:
-    """The SHA-256 of a manifest without the key that holds it."""
+def self_hash(manifest: Mapping[str, object]) -> str:
+    """Returns the SHA-256, in hexadecimal, of a manifest without its key "sha256"."""
     content = {key: value for key, value in manifest.items() if key != "sha256"}
     return hashlib.sha256(to_json(content)).hexdigest()

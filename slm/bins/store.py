@@ -1,8 +1,8 @@
-"""Where do bins of other revisions lie? In a store, by a name that is a hash of their content.
+"""Where are bins of other revisions kept? In a store, under a hash of their content.
 
-<store>/<name>/ is a folder of bins: brought once, held to its manifest, landed by one rename. So a
-folder of the store is right and never changes; any number of them are open at once, and of several
-processes that want one a single one fetches it.
+<store>/<name>/ is a folder of bins that is filled once, verified, and renamed once. So a folder of
+the store is right and never changes; any number of them are open at the same time. If several
+processes want one, a single process fetches it.
 """
 
 import fcntl
@@ -16,14 +16,17 @@ from slm.core.files import landing
 
 
 def stored(store: Path, name: str, fill: Callable[[Path], None]) -> Path:
-    """The folder of bins `name` in the store; where it is not there, `fill` fills an empty one.
+    """Returns the folder of bins `name` of the store; if it is missing, `fill` fills an empty one.
 
-    Raises UserError where what `fill` brought is damaged, and where the store cannot be written.
+    Raises UserError if the filled bins are corrupt, and if the store cannot be written.
     """
     folder = store / name
     try:
-        if not is_there(folder):  # before the lock: the store may be another's, and read-only
-            _bring(folder, fill)
+        if not is_there(folder):  # before the lock: the store may be read-only
+            store.mkdir(parents=True, exist_ok=True)
+            with folder.with_name(f"{name}.lock").open("a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                _fill(folder, fill)
     except OSError as error:
         raise UserError(
             f"the store {store} cannot be written ({error.strerror or error}); free space there, "
@@ -33,7 +36,7 @@ def stored(store: Path, name: str, fill: Callable[[Path], None]) -> Path:
 
 
 def is_there(folder: Path) -> bool:
-    """Whether all files are there, with their lengths: a cleaner of old files may have passed."""
+    """Whether all files are there with their lengths; a program may have removed old files."""
     try:
         open_bins(folder)
     except UserError:
@@ -41,16 +44,12 @@ def is_there(folder: Path) -> bool:
     return True
 
 
-def _bring(folder: Path, fill: Callable[[Path], None]) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(f"{folder.name}.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not is_there(folder):
-            with landing(folder) as temporary:
-                fill(temporary)
-                _check(temporary)
-
-
-def _check(folder: Path) -> None:
-    if wrong := next(damage(folder), "").replace(f"{folder}/", ""):
-        raise UserError(f"these bins were damaged when DVC stored them: {wrong}; build them again")
+def _fill(folder: Path, fill: Callable[[Path], None]) -> None:
+    if is_there(folder):
+        return
+    with landing(folder) as temporary:
+        fill(temporary)
+        if wrong := next(damage(temporary), "").replace(f"{temporary}/", ""):
+            raise UserError(
+                f"these bins were corrupt when DVC stored them: {wrong}; build them again"
+            )

@@ -9,32 +9,30 @@ from slm.core.errors import UserError
 from slm.core.files import CHUNK_BYTES, chunk_hashes
 
 
-def check_bytes(folder: Path, mend: str = REPAIR) -> None:
-    """Read every byte of a folder of bins; raises UserError, which names the first damage."""
+def check_bytes(folder: Path, cure: str = REPAIR) -> None:
+    """Reads every byte of a folder of bins; raises UserError, which names the first damage."""
     read_manifest(folder)
-    if found := next(damage(folder), None):
-        raise UserError(f"{found}; {mend}")
+    if line := next(damage(folder), None):
+        raise UserError(f"{line}; {cure}")
 
 
 def damage(folder: Path) -> Iterator[str]:
-    """Everything in a folder of bins that is not as its manifest says, a line for each place."""
+    """Yields a line for each place where a folder of bins differs from its manifest."""
     try:
         manifest = read_manifest(folder)
     except UserError as error:
         yield str(error)
         return
-    for name, expected in files_of(manifest):
-        wrong = wrong_size(folder / name, expected["bytes"])
-        if wrong:
-            yield f"{folder / name} {wrong}"
-        if not (folder / name).is_file():
-            continue
-        for number, found in enumerate(chunk_hashes(folder / name)):
-            if found not in expected["sha256"][number : number + 1]:
+    files = dict(files_of(manifest))
+    for name, entry in files.items():
+        path = folder / name
+        if wrong := wrong_size(path, entry["bytes"]):
+            yield f"{path} {wrong}"
+        for number, sha256 in enumerate(chunk_hashes(path) if path.is_file() else []):
+            if sha256 not in entry["sha256"][number : number + 1]:
                 start = number * CHUNK_BYTES
-                end = min(start + CHUNK_BYTES, (folder / name).stat().st_size) - 1
-                yield f"{folder / name} differs in chunk {number}, bytes {start:,} to {end:,}"
-    known = {MANIFEST, *(name for name, _ in files_of(manifest))}
+                end = min(start + CHUNK_BYTES, path.stat().st_size) - 1
+                yield f"{path} differs in chunk {number}, bytes {start:,} to {end:,}"
     for path in sorted(folder.iterdir()):
-        if path.name not in known | STRAYS:
+        if path.name not in {MANIFEST, *files, *STRAYS}:
             yield f"{path} is not of these bins; remove it"

@@ -1,20 +1,20 @@
-"""What may an entry of `datasets:` hold? Each kind's keys, and what each must be.
+"""What may an entry of `datasets:` hold? The keys of each kind, and a rule for each key.
 
-A key that is unknown, missing or of another type is refused before anything is built, since DVC
-removes what a stage made before it runs the stage again.
+An unknown or missing key, or a value of the wrong type, is refused before anything is built: DVC
+removes the outputs of a stage before it runs the stage again.
 """
 
 import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from slm.core.errors import UserError
+from slm.core.errors import UserError, check
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*")  # of a dataset or a split: it names folders and files
 
 
 class Key(NamedTuple):
-    """What the value of a key must be."""
+    """The rule for the value of a key."""
 
     fits: Callable[[object], bool]
     expected: str  # in words
@@ -22,27 +22,21 @@ class Key(NamedTuple):
 
 
 def check_entry(name: str, entry: object) -> dict:
-    """The entry, or a UserError that says which key of dataset `name` is not as it must be."""
+    """Returns the entry of dataset `name`; raises UserError, naming the key, if it is wrong."""
+    where, kinds = f"params.yaml: datasets.{name}", ", ".join(KINDS)
     kind = entry.get("kind") if isinstance(entry, dict) else entry
-    if not isinstance(entry, dict) or kind not in list(KINDS):
-        raise UserError(
-            f"params.yaml: datasets.{name}.kind is {kind!r}, expected one of {', '.join(KINDS)}"
-        )
+    if not isinstance(entry, dict) or kind not in [*KINDS]:
+        raise UserError(f"{where}.kind is {kind!r}, expected one of {kinds}")
     keys = KINDS[kind]
     missing = [key for key in keys if keys[key].required and key not in entry]
-    if missing:
-        raise UserError(f"params.yaml: datasets.{name} has no {', '.join(missing)}")
+    check(not missing, f"{where} has no {', '.join(missing)}")
     for key in entry:
-        if key not in {"kind", *keys}:
-            raise UserError(
-                f"params.yaml: datasets.{name} has {key!r}, expected {', '.join(keys)} for {kind}"
-            )
-    for key, must in keys.items():
+        known = key in {"kind", *keys}
+        check(known, f"{where} has {key!r}, expected {', '.join(keys)} for {kind}")
+    for key, rule in keys.items():
         value = entry.get(key)
-        if not (must.fits(value) or (value is None and not must.required)):
-            raise UserError(
-                f"params.yaml: datasets.{name}.{key} is {value!r}, expected {must.expected}"
-            )
+        fits = rule.fits(value) or (value is None and not rule.required)
+        check(fits, f"{where}.{key} is {value!r}, expected {rule.expected}")
     return entry
 
 
@@ -51,22 +45,14 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and value != "" and not re.search("[\ud800-\udfff]", value)
 
 
-def _is_whole(value: object) -> bool:
-    return type(value) is int  # and not True
-
-
 def _is_globs(value: object) -> bool:
-    return _is_text(value) or (
-        isinstance(value, list) and bool(value) and all(map(_is_text, value))
-    )
+    values = value if isinstance(value, list) else [value]
+    return bool(values) and all(map(_is_text, values))
 
 
 def _is_names(value: object) -> bool:
-    return isinstance(value, list | dict) and bool(value) and all(map(_is_name, value))
-
-
-def _is_name(value: object) -> bool:
-    return isinstance(value, str) and bool(NAME.fullmatch(value))
+    names = value if isinstance(value, list | dict) else ()
+    return bool(names) and all(isinstance(name, str) and NAME.fullmatch(name) for name in names)
 
 
 def _by_split(fits: Callable[[object], bool]) -> Callable[[object], bool]:
@@ -79,9 +65,9 @@ _SPLITS = "(a split's name has a-z first, then a-z, 0-9, - and _)"
 _TEXT = "text; put it in quotes"
 KINDS: dict[str, dict[str, Key]] = {
     "generated": {
-        "seed": Key(_is_whole, "a whole number"),
+        "seed": Key(lambda value: type(value) is int, "a whole number"),
         "documents": Key(
-            _by_split(lambda value: _is_whole(value) and value > 0),
+            _by_split(lambda value: type(value) is int and value > 0),
             f"a whole number above 0 for each split, such as {{train: 5000}} {_SPLITS}",
         ),
     },

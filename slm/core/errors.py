@@ -1,33 +1,36 @@
-"""How does a mistake of the user's reach the user?
+"""How do errors reach the user?
 
-As one line on standard error, exit status 1 and no traceback: what was found, what was expected,
-which command repairs it. Anything else that goes wrong is ours and keeps its traceback.
+An error that the user can repair is one line on standard error, with exit status 1 and no
+traceback: what was found, what was expected, which command repairs it. Any other error is a bug
+and keeps its traceback.
 """
 
 import errno
+import io
 import signal
 import sys
 from collections.abc import Callable
 
 
 class UserError(ValueError):
-    """What the user can repair; the message is one line and says how."""
+    """An error that the user can repair: a bad argument or a refused state, in one line."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))  # YAML's, Arrow's and others' have several
+        super().__init__(" ".join(message.split()))  # messages of YAML and Arrow have several lines
 
 
 def check(fine: bool, otherwise: str) -> None:
-    """Raise UserError, saying `otherwise`, unless `fine`."""
+    """Raises UserError with the message `otherwise` unless `fine`."""
     if not fine:
         raise UserError(otherwise)
 
 
 def run_main(main: Callable[[], None]) -> None:
-    """Run a script's `main`; turn what the user can mend into one line and exit status 1."""
+    """Runs a script's `main`; a UserError ends it in one line and with status 1."""
     signal.signal(signal.SIGTERM, _terminated)
-    for stream in (sys.stdout, sys.stderr):  # a terminal may know fewer characters than our text
-        stream.reconfigure(errors="backslashreplace")
+    for stream in (sys.stdout, sys.stderr):  # a terminal may not have all characters
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         main()
     except UserError as error:
@@ -35,7 +38,7 @@ def run_main(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         sys.exit("error: interrupted; run the same command again to go on")
     except BrokenPipeError:
-        sys.exit(1)  # the reader of our output, `head` perhaps, has gone
+        sys.exit(1)  # the reader of the output, such as `head`, has ended
     except OSError as error:
         if error.errno not in REPAIRS:
             raise
@@ -43,32 +46,25 @@ def run_main(main: Callable[[], None]) -> None:
 
 
 def cause_chain(error: BaseException) -> list[BaseException]:
-    """An exception and all that led to it; `datasets` hides causes with `raise … from None`."""
-    found: list[BaseException] = [error]
-    for link in found:
-        found += [e for e in (link.__cause__, link.__context__) if e and e not in found]
-    return found
+    """Returns an exception and all its causes, also those hidden by `raise … from None`."""
+    chain = [error]
+    for link in chain:
+        chain += [e for e in (link.__cause__, link.__context__) if e and e not in chain]
+    return chain
 
 
 def positive(word: str) -> int:
-    """The whole number above 0 that an argument of a command line must be (for argparse)."""
+    """Returns a command-line argument as an integer above 0; raises ValueError (for argparse)."""
     if not (word.isascii() and word.isdecimal() and int(word) > 0):
         raise ValueError
     return int(word)
 
 
 def _terminated(*_: object) -> None:
-    raise KeyboardInterrupt  # so that what was begun is put back, as after Ctrl-C
+    raise KeyboardInterrupt  # cleans up as Ctrl-C does
 
 
 _FULL = "the disk is full: free some space and run the same command again"
-_MODE = "mend its place, owner or mode"
-REPAIRS = {
-    errno.ENOSPC: _FULL,
-    errno.EDQUOT: _FULL,
-    errno.EACCES: _MODE,
-    errno.EPERM: _MODE,
-    errno.EROFS: _MODE,
-    errno.EISDIR: _MODE,
-    errno.ENOTDIR: _MODE,
-}
+_MODE = "correct its path, owner or mode"
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR)
+REPAIRS = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _FULL) | dict.fromkeys(_REFUSED, _MODE)

@@ -1,8 +1,8 @@
-"""How does a file or a folder land whole?
+"""How does a complete file or folder get its name?
 
-It is written under another name that carries the process id, flushed to the disk, and renamed
-once. So what has its own name is complete, whenever the process or the machine stopped; what a
-killed process left behind is removed by the next one that writes the same thing.
+It is written under a temporary name with the process id, flushed to the disk, and renamed once. So
+a file that has its final name is complete, even after a crash. The next process that writes the
+same file removes the temporary files of killed processes.
 """
 
 import errno
@@ -10,21 +10,22 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 
-from slm.core.errors import UserError
+from slm.core.errors import UserError, check
+from slm.core.formats import FileEntry
 
-CHUNK_BYTES = 16 * 2**20  # each run of 16 MiB of a file has a SHA-256 of its own
+CHUNK_BYTES = 16 * 2**20  # of a file; each chunk has its own SHA-256
 
 
 @contextmanager
 def landing(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder that becomes `folder`, whole, when the block ends without an error."""
+    """Yields an empty folder; it is renamed to `folder` if the block ends without an error."""
     _sweep(folder)
     temporary = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
     temporary.mkdir(parents=True)
@@ -39,7 +40,7 @@ def landing(folder: Path) -> Iterator[Path]:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a whole file, or leave the old one as it was."""
+    """Writes a complete file, or leaves the old one unchanged."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_bytes(content)
@@ -51,76 +52,89 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def read_json(path: Path) -> dict:
-    """What a stage wrote for the next one; raises UserError where it is missing or damaged."""
+    """Returns the content of a JSON file; raises UserError if it is missing or corrupt."""
     try:
-        found = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise UserError(f"{path} not found; `make data` makes it") from None
     except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise UserError(f"{path} is damaged; `rm -r {path.parent}`, then `make data`")
-    return found
+        content = None
+    check(isinstance(content, dict), f"{path} is corrupt; `rm -r {path.parent}`, then `make data`")
+    return content
 
 
 def to_json(content: object) -> bytes:
-    """The one way in which we write JSON: UTF-8, keys in the order given, a final line feed."""
+    """Returns JSON in UTF-8, with keys in the given order and a final line feed."""
     return (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode()
 
 
 class HashedFile:
-    """A binary file that is written front to back and hashed as the bytes pass.
-
-    `hashes` has the SHA-256 of each chunk of CHUNK_BYTES, in order, once the file is closed.
-    """
+    """A new binary file; once closed, `hashes` has the SHA-256 of each of its chunks, in order."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("xb", buffering=0)
-        self._hash = hashlib.sha256()
-        self._room = CHUNK_BYTES
-        self.size = 0
-        self.hashes: list[str] = []
+        self._file, self._hash = path.open("xb"), hashlib.sha256()
+        self.size, self.hashes = 0, list[str]()
 
     def write(self, content: bytes | np.ndarray) -> None:
-        """Append the bytes of `content`, a C-contiguous buffer."""
-        view = memoryview(content).cast("B") if len(content) else memoryview(b"")
-        self.size += len(view)
+        """Appends the bytes of `content`, which is C-contiguous."""
+        if not len(content):
+            return
+        view = (content.data if isinstance(content, np.ndarray) else memoryview(content)).cast("B")
         while len(view):
-            part, view = view[: self._room], view[self._room :]
-            _write_all(self._file, part)
+            room = CHUNK_BYTES - self.size % CHUNK_BYTES
+            part, view = view[:room], view[room:]
+            self._file.write(part)
             self._hash.update(part)
-            self._room -= len(part)
-            if not self._room:
-                self._next_chunk()
+            self.size += len(part)
+            if len(part) == room:
+                self._end_chunk()
 
-    def _next_chunk(self) -> None:
+    def _end_chunk(self) -> None:
         self.hashes.append(self._hash.hexdigest())
-        self._hash, self._room = hashlib.sha256(), CHUNK_BYTES
+        self._hash = hashlib.sha256()
 
     def __enter__(self) -> "HashedFile":
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._room < CHUNK_BYTES:
-            self._next_chunk()
+        if self.size % CHUNK_BYTES:
+            self._end_chunk()
         self._file.close()
 
 
+def write_hashed(path: Path, parts: Iterable[bytes | np.ndarray]) -> FileEntry:
+    """Writes the bytes of `parts` end to end into a new file; returns its entry."""
+    with HashedFile(path) as file:
+        for part in parts:
+            file.write(part)
+    return {"bytes": file.size, "sha256": file.hashes}
+
+
 def chunk_hashes(path: Path) -> list[str]:
-    """The SHA-256 of each 16 MiB of a file, computed on all cores."""
+    """Returns the SHA-256 of each 16 MiB of a file, computed on all cores."""
     starts = range(0, path.stat().st_size, CHUNK_BYTES)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(lambda start: _hash_of(path, start), starts))
 
 
+def make_writable(folder: Path) -> None:
+    """Makes a folder for results; raises UserError before the work if it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: {error.strerror}; name another folder with --out") from None
+    writable = os.access(folder, os.W_OK)
+    check(writable, f"{folder} cannot be written; name another folder with --out")
+
+
 def md5_of(path: Path) -> str:
-    """The MD5 of a file's bytes, as DVC names it."""
+    """Returns the MD5 of a file, in hexadecimal, as DVC does."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def link_or_copy(path: Path, target: Path) -> None:
-    """A hard link where the disk allows it, else a copy."""
+    """Makes a hard link to `path` if the disk allows it, else a copy."""
     try:
         os.link(path.resolve(), target)
     except OSError:
@@ -137,11 +151,6 @@ def _hash_of(path: Path, start: int) -> str:
     return digest.hexdigest()
 
 
-def _write_all(file, view: memoryview) -> None:
-    while len(view):
-        view = view[file.write(view) :]
-
-
 def _flush(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -151,7 +160,7 @@ def _flush(path: Path) -> None:
 
 
 def _replace(temporary: Path, folder: Path) -> None:
-    """Give `temporary` the name `folder`; for an instant neither the old nor the new has it."""
+    """Renames `temporary` to `folder`; for an instant no folder has the name."""
     old = folder.with_name(f"{folder.name}.{os.getpid()}.old.tmp")
     while True:
         with suppress(FileNotFoundError):  # a rename cannot replace a folder that has files in it
@@ -164,13 +173,13 @@ def _replace(temporary: Path, folder: Path) -> None:
                 with suppress(OSError):
                     old.rename(folder)
                 raise
-        shutil.rmtree(old, ignore_errors=True)  # another process gave the name; ours is later
+        shutil.rmtree(old, ignore_errors=True)  # another process was faster; replace its folder
     shutil.rmtree(old, ignore_errors=True)
     _flush(folder.parent)
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what killed processes left; what a living one is writing stays."""
+    """Removes the temporary folders of processes that have ended."""
     for left in folder.parent.glob(f"{folder.name}.*.tmp"):
         process = left.name.removeprefix(f"{folder.name}.").split(".")[0]
         if process == str(os.getpid()) or not alive(process):
@@ -178,10 +187,10 @@ def _sweep(folder: Path) -> None:
 
 
 def alive(process: str) -> bool:
-    """Whether a process with this id is at work."""
-    import psutil  # the training side does without it
+    """Whether a process with this id is running."""
+    import psutil  # reading bins works without it
 
-    try:  # a zombie has ended: nobody may ever reap it in a container without an init
+    try:  # a zombie has ended, though a container without an init may never reap it
         return psutil.Process(int(process)).status() != psutil.STATUS_ZOMBIE
     except (ValueError, psutil.NoSuchProcess):
         return False

@@ -1,4 +1,4 @@
-"""How is a command kept from running twice at once? By a lock that ends with its process."""
+"""How is a command kept from running twice at the same time? By a lock of its process."""
 
 import fcntl
 import os
@@ -11,7 +11,7 @@ from slm.core.errors import UserError
 
 @contextmanager
 def only_one(path: Path, command: str) -> Iterator[None]:
-    """Hold the lock `path` for the block; raises UserError, which says who has it, if taken."""
+    """Holds the lock `path` in the block; raises UserError, which names the holder, if taken."""
     with path.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,13 +1,11 @@
-"""How many digits does a figure keep? Six significant ones, wherever a result is written.
+"""How many digits does a figure keep? Six significant ones, in every result that is written.
 
-In: what will be JSON. Out: the same, with every float rounded; whole numbers stay exact. So the
-last bits, which differ between processors, are in no file that is compared. A share of nothing is
-no number: it is None, and null in JSON.
+The last bits of a float differ between processors; rounded, they are in no file that is compared.
 """
 
 
 def rounded(value: object) -> object:
-    """The same with every float rounded to six significant digits."""
+    """Returns JSON content with every float rounded to six digits; integers stay exact."""
     if isinstance(value, dict):
         return {key: rounded(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -15,6 +13,6 @@ def rounded(value: object) -> object:
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
-def ratio(part: float, whole: int) -> float | None:
-    """part / whole; None where whole is 0."""
-    return part / whole if whole else None
+def ratio(part: float, total: int) -> float | None:
+    """Returns part / total; None, which is null in JSON, if total is 0."""
+    return part / total if total else None

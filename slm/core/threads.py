@@ -1,22 +1,22 @@
-"""How do reading, computing and writing overlap, with results in their first order?
+"""How do reading, computing and writing overlap, with results in order?
 
-Threads, since what is slow here (decoding, tokenizing, hashing, writing) runs outside Python's
-lock. An exception in a thread is raised where its result would have come; at most a few items
-wait at a time, so memory does not follow the length of the input.
+In threads: decoding, tokenizing, hashing and writing release Python's lock. An exception in a
+thread is raised in place of its result. Only a few items wait at a time, so memory does not grow
+with the length of the input.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 A = TypeVar("A")
 B = TypeVar("B")
-_END = object()
+_END: Any = object()
 
 
 def prefetch(items: Iterable[A], depth: int = 2) -> Iterator[A]:
-    """The same items in the same order, made by one thread up to `depth` before they are needed."""
+    """Yields the same items in order; one thread makes up to `depth` of them in advance."""
     source = iter(items)
     with ThreadPoolExecutor(1) as pool:
         pending = deque(pool.submit(next, source, _END) for _ in range(depth))
@@ -26,7 +26,7 @@ def prefetch(items: Iterable[A], depth: int = 2) -> Iterator[A]:
 
 
 def in_order(work: Callable[[A], B], items: Iterable[A], workers: int) -> Iterator[B]:
-    """`map(work, items)` on `workers` threads, at most one more item waiting than threads."""
+    """Yields `map(work, items)`, computed on `workers` threads; at most workers + 1 wait."""
     failed: list[Exception] = []
     with ThreadPoolExecutor(workers) as pool:
         pending: deque = deque()
@@ -36,7 +36,7 @@ def in_order(work: Callable[[A], B], items: Iterable[A], workers: int) -> Iterat
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
-    if failed:  # its place is after the results of all the items before it
+    if failed:  # raised after the results of all items before it
         raise failed[0]
 
 

@@ -1,1 +1,1 @@
-"""What a document is like, and which documents go where."""
+"""What is a document like, and which documents go where?"""

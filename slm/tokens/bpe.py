@@ -2,8 +2,8 @@
 
 In: the merges of byte-level BPE, in order. Out: tiktoken's encoding, and two files from which
 tiktoken, gigatoken and Hugging Face's tokenizers give the same ids: vocabulary.tiktoken (the
-ranks, see slm.tokens.vocabulary) and tokenizer.json. The same merges give the same bytes, and come back
-from the ranks, which stand in the bins.
+ranks, see slm.tokens.vocabulary) and tokenizer.json. The same merges give the same bytes. The
+merges are derived again from the ranks, which the bins hold.
 """
 
 from itertools import pairwise
@@ -24,19 +24,19 @@ from slm.tokens.vocabulary import (
 
 NAMED, TOKENIZER = "vocabulary.json", "tokenizer.json"
 SMALLEST = 257  # ids: the 256 bytes and end-of-text
-Merge = tuple[bytes, bytes]  # the token on the left and the one on the right
+Merge = tuple[bytes, bytes]  # the left token and the right token
 
 
 def encoding_of(merges: list[Merge]) -> tiktoken.Encoding:
-    """tiktoken's encoding with these merges, named bpe-<ids>-<hash of its ranks>."""
+    """Returns tiktoken's encoding with these merges, named bpe-<ids>-<hash of its ranks>."""
     return trained_encoding((*BYTES, *(left + right for left, right in merges)))
 
 
 def merges_of(encoding: tiktoken.Encoding) -> list[Merge]:
-    """The merges that a trained encoding has, in order: the inverse of `encoding_of`.
+    """Returns the merges of a trained encoding, in order: the inverse of `encoding_of`.
 
-    A token is merged from what the merges before it make of its bytes. No merge that training made
-    around it crossed its ends, so those inside it are the ones that its bytes alone go through.
+    The earlier merges, applied to the bytes of a token, leave two parts: these are its merge. No
+    merge of the training crossed the ends of the token, so its bytes alone decide.
     """
     ranks = encoding._mergeable_ranks
     tokens = sorted(ranks, key=ranks.__getitem__)[len(BYTES) :]
@@ -44,17 +44,16 @@ def merges_of(encoding: tiktoken.Encoding) -> list[Merge]:
 
 
 def _parts(token: bytes, ranks: dict[bytes, int]) -> Merge:
-    """The two tokens that one is merged from."""
     parts = [token[i : i + 1] for i in range(len(token))]
     while len(parts) > 2:
         pairs = [ranks.get(left + right, len(ranks)) for left, right in pairwise(parts)]
-        at = pairs.index(min(pairs))
-        parts[at : at + 2] = [parts[at] + parts[at + 1]]
+        first = pairs.index(min(pairs))
+        parts[first : first + 2] = [parts[first] + parts[first + 1]]
     return parts[0], parts[1]
 
 
 def write_vocabulary(folder: Path, encoding: tiktoken.Encoding) -> None:
-    """Write what names an encoding, and of one that was trained both files, into a folder."""
+    """Writes vocabulary.json, and both files of a vocabulary that was trained here."""
     (folder / NAMED).write_bytes(to_json(describe(encoding)))
     if encoding.name.startswith(TRAINED):
         (folder / RANKS).write_bytes(rank_file(encoding))
@@ -62,23 +61,17 @@ def write_vocabulary(folder: Path, encoding: tiktoken.Encoding) -> None:
 
 
 def tokenizer_json(merges: list[Merge]) -> bytes:
-    """The vocabulary as Hugging Face's tokenizers and transformers read it.
+    """Returns the tokenizer.json of Hugging Face's tokenizers and transformers.
 
-    Their `encode` takes the text <|endoftext|> for end-of-text; tiktoken's `encode_ordinary`, which
-    the bins are made with, does not.
+    Their `encode` turns the text <|endoftext|> into the id of end-of-text; tiktoken's
+    `encode_ordinary`, which makes the bins, does not.
     """
     letters = _letters()
     pairs = [["".join(letters[byte] for byte in token) for token in merge] for merge in merges]
     tokens = [*letters, *map("".join, pairs)]
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
-    model = {
-        "type": "BPE",
-        **dict.fromkeys(("dropout", "unk_token", "continuing_subword_prefix")),
-        "vocab": {token: rank for rank, token in enumerate(tokens)},
-        "merges": [*map(" ".join, pairs)],  # no letter is a space
-    }
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
-    whole = {
+    content = {
         "version": "1.0",
         "truncation": None,
         "padding": None,
@@ -87,13 +80,18 @@ def tokenizer_json(merges: list[Merge]) -> bytes:
         "pre_tokenizer": {**level, "use_regex": True},  # that is GPT-2's pattern
         "post_processor": None,
         "decoder": {**level, "use_regex": True},
-        "model": model,
+        "model": {
+            "type": "BPE",
+            **dict.fromkeys(("dropout", "unk_token", "continuing_subword_prefix")),
+            "vocab": {token: rank for rank, token in enumerate(tokens)},
+            "merges": [*map(" ".join, pairs)],  # no letter is a space
+        },
     }
-    return to_json(whole)
+    return to_json(content)
 
 
 def _letters() -> list[str]:
-    """GPT-2's letter for each byte: its own where Latin-1 shows one, else one from U+0100 on."""
-    shown = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    """Returns GPT-2's letter for each byte: a visible Latin-1 one, else one from U+0100 on."""
+    visible = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     spare = iter(range(0x100, 0x200))
-    return [chr(byte if byte in shown else next(spare)) for byte in range(256)]
+    return [chr(byte if byte in visible else next(spare)) for byte in range(256)]

@@ -1,22 +1,23 @@
 """How do a dataset's documents become files of ids?
 
 In: raw/ and a vocabulary. Out: tokens/: for each split `<split>.ids` (the ids of all documents end
-to end, little-endian, as wide as the vocabulary asks) and `<split>.totals` (uint64 pairs: running
-totals of tokens and of UTF-8 bytes, from 0), and tokens.json, which says what they were made from
-and has the SHA-256 of each 16 MiB of them. No byte depends on engine, workers or block size.
-Reading, encoding and writing overlap; what is in memory does not grow with the text.
+to end, little-endian, with the vocabulary's dtype) and `<split>.totals` ((documents + 1, 2)
+little-endian uint64: offsets in tokens and in UTF-8 bytes), and tokens.json (slm.core.formats).
+No byte depends on engine, workers or block size. Reading, encoding and writing overlap; memory does
+not grow with the text.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tiktoken
 from tqdm import tqdm
 
-from slm.core.errors import UserError
+from slm.core.errors import UserError, check
 from slm.core.files import HashedFile, to_json
+from slm.core.formats import Tokens, TokenSplit
 from slm.core.ids import dtype_for, to_dtype
 from slm.core.threads import in_order, prefetch
 from slm.text.blocks import BLOCK_BYTES, Block, read_blocks
@@ -28,7 +29,7 @@ from slm.tokens.vocabulary import describe
 class Encoded(NamedTuple):
     """A block of documents as ids."""
 
-    ids: np.ndarray  # (tokens,) as wide as the vocabulary asks
+    ids: np.ndarray  # (tokens,) uint16 or uint32, as dtype_for says
     tokens: np.ndarray  # (documents,) int64: tokens per document
     bytes: np.ndarray  # (documents,) int64: UTF-8 bytes per document
 
@@ -40,28 +41,39 @@ def make_tokens(
     engine: str,
     workers: int,
     block_bytes: int = BLOCK_BYTES,
-) -> dict:
-    """Fill the empty folder `out` with the tokens of every split; return `splits` of tokens.json.
+) -> dict[str, TokenSplit]:
+    """Fills the empty folder `out` with the tokens of every split; returns `splits` of tokens.json.
 
-    `engine` is "gigatoken" or "tiktoken", `workers` the number of encoding threads. Raises
-    UserError, which names file and row, at the first document that cannot be encoded.
+    `engine` is "gigatoken" or "tiktoken", `workers` the number of encoding threads, `block_bytes`
+    the size of a block of text. Raises UserError, which names file and row, at the first document
+    that cannot be encoded.
     """
-    source = read_source(raw)
+    source: dict[str, Any] = dict(read_source(raw))
+    files = {split: entry["files"] for split, entry in source.pop("splits").items()}
     encode = encoder(engine, encoding)
     splits = {}
-    for split, of_split in source["splits"].items():
+    for split in files:
         blocks = prefetch(read_blocks(raw, split, block_bytes))
-        documents = sum(file["rows"] for file in of_split["files"])
-        with tqdm(desc=split, total=documents, unit="doc", delay=2, disable=None) as bar:
-            parts = in_order(_job(encode, encoding, of_split["files"]), blocks, workers)
-            splits[split] = _write(out, split, _watched(parts, bar))
-        _check_rows(split, splits[split]["documents"], documents)
-    found = {"source": _named(source), "vocabulary": describe(encoding), "splits": splits}
-    (out / "tokens.json").write_bytes(to_json(found))
+        expected = sum(file["rows"] for file in files[split])
+        with tqdm(desc=split, total=expected, unit="doc", delay=2, disable=None) as bar:
+            parts = in_order(_job(encode, encoding, files[split]), blocks, workers)
+            splits[split] = _write(out, split, parts, bar)
+        documents = splits[split]["documents"]
+        check(
+            documents == expected,
+            f"{split} has {documents} documents, but raw/source.json counted {expected}; the "
+            "source changed while it was read: run `make data` again",
+        )
+    content: Tokens = {
+        "source": {**source, "files": files},
+        "vocabulary": describe(encoding),
+        "splits": splits,
+    }
+    (out / "tokens.json").write_bytes(to_json(content))
     return splits
 
 
-def _job(encode: Encode, encoding: tiktoken.Encoding, files: list[dict]):
+def _job(encode: Encode, encoding: tiktoken.Encoding, files: list) -> Callable[[Block], Encoded]:
     dtype = dtype_for(encoding.n_vocab)
 
     def job(block: Block) -> Encoded:
@@ -77,37 +89,21 @@ def _job(encode: Encode, encoding: tiktoken.Encoding, files: list[dict]):
     return job
 
 
-def _watched(parts: Iterable[Encoded], bar: tqdm) -> Iterator[Encoded]:
-    for part in parts:
-        yield part
-        bar.update(len(part.tokens))
-
-
-def _write(out: Path, split: str, parts: Iterable[Encoded]) -> dict:
-    """Write a split's two files, front to back; return their counts and hashes."""
-    total, documents = np.zeros(2, np.uint64), 0
+def _write(out: Path, split: str, parts: Iterable[Encoded], bar: tqdm) -> TokenSplit:
+    end, documents = np.zeros(2, np.uint64), 0
     with HashedFile(out / f"{split}.ids") as ids, HashedFile(out / f"{split}.totals") as totals:
-        totals.write(total.astype("<u8"))
+        totals.write(end.astype("<u8"))
         for part in parts:
             ids.write(part.ids)
-            steps = np.stack([part.tokens, part.bytes], axis=1).astype(np.uint64)
-            running = total + np.cumsum(steps, axis=0)
-            totals.write(running.astype("<u8"))
-            documents += len(steps)
-            total = running[-1] if len(running) else total
-    counts = {"tokens": int(total[0]), "documents": documents, "bytes": int(total[1])}
-    return {**counts, "sha256": {"ids": ids.hashes, "totals": totals.hashes}}
-
-
-def _check_rows(split: str, found: int, expected: int) -> None:
-    if found != expected:
-        raise UserError(
-            f"{split} has {found} documents, but raw/source.json counted {expected}; the source "
-            "changed while it was read: run `make data` again"
-        )
-
-
-def _named(source: dict) -> dict:
-    """What source.json says of the source itself, without our names for its files."""
-    splits = {split: of_split["files"] for split, of_split in source["splits"].items()}
-    return {**{k: v for k, v in source.items() if k != "splits"}, "files": splits}
+            lengths = np.stack([part.tokens, part.bytes], axis=1).astype(np.uint64)
+            offsets = end + np.cumsum(lengths, axis=0)
+            totals.write(offsets.astype("<u8"))
+            documents += len(lengths)
+            end = offsets[-1] if len(offsets) else end
+            bar.update(len(lengths))
+    return {
+        "tokens": int(end[0]),
+        "documents": documents,
+        "bytes": int(end[1]),
+        "sha256": {"ids": ids.hashes, "totals": totals.hashes},
+    }

@@ -2,8 +2,8 @@
 
 tiktoken is the reference: the ids of a document are those of its `encode_ordinary`, for every
 valid Unicode string; the text of a special token is ordinary text. gigatoken gives the same ids
-many times faster where it is installed and the encoding splits text by GPT-2's pattern; what it
-is known to do differently goes to the reference, and a sample of every block is compared with it.
+many times faster, if it is installed and the encoding splits text by GPT-2's pattern. The reference
+encodes the documents on which gigatoken is known to differ, and a sample of every block.
 """
 
 import importlib.util
@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 import tiktoken
 
-from slm.core.errors import UserError
+from slm.core.errors import check
 from slm.text.blocks import Block
 from slm.tokens.unicode_gaps import documents_with_gaps
 from slm.tokens.vocabulary import rank_file
@@ -24,13 +24,13 @@ from slm.tokens.vocabulary import rank_file
 ENGINES = ("gigatoken", "tiktoken")
 Encode = Callable[[Block], tuple[np.ndarray, np.ndarray]]  # ids uint32, tokens per document int64
 
-# tiktoken's regular expression engine gives up on this many whitespace characters before another.
+# tiktoken's regular expressions fail on this many whitespace characters before another character.
 _SPACES = 999_999
 _SPACE = "\t\n\x0b\x0c\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
     map(chr, range(0x2000, 0x200B))
 )
-_SAMPLE = 4  # documents of each block that are encoded a second time by the reference
-_CACHE_BYTES = 200 * 2**20  # growth of this process after which gigatoken's cache is dropped
+_SAMPLE = 4  # documents per block that the reference encodes again
+_CACHE_BYTES = 200 * 2**20  # gigatoken's cache is dropped when the process has grown by this
 
 
 class Unencodable(Exception):
@@ -42,36 +42,32 @@ class Unencodable(Exception):
 
 
 def choose_engine(wanted: str, encoding: tiktoken.Encoding) -> tuple[str, str]:
-    """The engine that will encode, and why it is not the one that was wanted (or "")."""
+    """Returns the engine that will encode, and the reason if it is not the wanted one, or ""."""
     if wanted == "tiktoken":
         return "tiktoken", ""
     if importlib.util.find_spec("gigatoken") is None:
         return "tiktoken", "gigatoken is not installed here"
-    if not _fits_gigatoken(encoding):
+    ranks = encoding._mergeable_ranks
+    if not _splits_as_gpt2(encoding) or len(ranks) != max(ranks.values()) + 1:
         return "tiktoken", f"gigatoken was not proven on the pattern of {encoding.name}"
     return "gigatoken", ""
 
 
-def _fits_gigatoken(encoding: tiktoken.Encoding) -> bool:
-    ranks = encoding._mergeable_ranks
-    return encoding._pat_str == _gpt2_pattern() and len(ranks) == max(ranks.values()) + 1
-
-
 @cache
-def _gpt2_pattern() -> str:
-    return tiktoken.get_encoding("gpt2")._pat_str
+def _splits_as_gpt2(encoding: tiktoken.Encoding) -> bool:
+    return encoding._pat_str == tiktoken.get_encoding("gpt2")._pat_str
 
 
 def encoder(engine: str, encoding: tiktoken.Encoding) -> Encode:
-    """A function from a `Block` to (ids uint32, tokens per document int64), for any thread.
+    """Returns a function from a `Block` to (tokens,) uint32 ids and (documents,) int64 lengths.
 
-    Raises UserError where a sample of the block's documents does not come out as the reference's,
-    and Unencodable where tiktoken cannot split a document (both engines refuse the same ones).
+    Any thread may call it. It raises UserError if a sample of the documents has other ids than the
+    reference's, and Unencodable if tiktoken cannot split a document, with either engine.
     """
-    encode = _with_gigatoken(encoding) if engine == "gigatoken" else _with_tiktoken(encoding)
+    encode = _ENCODERS[engine](encoding)
 
     def proven(block: Block) -> tuple[np.ndarray, np.ndarray]:
-        if encoding._pat_str == _gpt2_pattern():
+        if _splits_as_gpt2(encoding):
             _refuse_long_space(block)
         ids, lengths = encode(block)
         _compare(ids, lengths, encoding, block)
@@ -82,58 +78,51 @@ def encoder(engine: str, encoding: tiktoken.Encoding) -> Encode:
 
 def _with_tiktoken(encoding: tiktoken.Encoding) -> Encode:
     def encode(block: Block) -> tuple[np.ndarray, np.ndarray]:
-        documents = [_or_refused(encoding, block, i) for i in range(block.documents)]
+        documents = []
+        for i in range(block.documents):
+            try:
+                documents.append(_reference(encoding, block.text(i)))
+            except ValueError as error:
+                if "backtracking" not in str(error):
+                    raise
+                raise Unencodable(block.first + i) from None
         lengths = np.array([len(ids) for ids in documents], np.int64)
         return np.concatenate([np.empty(0, np.uint32), *documents]), lengths
 
     return encode
 
 
-def _with_gigatoken(encoding: tiktoken.Encoding) -> Encode:
-    of_thread = threading.local()
-
-    def encode(block: Block) -> tuple[np.ndarray, np.ndarray]:
-        if not hasattr(of_thread, "engine"):
-            of_thread.engine = Gigatoken(encoding)
-        return of_thread.engine(block)
-
-    return encode
-
-
-def _or_refused(encoding: tiktoken.Encoding, block: Block, i: int) -> np.ndarray:
-    try:
-        return _encode_one(encoding, block.text(i))
-    except ValueError as error:
-        if "backtracking" not in str(error):
-            raise
-        raise Unencodable(block.first + i) from None
-
-
-def _encode_one(encoding: tiktoken.Encoding, text: str) -> np.ndarray:
-    # The ids of encode_ordinary, without its list of Python integers.
+def _reference(encoding: tiktoken.Encoding, text: str) -> np.ndarray:
+    """Returns the ids of encode_ordinary, (tokens,) uint32, without its list of integers."""
     return encoding.encode_to_numpy(text, allowed_special=set(), disallowed_special=())
 
 
-class Gigatoken:
-    """Encode with gigatoken: one for each thread. Its state is its cache, renewed as it grows."""
+class Gigatoken(threading.local):
+    """gigatoken's encoder; each thread has its own engine, whose cache is dropped when it grows."""
 
     def __init__(self, encoding: tiktoken.Encoding) -> None:
-        self._encoding = encoding
-        self._process = psutil.Process()
-        self._renew()
-
-    def _renew(self) -> None:
-        self._engine = None  # the old cache goes before the new one comes
-        self._engine = _gigatoken(rank_file(self._encoding))
-        self._born_at = self._process.memory_info().rss
+        self._encoding, self._process = encoding, psutil.Process()
+        self._engine, self._rss = None, 0
 
     def __call__(self, block: Block) -> tuple[np.ndarray, np.ndarray]:
-        """(ids uint32, tokens per document int64) of a block."""
-        if self._process.memory_info().rss - self._born_at > _CACHE_BYTES:
-            self._renew()
+        """Returns the ids of a block, (tokens,) uint32, and (documents,) int64 lengths."""
+        if self._engine is None or self._process.memory_info().rss - self._rss > _CACHE_BYTES:
+            self._engine = None  # frees the old cache first
+            self._engine = _gigatoken(rank_file(self._encoding))
+            self._rss = self._process.memory_info().rss
         ids, lengths = _encode_block(self._engine, block)
-        newer = documents_with_gaps(block)
-        return _replace(ids, lengths, self._encoding, block, newer) if newer else (ids, lengths)
+        if not (differing := documents_with_gaps(block)):
+            return ids, lengths
+        pieces = np.split(ids, np.cumsum(lengths)[:-1])
+        for i in differing:
+            pieces[i] = _reference(self._encoding, block.text(i))
+        return np.concatenate(pieces), np.array([len(piece) for piece in pieces])
+
+
+_ENCODERS: dict[str, Callable[[tiktoken.Encoding], Encode]] = {
+    "gigatoken": Gigatoken,
+    "tiktoken": _with_tiktoken,
+}
 
 
 def _gigatoken(ranks: bytes):
@@ -153,31 +142,22 @@ def _encode_block(engine, block: Block) -> tuple[np.ndarray, np.ndarray]:
     documents = ak.contents.ListOffsetArray(
         ak.index.Index64(block.offsets), text, parameters={"__array__": "string"}
     )
-    # parallel=False: this thread is one of several, each with its own blocks
-    found = engine.encode_batch(ak.Array(documents), parallel=False).layout
-    return np.asarray(found.content.data), np.diff(found.offsets.data)
-
-
-def _replace(ids, lengths, encoding: tiktoken.Encoding, block: Block, documents: list[int]):
-    """The same ids, but for `documents`, which the reference encodes."""
-    pieces = np.split(ids, np.cumsum(lengths)[:-1])
-    for i in documents:
-        pieces[i] = _encode_one(encoding, block.text(i))
-    return np.concatenate(pieces), np.array([len(piece) for piece in pieces])
+    # parallel=False: several threads encode a block each
+    encoded = engine.encode_batch(ak.Array(documents), parallel=False).layout
+    return np.asarray(encoded.content.data), np.diff(encoded.offsets.data)
 
 
 def _compare(ids: np.ndarray, lengths: np.ndarray, encoding, block: Block) -> None:
     ends, documents = np.cumsum(lengths), block.documents
     for i in {round(i) for i in np.linspace(0, documents - 1, min(_SAMPLE, documents))}:
         text = block.text(i)
-        # a list of integers takes thirty times its text
-        long = len(text) > 2**20
-        expected = _encode_one(encoding, text) if long else encoding.encode_ordinary(text)
-        if not np.array_equal(ids[ends[i] - lengths[i] : ends[i]], expected):
-            raise UserError(
-                f"document {block.first + i} does not have tiktoken's ids; set tokenizer.engine: "
-                "tiktoken in params.yaml, and report the document: gigatoken differs on it"
-            )
+        long = len(text) > 2**20  # a list of integers takes thirty times its text
+        expected = _reference(encoding, text) if long else encoding.encode_ordinary(text)
+        check(
+            np.array_equal(ids[ends[i] - lengths[i] : ends[i]], expected),
+            f"document {block.first + i} does not have tiktoken's ids; set tokenizer.engine: "
+            "tiktoken in params.yaml, and report the document: gigatoken differs on it",
+        )
 
 
 def _refuse_long_space(block: Block) -> None:
@@ -187,12 +167,12 @@ def _refuse_long_space(block: Block) -> None:
 
 
 def _long_space(text: str) -> bool:
-    # Every run of _SPACES characters covers one of these places.
-    for place in range(_SPACES - 1, len(text), _SPACES):
-        if text[place] not in _SPACE:
+    # Every run of _SPACES characters covers one of these positions.
+    for position in range(_SPACES - 1, len(text), _SPACES):
+        if text[position] not in _SPACE:
             continue
-        start = len(text[:place].rstrip(_SPACE))
-        end = len(text) - len(text[place:].lstrip(_SPACE))
+        start = len(text[:position].rstrip(_SPACE))
+        end = len(text) - len(text[position:].lstrip(_SPACE))
         if end - start >= _SPACES and end < len(text):
             return True
     return False

@@ -1,8 +1,8 @@
 """Which documents do the two engines split differently?
 
-In: a block of documents. Out: those that hold a code point that gigatoken's tables know and
+In: a block of documents. Out: the documents with a code point that gigatoken's tables know and
 tiktoken's do not; the reference encodes them. A block without the first bytes of such code points
-costs a look at its bytes, and one that has them a few compares of whole arrays.
+costs a search for them, other blocks a few comparisons of arrays.
 """
 
 import numpy as np
@@ -20,22 +20,22 @@ GAPS = (
     (0x1E6FE, 0x1E6FF), (0x2B73A, 0x2B73F), (0x2CEA2, 0x2CEAD), (0x323B0, 0x33479),
 )  # fmt: skip
 _FIRST, _LAST = np.array(sorted(GAPS)).T
-_LEADS = {0xE0: 3, 0xEA: 3, 0xF0: 4}  # their first bytes in UTF-8, and how many bytes follow suit
+_LEADS = {0xE0: 3, 0xEA: 3, 0xF0: 4}  # their first bytes in UTF-8, and their lengths
 
 
 def documents_with_gaps(block: Block) -> list[int]:
-    """Documents with a code point that the two engines split differently."""
+    """Returns the documents, from 0 in the block, that the two engines split differently."""
     text = block.data.tobytes()
-    found = [_newer_places(block.data, *lead) for lead in _LEADS.items() if lead[0] in text]
-    places = np.concatenate([np.empty(0, np.int64), *found])
-    return np.unique(np.searchsorted(block.offsets, places, side="right") - 1).tolist()
+    positions = [_gap_positions(block.data, *lead) for lead in _LEADS.items() if lead[0] in text]
+    joined = np.concatenate([np.empty(0, np.int64), *positions])
+    return np.unique(np.searchsorted(block.offsets, joined, side="right") - 1).tolist()
 
 
-def _newer_places(data: np.ndarray, lead: int, length: int) -> np.ndarray:
-    """Where in UTF-8 a code point of NEWER begins whose `length` bytes begin with `lead`."""
-    places = np.flatnonzero(data == lead)
-    points = np.full(len(places), lead & (0xFF >> (length + 1)))
+def _gap_positions(data: np.ndarray, lead: int, length: int) -> np.ndarray:
+    """Returns where code points of GAPS begin that have `length` bytes, the first one `lead`."""
+    positions = np.flatnonzero(data == lead)
+    points = np.full(len(positions), lead & (0xFF >> (length + 1)))
     for i in range(1, length):
-        points = points << 6 | data[places + i] & 0x3F
+        points = points << 6 | data[positions + i] & 0x3F
     span = np.searchsorted(_FIRST, points, side="right") - 1
-    return places[(span >= 0) & (points <= _LAST[span])]
+    return positions[(span >= 0) & (points <= _LAST[span])]

@@ -1,14 +1,14 @@
-"""How well does a model predict text? Bits a byte over a whole split, whatever the vocabulary.
+"""How well does a model predict text? Bits per byte of a split, for any vocabulary.
 
-In: a model that gives logits, and opened bins. Out: the cross entropy of every target in nats,
-added up, over ln 2, over the bytes of UTF-8 text that the targets stand for. Rows are those of
-order "sequential": each token but the first is a target once, and the model sees the tokens before
-it in its row, block_size at most, and one at the row's start. The first token, which is no target,
-takes its bytes out of the count. End-of-text has a loss, which counts, and no bytes. A target's
-loss is a float32 and their sum a float64, so that the size of a batch is hardly seen.
+In: a model that gives logits, and opened bins. Out: the sum of the cross entropies of all targets
+in nats / ln 2 / the UTF-8 bytes of text of the targets. Rows are those of order "sequential": each
+token but the first is a target once, and the model sees the tokens before it in its row. The bytes
+of the first token do not count. The loss of end-of-text counts, and it has no bytes. Losses are
+float32 and their sum is float64, so that the batch size hardly matters.
 """
 
 from collections.abc import Callable
+from contextlib import closing
 from math import log
 
 import torch
@@ -20,26 +20,31 @@ from slm.bins.opening import Bins
 
 
 def bits_per_byte(
-    model: Callable[[torch.Tensor], torch.Tensor],  # x, (rows, tokens), to their logits
+    model: Callable[[torch.Tensor], torch.Tensor],  # x, (rows, tokens), to logits
     bins: Bins,
     split: str,
     batch_size: int,  # rows
     block_size: int,  # tokens per row
     device: str | torch.device = "cpu",
 ) -> float:
-    """Bits a byte of a split; raises UserError where it has not block_size + 1 tokens."""
-    shape = {"batch_size": batch_size, "block_size": block_size}
-    batches = Batches(bins, split, **shape, seed=0, order="sequential", device=device)
-    try:
+    """Returns the bits per byte of a split; raises UserError below block_size + 1 tokens."""
+    batches = Batches(
+        bins,
+        split,
+        batch_size=batch_size,
+        block_size=block_size,
+        seed=0,
+        order="sequential",
+        device=device,
+    )
+    with closing(batches):
         return nats(model, batches, device) / log(2) / scored_bytes(bins, split)
-    finally:
-        batches.close()
 
 
 @torch.no_grad()
 def nats(model: Callable, batches: Batches, device: str | torch.device) -> float:
-    """The cross entropy of every target of `batches`, in nats, added up."""
-    total = torch.zeros((), dtype=torch.float64, device=device)  # read once: nothing waits before
+    """Returns the sum of the cross entropies of all targets of `batches`, in nats."""
+    total = torch.zeros((), dtype=torch.float64, device=device)  # read once, at the end
     for x, y in batches:
         logits = model(x).flatten(0, 1)
         losses = F.cross_entropy(logits, y.flatten(), ignore_index=NO_TARGET, reduction="none")
@@ -48,15 +53,12 @@ def nats(model: Callable, batches: Batches, device: str | torch.device) -> float
 
 
 def scored_bytes(bins: Bins, split: str) -> int:
-    """UTF-8 bytes of text that the targets of a split stand for: all but the first token's."""
-    text_bytes = bins.docs(split)[[0, -1], 1].tolist()
-    return text_bytes[1] - text_bytes[0] - _bytes_of(bins, int(bins.ids(split)[0]))
-
-
-def _bytes_of(bins: Bins, token: int) -> int:
+    """Returns the UTF-8 bytes of text of a split's targets: all but those of the first token."""
+    text_bytes, first = bins.manifest["splits"][split]["text_bytes"], int(bins.ids(split)[0])
     vocabulary = bins.manifest["tokenizer"]
-    if token == vocabulary["end_of_text"]:
-        return 0
-    from slm.tokens.vocabulary import load_described  # which needs tiktoken
+    if first == vocabulary["end_of_text"]:
+        return text_bytes
+    from slm.tokens.vocabulary import load_described  # needs tiktoken
 
-    return len(load_described(vocabulary, bins.folder).decode_single_token_bytes(token))
+    encoding = load_described(vocabulary, bins.folder)
+    return text_bytes - len(encoding.decode_single_token_bytes(first))

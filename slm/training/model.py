@@ -1,9 +1,9 @@
-"""Which model is trained to compare loaders, and vocabularies? One small GPT, and its sizes.
+"""Which model is trained to compare loaders and vocabularies? One small GPT, in several sizes.
 
-In: ids, (rows, tokens) int64. Out: logits, or with targets their mean cross entropy in nats, over
-the targets that are not -100. A transformer as GPT-2's: norms before each part, learned positions,
-the embedding used again as the output, no bias, no dropout. Weights are a function of seed, device
-and sizes; PyTorch's global random state is neither read nor changed.
+In: ids, (rows, tokens) int64. Out: logits, or with targets the mean cross entropy, in nats, of the
+targets that are not -100. A transformer like GPT-2: norms before each part, learned positions, tied
+embeddings, no bias, no dropout. Weights are a function of seed, device and sizes; PyTorch's global
+random state is neither read nor changed.
 """
 
 from typing import NamedTuple
@@ -14,12 +14,12 @@ from torch import nn
 
 from slm.batching.gather import NO_TARGET
 
-STD = 0.02  # of weights at the start, as GPT-2's
-RESIDUAL = ("gather.weight", "down.weight")  # what is added to the stream: smaller with depth
+STD = 0.02  # of the first weights, as in GPT-2
+RESIDUAL = ("gather.weight", "down.weight")  # added to the stream: smaller with depth
 
 
 class Size(NamedTuple):
-    """What a GPT is made of; each head has width / heads numbers."""
+    """The size of a GPT; each head has width / heads numbers."""
 
     layers: int
     heads: int
@@ -31,14 +31,14 @@ SIZES = {"8M": Size(8, 4, 128), "30M": Size(6, 6, 384), "124M": Size(12, 12, 768
 
 
 class Parameters(NamedTuple):
-    """How many numbers are trained in the embeddings (ids and positions), and outside of them."""
+    """Trained numbers, in the embeddings (ids and positions) and elsewhere."""
 
     embeddings: int
     others: int
 
 
 class Block(nn.Module):
-    """Attention, then a perceptron of 4 × width; each adds to the stream."""
+    """Attention, then a perceptron of 4 × width; each is added to the stream."""
 
     def __init__(self, size: Size) -> None:
         super().__init__()
@@ -51,20 +51,20 @@ class Block(nn.Module):
         self.down = nn.Linear(4 * width, width, bias=False)
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:
-        """(rows, tokens, width) to the same shape."""
+        """Maps (rows, tokens, width) to the same shape."""
         h = h + self.gather(self._attend(self.attention_norm(h)))
         return h + self.down(F.gelu(self.up(self.mlp_norm(h)), approximate="tanh"))
 
     def _attend(self, h: torch.Tensor) -> torch.Tensor:
         rows, tokens, _ = h.shape
-        each = self.query_key_value(h).view(rows, tokens, 3, self.heads, -1)
-        query, key, value = each.permute(2, 0, 3, 1, 4)
+        heads = self.query_key_value(h).view(rows, tokens, 3, self.heads, -1)
+        query, key, value = heads.permute(2, 0, 3, 1, 4)
         h = F.scaled_dot_product_attention(query, key, value, is_causal=True)
         return h.transpose(1, 2).reshape(rows, tokens, -1)
 
 
 class GPT(nn.Module):
-    """The model; `gpt` makes one with weights."""
+    """The model; `gpt` makes one with its first weights."""
 
     def __init__(self, size: Size, vocab_size: int, block_size: int) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class GPT(nn.Module):
         self.norm = nn.LayerNorm(size.width, bias=False)
 
     def forward(self, x: torch.Tensor, y: torch.Tensor | None = None) -> torch.Tensor:
-        """Logits (rows, tokens, vocab_size), or with `y`, as `x` in shape, the mean loss, a scalar.
+        """Returns logits, (rows, tokens, vocab_size), or with `y`, (rows, tokens), the mean loss.
 
         Rows have at most block_size tokens.
         """
@@ -95,8 +95,8 @@ def gpt(
     seed: int,
     device: str | torch.device = "cpu",
 ) -> GPT:
-    """A GPT in float32 with its first weights, the same for the same arguments."""
-    with torch.device("meta"):  # modules would draw their own weights from the global state
+    """Returns a GPT in float32 with its first weights, the same for the same arguments."""
+    with torch.device("meta"):  # else modules draw weights from the global random state
         model = GPT(size, -(-vocab_size // 64) * 64, block_size)
     model.to_empty(device=device)
     generator = torch.Generator(device).manual_seed(seed)
@@ -110,6 +110,6 @@ def gpt(
 
 
 def parameters(model: GPT) -> Parameters:
-    """Count them; the output, which is the embedding of ids, counts once."""
+    """Counts the parameters; the tied embedding of ids counts once."""
     embeddings = model.ids.weight.numel() + model.positions.weight.numel()
     return Parameters(embeddings, sum(w.numel() for w in model.parameters()) - embeddings)

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 
 from slm.batching.batches import Batches, digest, distributed, union
 from slm.batching.gather import NO_TARGET, OnDevice, Rows, to_device
-from slm.batching.placement import place
+from slm.batching.placement import placement_for
 from slm.batching.sampling import ORDERS, plan, starts
 from slm.bins.format import write_docs, write_manifest
 from slm.bins.opening import Bins, open_bins
@@ -115,17 +115,17 @@ def test_sequential_has_each_token_but_the_first_once(
         options = {"order": "sequential", "batch_size": batch, "block_size": block}
         options |= {"rank": rank, "world_size": ranks, "device": device, "placement": placement}
         batches = make(folder, **options)
-        found = list(batches)
-        assert len(found) == len(batches) == -(-(tokens - 1) // (batch * ranks * block))
+        actual = list(batches)
+        assert len(actual) == len(batches) == -(-(tokens - 1) // (batch * ranks * block))
         with pytest.raises(StopIteration):
             batches.get_batch()
-        for x, y in found:
+        for x, y in actual:
             assert x.shape == y.shape == (batch, block)
             has = y != NO_TARGET
             assert torch.equal(x[has] + 1, y[has])
             assert not x[~has].any()
             targets += y[has].tolist()
-        assert digest(batches, 99) == digest(found, 99)  # at its end it begins again
+        assert digest(batches, 99) == digest(actual, 99)  # at its end it begins again
     assert sorted(targets) == list(range(1, tokens))
 
 
@@ -162,14 +162,14 @@ def test_plain_pytorch_on_a_device_gives_the_same(bins, order):
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_the_digest_is_that_of_any_number_of_ranks_and_placement(bins, order):
-    found = set()
+    actual = set()
     for ranks in (1, 2, 4, 8):
         for device, placement in PLACES:
             options = {"order": order, "device": device, "placement": placement}
             options |= {"batch_size": 64 // ranks, "world_size": ranks}
             parts = [make(bins, rank=rank, **options) for rank in range(ranks)]
-            found.add(digest(union(parts), 60))
-    assert len(found) == 1
+            actual.add(digest(union(parts), 60))
+    assert len(actual) == 1
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -190,11 +190,11 @@ def test_two_resumes_go_on_with_the_next_batch(bins, order):
 
 
 def test_the_digest_is_of_x_then_y_in_little_endian(bins):
-    found = hashlib.sha256()
+    actual = hashlib.sha256()
     for x, y in some(make(bins), 3):
         for value in (*x.flatten().tolist(), *y.flatten().tolist()):
-            found.update(value.to_bytes(8, "little"))
-    assert digest(make(bins), 3) == found.hexdigest()
+            actual.update(value.to_bytes(8, "little"))
+    assert digest(make(bins), 3) == actual.hexdigest()
 
 
 GLOO = """
@@ -305,6 +305,8 @@ def test_a_state_of_other_data_is_refused(bins, tmp_path):
     with pytest.raises(Exception) as error:
         make(bins).load_state_dict({})
     assert "None" in one_line(error)
+    with pytest.raises(ValueError, match="rows of the state is -1"):  # a UserError is one
+        make(bins).load_state_dict({**make(bins).state_dict(), "rows": -1})
 
 
 # --- refusals ---
@@ -317,6 +319,8 @@ def test_a_state_of_other_data_is_refused(bins, tmp_path):
     ({"order": "sorted"}, "'sorted'"),
     ({"placement": "disk"}, "'disk'; it must be one of auto, host, device"),
     ({"device": "meta"}, "'meta'"),
+    ({"device": "tape"}, "'tape'"),
+    ({"batch_size": "8"}, "batch_size is '8'"),
     ({"rank": 2, "world_size": 2}, "rank is 2"),
     ({"seed": -1}, "seed is -1"),
 ])  # fmt: skip
@@ -353,9 +357,9 @@ def test_the_placement_is_said(bins):
 def test_auto_takes_the_device_up_to_half_of_its_free_memory(monkeypatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (1000, 5000))
     cuda = torch.device("cuda", 0)
-    assert [place("auto", cuda, size) for size in (500, 501)] == ["device", "host"]
-    assert place("host", cuda, 1) == "host"
-    assert place("device", cuda, 9999) == "device"
+    assert [placement_for("auto", cuda, size) for size in (500, 501)] == ["device", "host"]
+    assert placement_for("host", cuda, 1) == "host"
+    assert placement_for("device", cuda, 9999) == "device"
 
 
 # --- documents ---
@@ -397,23 +401,23 @@ def test_a_dataloader_gives_the_same_batches_in_the_same_order(bins, workers):
         generator = torch.Generator()  # or the loader draws from PyTorch's global state
         loader = DataLoader(make(bins, order=order, block_size=512), batch_size=None,
                             num_workers=workers, generator=generator)  # fmt: skip
-        found = digest(islice(loader, steps), steps)
-        assert found == digest(make(bins, order=order, block_size=512), steps)
+        actual = digest(islice(loader, steps), steps)
+        assert actual == digest(make(bins, order=order, block_size=512), steps)
 
 
 def test_workers_states_resume(bins):
     """As torchdata's stateful loader does: each worker's state goes back to that worker."""
     whole = some(make(bins), 12)
-    found: list = [None] * 12
+    actual: list = [None] * 12
     for worker in range(3):
         first = make(bins)
         turns = first._turns(worker, 3)
-        found[worker], found[worker + 3] = next(turns), next(turns)
+        actual[worker], actual[worker + 3] = next(turns), next(turns)
         second = make(bins)
         second.load_state_dict(first.state_dict())
         turns = second._turns(worker, 3)
-        found[worker + 6], found[worker + 9] = next(turns), next(turns)
-    assert digest(found, 12) == digest(whole, 12)
+        actual[worker + 6], actual[worker + 9] = next(turns), next(turns)
+    assert digest(actual, 12) == digest(whole, 12)
 
 
 def test_batches_can_be_pickled(bins):
@@ -451,8 +455,8 @@ def test_a_graph_replays_the_next_batch(bins, order):
         want_x, want_y, want_documents = wanted.get_batch()
         assert torch.equal(x.cpu(), want_x)
         assert torch.equal(y.cpu(), want_y)
-        for found, want in zip(documents, want_documents, strict=True):
-            assert torch.equal(found.cpu(), want)
+        for actual, want in zip(documents, want_documents, strict=True):
+            assert torch.equal(actual.cpu(), want)
         assert batches.step == step
     wanted.load_state_dict(batches.state_dict())
     batches.step = 3
@@ -481,10 +485,10 @@ def slow_copies(monkeypatch: pytest.MonkeyPatch) -> None:
 def wrong(bins: Path) -> int:
     """How many of 40 batches are not what they should be."""
     batches = make(bins, device="cuda", placement="host", batch_size=64, block_size=256)
-    found = [batches.get_batch() for _ in range(40)]  # the host far ahead of the device
+    actual = [batches.get_batch() for _ in range(40)]  # the host far ahead of the device
     batches.close()
     wanted = some(make(bins, batch_size=64, block_size=256), 40)
-    return sum(not torch.equal(x.cpu(), z[0]) for (x, _), z in zip(found, wanted, strict=True))
+    return sum(not torch.equal(x.cpu(), z[0]) for (x, _), z in zip(actual, wanted, strict=True))
 
 
 @GPU

@@ -30,7 +30,7 @@ for kind in (np.uint16, np.uint32):
         for found, want in zip((*out, starts), wanted.batch(), strict=True):
             assert torch.equal(found, want), (kind, step)
     after = fused.first_state(rows, kernel.TABLE + 3, parts)
-    assert torch.equal(state[:, :kernel.PLACE], after[:, :kernel.PLACE])
+    assert torch.equal(state[:, :kernel.INDEX], after[:, :kernel.INDEX])
 """
 
 

@@ -123,10 +123,10 @@ def test_pytorch_and_numpy_give_the_same_starts(order, tokens):
     draw = random.Random(tokens)
     order = plan(order, 2**64 - 3, tokens, 3)
     rows = [*range(1000), *(draw.randrange(2**62) for _ in range(1000))]
-    found = starts_of(order, torch.tensor(rows))
-    assert found.dtype == torch.int64
-    assert found.tolist() == starts_of(order, uint64(rows)).tolist()
-    assert targets(order, found).tolist() == targets(order, found.numpy()).tolist()
+    actual = starts_of(order, torch.tensor(rows))
+    assert actual.dtype == torch.int64
+    assert actual.tolist() == starts_of(order, uint64(rows)).tolist()
+    assert targets(order, actual).tolist() == targets(order, actual.numpy()).tolist()
 
 
 @given(st.lists(st.integers(0, MASK), min_size=1), st.integers(1, 2**62))
@@ -178,22 +178,22 @@ def test_random_starts_are_uniform_at_small_sizes():
 
 @pytest.mark.parametrize("tokens", [TINYSTORIES, HUGE])
 def test_random_starts_are_uniform_at_large_sizes_also_in_their_low_bits(tokens):
-    found = first_starts("random", 1_000_000, tokens, 256)
-    assert abs(surprise(np.bincount(found * 1000 // (tokens - 256)))) < 4
-    assert abs(surprise(np.bincount(found % 1024))) < 4
-    assert abs(surprise(np.bincount(found[1:] % 32 * 32 + found[:-1] % 32))) < 4
-    assert found.max() > 0.9999 * (tokens - 257)
+    actual = first_starts("random", 1_000_000, tokens, 256)
+    assert abs(surprise(np.bincount(actual * 1000 // (tokens - 256)))) < 4
+    assert abs(surprise(np.bincount(actual % 1024))) < 4
+    assert abs(surprise(np.bincount(actual[1:] % 32 * 32 + actual[:-1] % 32))) < 4
+    assert actual.max() > 0.9999 * (tokens - 257)
 
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize(("tokens", "block"), [(11, 10), (30, 10), (37, 10), (40, 1), (8, 4)])
 def test_both_ends_of_the_tokens_are_reached_and_never_passed(order, tokens, block):
-    found = first_starts(order, 5000 if order != "sequential" else 99, tokens, block)
-    assert found.min() == 0
+    actual = first_starts(order, 5000 if order != "sequential" else 99, tokens, block)
+    assert actual.min() == 0
     if order != "sequential":
-        assert found.max() == tokens - block - 1
-    valid = targets(plan(order, 1, tokens, block), found)
-    assert (found + valid)[valid > 0].max() == tokens - 1
+        assert actual.max() == tokens - block - 1
+    valid = targets(plan(order, 1, tokens, block), actual)
+    assert (actual + valid)[valid > 0].max() == tokens - 1
 
 
 # --- shuffled ---
@@ -202,9 +202,9 @@ def test_both_ends_of_the_tokens_are_reached_and_never_passed(order, tokens, blo
 def test_the_permutation_is_one_for_every_size_up_to_2000_and_so_is_its_inverse():
     for n in range(1, 2001):
         places = np.arange(n, dtype=np.uint64)
-        found = permute(single_keys(n, key=n), places, n)
-        assert np.bincount(found.astype(np.int64), minlength=n).tolist() == [1] * n
-        assert (unpermute(single_keys(n, key=n), found, n) == places).all()
+        actual = permute(single_keys(n, key=n), places, n)
+        assert np.bincount(actual.astype(np.int64), minlength=n).tolist() == [1] * n
+        assert (unpermute(single_keys(n, key=n), actual, n) == places).all()
 
 
 @pytest.mark.parametrize("n", [2**32 - 1, 2**32, 2**32 + 1, 2**32 + 12345, 3 * 2**40 + 7, 2**62])
@@ -213,10 +213,10 @@ def test_the_permutation_of_very_many_blocks_has_an_inverse(n):
     some = uint64([*range(100), *(draw.randrange(n) for _ in range(100_000)), n - 2, n - 1])
     keys = single_keys(n)
     for one, other in ((permute, unpermute), (unpermute, permute)):
-        found = one(keys, some, n)
-        assert found.max() < n
-        assert (other(keys, found, n) == some).all()
-        assert np.unique(found).size == np.unique(some).size
+        actual = one(keys, some, n)
+        assert actual.max() < n
+        assert (other(keys, actual, n) == some).all()
+        assert np.unique(actual).size == np.unique(some).size
 
 
 def test_a_place_costs_at_most_four_thirds_passes():
@@ -227,35 +227,35 @@ def test_a_place_costs_at_most_four_thirds_passes():
 
 @pytest.mark.parametrize("n", [7, 13, 37, 100, 215])
 def test_every_block_is_as_likely_in_every_place_of_a_small_epoch(n):
-    found = permutations(n, 40 * n)
-    counts = np.bincount((found + np.arange(n) * n).ravel(), minlength=n * n)
+    actual = permutations(n, 40 * n)
+    counts = np.bincount((actual + np.arange(n) * n).ravel(), minlength=n * n)
     assert abs(surprise(counts, (n - 1) ** 2)) < 4
 
 
 @pytest.mark.parametrize("n", [8, 13, 16, 37, 100, 215, 256, 300, 1009])
 def test_neighbours_in_an_epoch_have_nothing_to_do_with_each_other(n):
-    found = permutations(n, 100_000 // n)
-    apart = np.bincount(((found[:, 1:] - found[:, :-1]) % n).ravel(), minlength=n)[1:]
+    actual = permutations(n, 100_000 // n)
+    apart = np.bincount(((actual[:, 1:] - actual[:, :-1]) % n).ravel(), minlength=n)[1:]
     assert abs(surprise(apart)) < 4
 
 
 @pytest.mark.parametrize("n", [24, 700, 4001])
 def test_epochs_have_nothing_to_do_with_each_other(n):
-    found = permutations(n, 300)
-    same = (found[1:] == found[:-1]).sum(1)  # fixed points: Poisson with mean 1
+    actual = permutations(n, 300)
+    same = (actual[1:] == actual[:-1]).sum(1)  # fixed points: Poisson with mean 1
     assert abs(same.mean() - 1) < 4 / math.sqrt(300)
     assert abs(same.var() - 1) < 0.5
-    together = np.corrcoef(found[1:].ravel(), found[:-1].ravel())[0, 1]
-    assert abs(together) < 4 / math.sqrt(found.size)
+    together = np.corrcoef(actual[1:].ravel(), actual[:-1].ravel())[0, 1]
+    assert abs(together) < 4 / math.sqrt(actual.size)
 
 
 def test_an_epoch_of_many_blocks_looks_drawn():
     n = TINYSTORIES // 256 - 1
-    found = permute(single_keys(n), np.arange(n, dtype=np.uint64), n).astype(np.int64)
+    actual = permute(single_keys(n), np.arange(n, dtype=np.uint64), n).astype(np.int64)
     wide = -(-n // (math.isqrt(n - 1) + 1))
     for apart in (1, 2, 64, wide):  # `wide` places on, only the left half of the network differs
-        assert abs(np.corrcoef(found[apart:], found[:-apart])[0, 1]) * math.sqrt(n) < 4
-        pairs = found[apart:] * 64 // n * 64 + found[:-apart] * 64 // n
+        assert abs(np.corrcoef(actual[apart:], actual[:-apart])[0, 1]) * math.sqrt(n) < 4
+        pairs = actual[apart:] * 64 // n * 64 + actual[:-apart] * 64 // n
         assert abs(surprise(np.bincount(pairs))) < 4
 
 
@@ -290,8 +290,8 @@ def test_sequential_has_every_token_but_the_first_once(world_size, tokens, block
     steps = length(order, 4, world_size)
     had = []
     for rank in range(world_size):
-        found = starts(order, 0, 4, rank, world_size, steps + 2)  # and two that have none
-        for start, valid in zip(found.flat, targets(order, found).flat, strict=True):
+        actual = starts(order, 0, 4, rank, world_size, steps + 2)  # and two that have none
+        for start, valid in zip(actual.flat, targets(order, actual).flat, strict=True):
             had += range(start + 1, start + 1 + valid)
     assert sorted(had) == list(range(1, tokens))
     assert targets(order, starts(order, steps - 1, 4 * world_size)).any()
@@ -309,8 +309,8 @@ def test_seen_finds_every_row_that_has_a_token_as_a_target(order, tokens, block)
     expected = {token: [] for token in range(tokens)}
     for at in range(step, step + steps):
         for rank in range(world):
-            found = starts(order, at, batch, rank, world)[0]
-            for row, (start, valid) in enumerate(zip(found, targets(order, found), strict=True)):
+            actual = starts(order, at, batch, rank, world)[0]
+            for row, (start, valid) in enumerate(zip(actual, targets(order, actual), strict=True)):
                 for token in range(start + 1, start + 1 + valid):
                     expected[token].append([at, rank, row])
     for token, where in expected.items():
@@ -336,8 +336,8 @@ def test_coverage_is_what_counting_gives(order, tokens, block):
         planned = plan(order, seed, tokens, block)
         had = np.zeros(tokens, bool)
         for step in range(60):
-            found = starts(planned, step, 3)[0]
-            for start, valid in zip(found, targets(planned, found), strict=True):
+            actual = starts(planned, step, 3)[0]
+            for start, valid in zip(actual, targets(planned, actual), strict=True):
                 had[start + 1 : start + 1 + valid] = True
             share = coverage(planned, 3, steps=step + 1)
             assert share.seen == pytest.approx(had.sum() / (tokens - 1), abs=1e-12)
@@ -349,8 +349,8 @@ def test_coverage_of_random_is_the_mean_over_seeds(tokens, block):
     left = []
     for seed in range(2000):
         had = np.zeros(tokens, bool)
-        found = first_starts("random", 12, tokens, block, seed)
-        had[(found[:, None] + np.arange(1, block + 1)).ravel()] = True
+        actual = first_starts("random", 12, tokens, block, seed)
+        had[(actual[:, None] + np.arange(1, block + 1)).ravel()] = True
         left.append(1 - had.sum() / (tokens - 1))
     expected = coverage(plan("random", 0, tokens, block), 4, 3).unseen
     assert np.mean(left) == pytest.approx(expected, abs=4 * np.std(left) / math.sqrt(2000) + 1e-12)
@@ -376,6 +376,8 @@ def test_an_epoch_drawn_with_replacement_leaves_36_percent_and_a_shuffled_one_no
         (("random", -1, 100, 10), "seed is -1"),
         (("random", 2**64, 100, 10), "seed is 18446744073709551616"),
         (("random", 1, 100, 0), "block_size is 0"),
+        (("random", 1.0, 100, 10), r"seed is 1\.0; it must be an integer"),
+        (("random", 1, 100, "10"), "block_size is '10'"),
     ],
 )
 def test_a_plan_that_cannot_be_is_refused_in_one_line(arguments, says):
@@ -391,9 +393,11 @@ def test_a_plan_that_cannot_be_is_refused_in_one_line(arguments, says):
         ({"step": 2**60}, "step is 1152921504606846976"),
         ({"steps": 0}, "steps is 0"),
         ({"batch_size": 0}, "batch_size is 0"),
-        ({"rank": 2, "world_size": 2}, r"rank is 2; it must be in 0 … 1"),
+        ({"rank": 2, "world_size": 2}, r"rank is 2; it must be an integer, in 0 … 1"),
         ({"rank": -1}, "rank is -1"),
         ({"world_size": 0}, "world_size is 0"),
+        ({"batch_size": 4.5}, r"batch_size is 4\.5"),
+        ({"step": None}, "step is None"),
     ],
 )
 def test_rows_that_cannot_be_are_refused(arguments, says):
@@ -402,7 +406,7 @@ def test_rows_that_cannot_be_are_refused(arguments, says):
 
 
 def test_a_token_outside_the_data_is_refused():
-    with pytest.raises(UserError, match=r"token is 1000; it must be in 0 … 999"):
+    with pytest.raises(UserError, match=r"token is 1000; it must be an integer, in 0 … 999"):
         seen(plan("shuffled", 1, 1000, 10), 1000, 4)
 
 

@@ -74,8 +74,8 @@ def expected_ids(texts: list[str], policy: str) -> list[int]:
 def test_a_bin_is_the_reference_s_ids_end_to_end_and_nothing_else(tokens, tmp_path, policy):
     folder = built(tokens, tmp_path / "bins", policy)
     for split, texts in (("train", STORIES), ("validation", STORIES[::-1])):
-        found = np.fromfile(folder / f"{split}.bin", "<u2").tolist()
-        assert found == expected_ids(texts, policy)
+        actual = np.fromfile(folder / f"{split}.bin", "<u2").tolist()
+        assert actual == expected_ids(texts, policy)
 
 
 @pytest.mark.parametrize("policy", ["none", "append", "prepend"])
@@ -111,12 +111,12 @@ def test_end_of_text_goes_in_the_right_places_whatever_the_chunks(lengths, size,
     ends = np.concatenate([[0], np.cumsum(lengths)]).astype("<u8")
     ids = np.arange(ends[-1], dtype="<u2")
     chunks = (ids[i : i + size] for i in range(0, len(ids), size))
-    found = np.concatenate(list(with_end_of_text(chunks, ends, 9999, policy))).tolist()
+    actual = np.concatenate(list(with_end_of_text(chunks, ends, 9999, policy))).tolist()
     slow = []
     for start, end in pairwise(ends):
         document = list(range(start, end))
         slow += [*document, 9999] if policy == "append" else [9999, *document]
-    assert found == slow
+    assert actual == slow
 
 
 def test_uint16_up_to_65536_ids_and_uint32_above():
@@ -231,6 +231,8 @@ def test_missing_truncated_swapped_and_stray_files_are_named(tokens, tmp_path):
     assert "train.bin differs in chunk 0" in swapped and "validation.bin differs" in swapped
     assert "notes.txt is not of these bins" in after(lambda f: (f / "notes.txt").touch())
     assert "manifest.json not found" in after(lambda f: (f / "manifest.json").unlink())
+    with pytest.raises(ValueError, match="not found: no bins here"):  # a UserError is one
+        open_bins(whole / "train.bin")
 
 
 def test_a_manifest_of_another_format_is_refused_with_both_numbers(tokens, tmp_path):

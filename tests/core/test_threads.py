@@ -1,4 +1,4 @@
-"""Facts about threads: first order, errors at their place, little in memory, and no waiting."""
+"""Facts about threads: first order, errors at their position, little in memory, and no waiting."""
 
 import gc
 import threading
@@ -36,13 +36,13 @@ def same(item: int) -> int:
 
 
 def one_by_one(results: Iterator[int]) -> list:
-    found: list = []
+    actual: list = []
     try:
         for result in results:
-            found.append(result)
+            actual.append(result)
     except ValueError as error:
-        found.append(str(error))
-    return found
+        actual.append(str(error))
+    return actual
 
 
 @pytest.fixture(autouse=True)
@@ -76,27 +76,27 @@ def test_work_runs_on_all_workers_at_once():
     assert list(in_order(lambda _: together.wait() >= 0, range(8), 4)) == [True] * 8
 
 
-@pytest.mark.parametrize("place", [0, 1, 17])
-def test_an_error_of_the_source_comes_at_its_place(place):
-    assert one_by_one(prefetch(Counted(N, place))) == [*range(place), "source"]
+@pytest.mark.parametrize("position", [0, 1, 17])
+def test_an_error_of_the_source_comes_at_its_place(position):
+    assert one_by_one(prefetch(Counted(N, position))) == [*range(position), "source"]
 
 
 @pytest.mark.parametrize("workers", [1, 2, 8])
-@pytest.mark.parametrize("place", [0, 1, 17])
-def test_an_error_of_work_comes_at_its_place(place, workers):
+@pytest.mark.parametrize("position", [0, 1, 17])
+def test_an_error_of_work_comes_at_its_place(position, workers):
     def work(item: int) -> int:
-        if item >= place:
+        if item >= position:
             raise ValueError(f"work {item}")
         return item
 
-    assert one_by_one(in_order(work, range(N), workers)) == [*range(place), f"work {place}"]
+    assert one_by_one(in_order(work, range(N), workers)) == [*range(position), f"work {position}"]
 
 
 @pytest.mark.parametrize("workers", [1, 2, 8])
-@pytest.mark.parametrize("place", [0, 1, 17])
-def test_an_error_of_the_items_comes_after_the_results_before_it(place, workers):
-    found = one_by_one(in_order(same, prefetch(Counted(N, place)), workers))
-    assert found == [*range(place), "source"]
+@pytest.mark.parametrize("position", [0, 1, 17])
+def test_an_error_of_the_items_comes_after_the_results_before_it(position, workers):
+    actual = one_by_one(in_order(same, prefetch(Counted(N, position)), workers))
+    assert actual == [*range(position), "source"]
 
 
 @pytest.mark.parametrize("workers", [1, 2, 8])

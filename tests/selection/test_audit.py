@@ -34,8 +34,8 @@ def audit_of(folder: Path, train: list[str], validation: list[str], **options) -
     return audit(build(folder, contents, files=FILES), **{"workers": 2, **options})
 
 
-def rows(found: Audit) -> dict[str, list[int]]:
-    return {kind: of.tolist() for kind, of in found.rows.items()}
+def rows(actual: Audit) -> dict[str, list[int]]:
+    return {kind: of.tolist() for kind, of in actual.rows.items()}
 
 
 def slowly(split: str, splits: dict[str, list[str]]) -> tuple[int, dict[str, list[int]]]:
@@ -49,11 +49,11 @@ def slowly(split: str, splits: dict[str, list[str]]) -> tuple[int, dict[str, lis
         "duplicates": lambda row, text: bool(text) and text in own[:row],
         f"also_in_{other}": lambda _, text: bool(text) and text in splits[other],
     }
-    found = {
+    actual = {
         kind: [row for row, text in enumerate(own) if test(row, text)]
         for kind, test in tests.items()
     }
-    return sum(len(text.split()) for text in own), found
+    return sum(len(text.split()) for text in own), actual
 
 
 def slow_control(code: int) -> bool:
@@ -81,11 +81,11 @@ def slow_mojibake(text: str) -> bool:
     )
 
 
-def assert_slow(found: dict[str, Audit], splits: dict[str, list[str]]) -> None:
+def assert_slow(actual: dict[str, Audit], splits: dict[str, list[str]]) -> None:
     for split, own in splits.items():
         counted, expected = slowly(split, splits)
-        assert (found[split].documents, found[split].words) == (len(own), counted)
-        assert rows(found[split]) == expected
+        assert (actual[split].documents, actual[split].words) == (len(own), counted)
+        assert rows(actual[split]) == expected
 
 
 # --- planted ---
@@ -94,10 +94,10 @@ def assert_slow(found: dict[str, Audit], splits: dict[str, list[str]]) -> None:
 def test_what_was_planted_is_found_and_nothing_else(tmp_path):
     train, validation = list(stories(1, "train", 300)), list(stories(1, "validation", 40))
     clean = audit_of(tmp_path / "clean", train, validation)
-    assert not any(of.size for found in clean.values() for of in found.rows.values())
+    assert not any(of.size for actual in clean.values() for of in actual.rows.values())
     train += [train[5], "It was Timâ€™s.", "Bell\a.", "And then", "", train[5], validation[7]]
-    found = audit_of(tmp_path / "planted", train, [*validation, "", validation[0]])
-    assert rows(found["train"]) == {
+    actual = audit_of(tmp_path / "planted", train, [*validation, "", validation[0]])
+    assert rows(actual["train"]) == {
         "mojibake": [301],
         "control_characters": [302],
         "unfinished": [303],
@@ -105,18 +105,18 @@ def test_what_was_planted_is_found_and_nothing_else(tmp_path):
         "also_in_validation": [306],
     }
     nothing = {"mojibake": [], "control_characters": [], "unfinished": []}
-    assert rows(found["validation"]) == {**nothing, "duplicates": [41], "also_in_train": [7]}
-    told = shares(found["train"])
-    assert told["duplicates"] == {"documents": 2, "share": 2 / 307}
-    assert told["words"] == sum(len(text.split()) for text in train)
-    assert json.loads(json.dumps(told)) == told
+    assert rows(actual["validation"]) == {**nothing, "duplicates": [41], "also_in_train": [7]}
+    figures = shares(actual["train"])
+    assert figures["duplicates"] == {"documents": 2, "share": 2 / 307}
+    assert figures["words"] == sum(len(text.split()) for text in train)
+    assert json.loads(json.dumps(figures)) == figures
 
 
 @pytest.mark.parametrize("text", ["â€œHi,â€\x9d", "â€", "CafÃ©", "a\xa0b Â\xa0c", "ï»¿One", "ðŸ˜Š",
                                   "â\x80\x99", "â‚¬", "â„¢", "Å‚"])  # fmt: skip
 def test_utf_8_read_as_another_code_is_mojibake(tmp_path, text):
-    found = audit_of(tmp_path, ["Well.", f"Once {text}.", "Well!"], ["Well?"])
-    assert rows(found["train"])["mojibake"] == [1]
+    actual = audit_of(tmp_path, ["Well.", f"Once {text}.", "Well!"], ["Well?"])
+    assert rows(actual["train"])["mojibake"] == [1]
     assert slow_mojibake(text)
 
 
@@ -144,28 +144,28 @@ def test_text_that_only_looks_foreign_is_no_mojibake(tmp_path, text):
 
 def test_control_characters_are_those_of_c0_and_c1_and_no_other(tmp_path):
     train = [f"Once{chr(code)}." for code in range(0x180)]
-    found = audit_of(tmp_path, train, ["Well."])
+    actual = audit_of(tmp_path, train, ["Well."])
     expected = [code for code in range(0x180) if slow_control(code)]
-    assert rows(found["train"])["control_characters"] == expected
+    assert rows(actual["train"])["control_characters"] == expected
 
 
 def test_a_run_that_two_documents_share_is_in_neither(tmp_path):
-    found = audit_of(tmp_path, ["Zâ", "€™s", "Ã", "©", "one", "word", "\xa0"], ["Â", "\xa0"])
-    assert not found["train"].rows["mojibake"].size
-    assert found["train"].words == 6 and found["validation"].words == 1
+    actual = audit_of(tmp_path, ["Zâ", "€™s", "Ã", "©", "one", "word", "\xa0"], ["Â", "\xa0"])
+    assert not actual["train"].rows["mojibake"].size
+    assert actual["train"].words == 6 and actual["validation"].words == 1
 
 
 @pytest.mark.parametrize("end", [".", "!”", "?’", "…", ".)", '."\n', ". \u2003", "。", "!»"])
 def test_a_finished_document_may_close_quotes_and_end_in_space(tmp_path, end):
-    found = audit_of(tmp_path, [f"They left{end}", f"They left{end} and"], ["Well."])
-    assert rows(found["train"])["unfinished"] == [1]
+    actual = audit_of(tmp_path, [f"They left{end}", f"They left{end} and"], ["Well."])
+    assert rows(actual["train"])["unfinished"] == [1]
 
 
 def test_empty_documents_are_no_duplicates_and_blank_ones_are_not_unfinished(tmp_path):
-    found = audit_of(tmp_path, ["", "", " ", " ", "\n\u3000"], ["", " "])
-    assert rows(found["train"])["duplicates"] == [3]
-    assert rows(found["train"])["also_in_validation"] == [2, 3]
-    assert rows(found["train"])["unfinished"] == [] and found["train"].words == 0
+    actual = audit_of(tmp_path, ["", "", " ", " ", "\n\u3000"], ["", " "])
+    assert rows(actual["train"])["duplicates"] == [3]
+    assert rows(actual["train"])["also_in_validation"] == [2, 3]
+    assert rows(actual["train"])["unfinished"] == [] and actual["train"].words == 0
 
 
 # --- as slow loops have it ---
@@ -175,8 +175,8 @@ def test_empty_documents_are_no_duplicates_and_blank_ones_are_not_unfinished(tmp
 @settings(max_examples=100, deadline=None)
 def test_every_figure_and_row_is_the_slow_one(tmp_path_factory, train, validation):
     splits = {"train": train, "validation": validation}
-    found = audit_of(tmp_path_factory.mktemp("audit"), *splits.values(), block_bytes=40)
-    assert_slow(found, splits)
+    actual = audit_of(tmp_path_factory.mktemp("audit"), *splits.values(), block_bytes=40)
+    assert_slow(actual, splits)
 
 
 @pytest.mark.parametrize("options", [{"workers": 1}, {"workers": 5}, {"block_bytes": 50}])
@@ -193,9 +193,9 @@ def test_every_figure_of_the_real_excerpt_is_the_slow_one(tmp_path):
         split: [json.loads(line)["text"] for line in contents[name].decode().split("\n") if line]
         for split, (name,) in FILES.items()
     }
-    found = audit(build(tmp_path, contents, files=FILES), 2)
-    assert found["train"].rows["mojibake"].size
-    assert_slow(found, splits)
+    actual = audit(build(tmp_path, contents, files=FILES), 2)
+    assert actual["train"].rows["mojibake"].size
+    assert_slow(actual, splits)
 
 
 def test_words_are_parted_at_every_whitespace_of_unicode_and_at_nothing_else():
@@ -208,10 +208,10 @@ def test_words_are_parted_at_every_whitespace_of_unicode_and_at_nothing_else():
 
 def test_rows_are_numbered_through_all_files_of_a_split(tmp_path):
     contents = {"a.jsonl": json_lines(["One.", "Two"]), "b.jsonl": json_lines(["Three.", "One."])}
-    (found,) = audit(build(tmp_path, contents), 1).values()
-    assert rows(found)["unfinished"] == [1] and rows(found)["duplicates"] == [3]
-    assert set(found.rows) == {"mojibake", "control_characters", "unfinished", "duplicates"}
-    assert all(of.dtype == np.int64 for of in found.rows.values())
+    (actual,) = audit(build(tmp_path, contents), 1).values()
+    assert rows(actual)["unfinished"] == [1] and rows(actual)["duplicates"] == [3]
+    assert set(actual.rows) == {"mojibake", "control_characters", "unfinished", "duplicates"}
+    assert all(of.dtype == np.int64 for of in actual.rows.values())
 
 
 def test_text_that_cannot_be_read_is_named(tmp_path):

@@ -71,8 +71,8 @@ def slowly_trained(texts: list[str], number: int) -> list[bpe.Merge]:
     counted = Counter(word for text in texts for word in regex.findall(pattern, text))
     words = {tuple(bytes([b]) for b in word.encode()): n for word, n in counted.items()}
     order = {byte: rank for rank, byte in enumerate(sorted(vocabulary.BYTES, key=letter_order))}
-    found = []
-    while len(found) < number:
+    actual = []
+    while len(actual) < number:
         pairs = Counter()
         for word, times in words.items():
             for pair in pairwise(word):
@@ -80,18 +80,18 @@ def slowly_trained(texts: list[str], number: int) -> list[bpe.Merge]:
         if not pairs:
             break
         best = min(pairs, key=lambda pair: (-pairs[pair], order[pair[0]], order[pair[1]]))
-        found.append(best)
+        actual.append(best)
         order[b"".join(best)] = len(order)
         words = {merged(word, best): times for word, times in words.items()}
-    return found
+    return actual
 
 
 def merged(word: tuple[bytes, ...], pair: bpe.Merge) -> tuple[bytes, ...]:
-    out, place = [], 0
-    while place < len(word):
-        whole = word[place : place + 2] == pair
-        out.append(b"".join(pair) if whole else word[place])
-        place += 1 + whole
+    out, position = [], 0
+    while position < len(word):
+        whole = word[position : position + 2] == pair
+        out.append(b"".join(pair) if whole else word[position])
+        position += 1 + whole
     return tuple(out)
 
 
@@ -123,9 +123,9 @@ def test_the_files_are_the_same_bytes_for_any_threads_and_any_order_of_rows(tmp_
     files = [(folder / name).read_bytes() for name in (vocabulary.RANKS, bpe.TOKENIZER)]
     expected = " ".join(hashlib.sha256(file).hexdigest() for file in files)
     for threads in ("1", "5"):
-        told = {**os.environ, "RAYON_NUM_THREADS": threads, "PYTHONHASHSEED": threads}
+        env = {**os.environ, "RAYON_NUM_THREADS": threads, "PYTHONHASHSEED": threads}
         command = [sys.executable, "-c", PRINTED, str(raw), str(shuffled)]
-        run = subprocess.run(command, env=told, capture_output=True, text=True)
+        run = subprocess.run(command, env=env, capture_output=True, text=True)
         assert run.stdout.splitlines() == [expected, expected], run.stderr
         assert not run.stderr  # gigatoken's trainer is a talker
 
@@ -146,12 +146,12 @@ def largest(raw: Path, asked: int = 10**6) -> int:
     """The size that the refusal of a larger one names."""
     with pytest.raises(UserError) as error:
         merges.train(raw, asked)
-    found = re.fullmatch(
+    actual = re.fullmatch(
         rf"tokenizer.vocab_size is {asked}, and this corpus yields at most ([\d,]+); "
         "set it to that or less",
         one_line(error),
     )
-    return int(found[1].replace(",", ""))
+    return int(actual[1].replace(",", ""))
 
 
 @pytest.mark.parametrize("asked", [10**6, 2**32 + 1])
@@ -189,11 +189,11 @@ def test_fewer_ids_than_the_bytes_and_end_of_text_are_refused(raw, size):
 def test_a_merge_whose_token_is_there_already_ends_the_merges(tmp_path):
     """Counts of runs of one letter drift in the trainer, in Hugging Face's as well."""
     raw = build(tmp_path, {"a.jsonl": json_lines(["a" * 32, "a" * 52, "a" * 83])})
-    found = merges._train(raw, 10**6)
-    tokens = [left + right for left, right in found]
+    actual = merges._train(raw, 10**6)
+    tokens = [left + right for left, right in actual]
     assert len(set(tokens)) < len(tokens)
     learnt = merges.train(raw, largest(raw))
-    assert learnt == found[: len(learnt)]
+    assert learnt == actual[: len(learnt)]
     assert len({*map(b"".join, learnt)}) == len(learnt)
 
 
@@ -262,7 +262,7 @@ def test_ranks_that_are_not_whole_are_refused(folder, tmp_path, spoil):
     (tmp_path / vocabulary.RANKS).write_bytes(b"\n".join(spoil(lines)))
     with pytest.raises(UserError) as error:
         vocabulary.load_trained(tmp_path)
-    assert f"{vocabulary.RANKS} is damaged" in one_line(error)
+    assert f"{vocabulary.RANKS} is corrupt" in one_line(error)
 
 
 def test_missing_ranks_are_refused(tmp_path):
@@ -331,9 +331,9 @@ def test_hugging_face_gives_tiktoken_s_ids(folder):
     tokenizers = pytest.importorskip("tokenizers", reason=WHY)
     texts, encoding = unicode_strings(), vocabulary.load_trained(folder)
     theirs = tokenizers.Tokenizer.from_file(str(folder / bpe.TOKENIZER))
-    found = [one.ids for one in theirs.encode_batch(texts)]
-    assert found == encoding.encode_ordinary_batch(texts, num_threads=2)
-    assert theirs.decode_batch(found) == texts
+    actual = [one.ids for one in theirs.encode_batch(texts)]
+    assert actual == encoding.encode_ordinary_batch(texts, num_threads=2)
+    assert theirs.decode_batch(actual) == texts
     assert theirs.get_vocab_size() == SIZE
     assert theirs.token_to_id(vocabulary.END_OF_TEXT) == SIZE - 1
     assert theirs.encode(f"a{vocabulary.END_OF_TEXT}").ids == [ord("a"), SIZE - 1]
@@ -348,8 +348,8 @@ def hugging_face_s_merges(tokenizers, texts: list[str]) -> list[str]:
         vocab_size=10**6, initial_alphabet=level.alphabet(), show_progress=False
     )
     theirs.train_from_iterator(texts, trainer)
-    found = json.loads(theirs.to_str())["model"]["merges"]
-    return [pair if isinstance(pair, str) else " ".join(pair) for pair in found]
+    actual = json.loads(theirs.to_str())["model"]["merges"]
+    return [pair if isinstance(pair, str) else " ".join(pair) for pair in actual]
 
 
 RUNS = ["aaaabaaaaaaaaab" * 3, "a" * 40, "bb  \n\n\n abba" * 5]

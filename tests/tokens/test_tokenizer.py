@@ -102,16 +102,16 @@ def test_a_document_of_50_megabytes_gives_its_ids():
     ids = GPT2.encode_ordinary(unit)  # pieces never cross ".\n", so a repeated unit repeats its ids
     assert GPT2.encode_ordinary(unit * 3) == ids * 3
     times = 50_000_000 // len(unit)
-    found, lengths = tokenizer.Gigatoken(GPT2)(block([unit * times]))
+    actual, lengths = tokenizer.Gigatoken(GPT2)(block([unit * times]))
     assert lengths.tolist() == [len(ids) * times]
-    assert (found.reshape(times, -1) == np.array(ids)).all()
+    assert (actual.reshape(times, -1) == np.array(ids)).all()
 
 
 @engines
 def test_a_long_word_gives_the_ids_of_the_reference(engine):
     letters = np.random.default_rng(1).integers(97, 123, 300_000, dtype=np.uint8).tobytes()
-    found, _ = encode(engine)(block([letters]))
-    assert found.tolist() == GPT2.encode_ordinary(letters.decode())
+    actual, _ = encode(engine)(block([letters]))
+    assert actual.tolist() == GPT2.encode_ordinary(letters.decode())
 
 
 @fast
@@ -150,10 +150,10 @@ def test_the_engines_part_on_newer_alone():
 
     def apart(texts: list[str]) -> list[int]:
         ids, lengths = tokenizer._encode_block(engine, block(texts))
-        found = np.split(ids, np.cumsum(lengths)[:-1])
+        actual = np.split(ids, np.cumsum(lengths)[:-1])
         with ThreadPoolExecutor(2) as pool:
-            expected = pool.map(lambda text: tokenizer._encode_one(GPT2, text), texts)
-        pairs = enumerate(zip(found, expected, strict=True))
+            expected = pool.map(lambda text: tokenizer._reference(GPT2, text), texts)
+        pairs = enumerate(zip(actual, expected, strict=True))
         return [i for i, (one, other) in pairs if not np.array_equal(one, other)]
 
     groups = [points[i : i + 256] for i in range(0, len(points), 256)]
@@ -187,7 +187,7 @@ def test_a_wrong_engine_is_caught(monkeypatch, engine, wrong):
             ids, lengths[-1] = ids[:-1], lengths[-1] - 1
         return ids, lengths
 
-    monkeypatch.setattr(tokenizer, f"_with_{engine}", lambda encoding: spoilt)
+    monkeypatch.setitem(tokenizer._ENCODERS, engine, lambda encoding: spoilt)
     with pytest.raises(UserError) as error:
         encoder(engine, GPT2)(block(texts))
     number = 0 if wrong == "length" else 2
@@ -218,7 +218,7 @@ SPACES = 999_999
 def test_as_much_whitespace_as_tiktoken_can_split_is_encoded(engine, space):
     for text in ((space * SPACES)[: SPACES - 1] + "x", (space * (SPACES + 2))[: SPACES + 2]):
         ids, _ = encode(engine)(block(["", text]))
-        assert np.array_equal(ids, tokenizer._encode_one(GPT2, text))
+        assert np.array_equal(ids, tokenizer._reference(GPT2, text))
 
 
 @engines
@@ -279,12 +279,12 @@ from slm.tokens import tokenizer
 from slm.text.blocks import Block
 from slm.tokens.vocabulary import load_encoding
 tokenizer._CACHE_BYTES, born = 60 * 2**20, 0
-renew = tokenizer.Gigatoken._renew
-def counted(self):
+renew = tokenizer._gigatoken
+def counted(ranks):
     global born
     born += 1
-    renew(self)
-tokenizer.Gigatoken._renew = counted
+    return renew(ranks)
+tokenizer._gigatoken = counted
 def words(seed):
     text = np.random.default_rng(seed).integers(97, 123, (250_000, 10), dtype=np.uint8)
     text[:, 0] = 32
@@ -313,12 +313,12 @@ def test_three_million_words_do_not_stay_in_memory():
 
 
 def test_gpt2_is_described_by_the_hash_that_openai_publishes():
-    found = describe(GPT2)
+    actual = describe(GPT2)
     # of r50k_base.tiktoken, as tiktoken itself checks it: the same ranks in one file
     published = "306cd27f03c1a714eca7108e03d66b7dc042abe8c258b44c199a7ed9838dd930"
-    assert found["ranks_sha256"] == published
-    assert (found["vocab_size"], found["end_of_text"]) == (50257, 50256)
-    assert load_described(found, Path()) is GPT2
+    assert actual["ranks_sha256"] == published
+    assert (actual["vocab_size"], actual["end_of_text"]) == (50257, 50256)
+    assert load_described(actual, Path()) is GPT2
 
 
 @pytest.mark.parametrize("key", ["pattern", "vocab_size", "ranks_sha256", "end_of_text"])
@@ -357,10 +357,10 @@ def test_an_encoding_that_cannot_be_fetched_says_what_to_put_where(cut_off, tmp_
         load_encoding("cl100k_base")
     message = one_line(error)
     assert f"needs cl100k_base.tiktoken, which could not be fetched from {URL}" in message
-    place = Path(message.split(" put it at ")[1])
-    assert place.parent == tmp_path / "kept"
-    place.parent.mkdir()
-    place.write_bytes(b"".join(b"%s %d\n" % (b64encode(bytes([i])), i) for i in range(256)))
+    path = Path(message.split(" put it at ")[1])
+    assert path.parent == tmp_path / "kept"
+    path.parent.mkdir()
+    path.write_bytes(b"".join(b"%s %d\n" % (b64encode(bytes([i])), i) for i in range(256)))
     monkeypatch.setattr(tiktoken.load, "check_hash", lambda *_: True)
     assert load_encoding("cl100k_base").encode_ordinary("a") == [97]  # it looks there
 
@@ -368,12 +368,12 @@ def test_an_encoding_that_cannot_be_fetched_says_what_to_put_where(cut_off, tmp_
 def test_a_kept_file_that_is_not_the_right_one_is_not_used(cut_off, tmp_path):
     with pytest.raises(UserError) as error:
         load_encoding("cl100k_base")
-    place = Path(str(error.value).split(" put it at ")[1])
-    place.parent.mkdir()
-    place.write_bytes(b"YQ== 0\n")
+    path = Path(str(error.value).split(" put it at ")[1])
+    path.parent.mkdir()
+    path.write_bytes(b"YQ== 0\n")
     with pytest.raises(UserError) as error:
         load_encoding("cl100k_base")
-    assert str(place) in one_line(error)
+    assert str(path) in one_line(error)
 
 
 def test_a_download_that_is_not_the_right_file_is_refused(cut_off, monkeypatch):

@@ -1,10 +1,11 @@
-"""Training on several bins: bits per byte are what plain loops find, the same each time."""
+"""Training on several bins: bits per byte are those of plain loops, and the same each time."""
 
 import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from itertools import chain, pairwise
 from math import log2, nan
 from pathlib import Path
@@ -118,8 +119,8 @@ def test_bits_are_those_of_each_token_given_the_one_before_it(tmp_path, end_of_t
     bits = -sum(log2(chances[before][after]) for before, after in pairwise(ids))
     text_bytes = sum(len(text.encode()) for text in texts)
     first = 0 if end_of_text == "prepend" else len(b"the")
-    found = bits_per_byte(lambda x: scores[x], bins, "validation", *shape)
-    assert found == pytest.approx(bits / (text_bytes - first), rel=1e-6)
+    actual = bits_per_byte(lambda x: scores[x], bins, "validation", *shape)
+    assert actual == pytest.approx(bits / (text_bytes - first), rel=1e-6)
 
 
 def test_a_model_that_knows_nothing_has_the_bits_of_the_alphabet(tmp_path):
@@ -166,9 +167,9 @@ def test_the_rate_climbs_to_its_peak_and_falls_to_a_tenth():
 def test_any_number_of_steps_has_a_rate_and_a_moment_at_its_end(steps):
     rates = [rate(step, steps, 1.0) for step in range(steps)]
     assert max(rates) == 1 and min(rates) > 0
-    found = moments(steps, 10)
-    assert found[-1] == steps and len(found) == min(steps, 10) and found[0] >= 1
-    apart = np.diff([0, *found])
+    actual = moments(steps, 10)
+    assert actual[-1] == steps and len(actual) == min(steps, 10) and actual[0] >= 1
+    apart = np.diff([0, *actual])
     assert apart.min() >= 1 and apart.max() - apart.min() <= 1
 
 
@@ -190,8 +191,8 @@ def fitted(bins: Bins, seed: int = 1, steps: int = 30, device: torch.device = CP
     return fit(bins, seed, steps, SETTINGS, device)
 
 
-def scores(found: Fitted) -> list[tuple[int, float]]:
-    return [(step, bits) for step, _, bits in found.curve]
+def scores(actual: Fitted) -> list[tuple[int, float]]:
+    return [(step, bits) for step, _, bits in actual.curve]
 
 
 def test_a_seed_gives_the_same_result_and_another_seed_another(bins):
@@ -232,7 +233,8 @@ def test_a_loss_that_is_no_number_is_said(bins, monkeypatch):
 
 @pytest.mark.skipif(CUDA, reason="a GPU can do it")
 def test_what_cannot_be_a_graph_is_trained_without_and_says_why(bins):
-    begun, failed = slm.training.trainer._graphed(bins, 1, 30, SETTINGS, CPU)
+    begin = partial(slm.training.trainer._begin, bins, 1, 30, SETTINGS, CPU)
+    begun, failed = slm.training.trainer._graphed(begin)
     assert failed and begun.done == 0
     assert begun.batches.step == 0
 
@@ -267,9 +269,9 @@ def test_a_failed_capture_trains_from_the_start_without(bins, on_gpu, monkeypatc
     eager = fitted(bins, steps=150, device=on_gpu)
     monkeypatch.setattr(slm.training.trainer, "WORTH_A_GRAPH", 100)
     monkeypatch.setattr(slm.training.trainer, "captured", fails)
-    found = fitted(bins, steps=150, device=on_gpu)
-    assert (found.graph, found.failed) == (False, "no graph")
-    assert scores(found) == scores(eager)
+    actual = fitted(bins, steps=150, device=on_gpu)
+    assert (actual.graph, actual.failed) == (False, "no graph")
+    assert scores(actual) == scores(eager)
 
 
 # --- several variants ---
@@ -302,15 +304,15 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
 
 
 def test_the_result_says_what_was_trained_and_is_what_the_file_has(variants, tmp_path):
-    told, out = [], tmp_path / "reports" / "training"
-    found = train(variants, SETTINGS, CPU, out, say=told.append)
+    lines, out = [], tmp_path / "reports" / "training"
+    actual = train(variants, SETTINGS, CPU, out, say=lines.append)
     (file,) = out.iterdir()
-    assert file.read_bytes() == to_json(found)
-    assert [*found] == ["device", "kind", "machine", "settings", "code", "left_out", "variants"]
-    assert (found["kind"], found["settings"]) == ("cpu", SETTINGS)
-    end, small = (of["encoding"] for of in found["variants"])
-    assert told == [f"training on {name} with seed 1" for name in (f"{end} append", small)]
-    for of, folder in zip(found["variants"], ("end", "small"), strict=True):
+    assert file.read_bytes() == to_json(actual)
+    assert [*actual] == ["device", "kind", "machine", "settings", "code", "left_out", "variants"]
+    assert (actual["kind"], actual["settings"]) == ("cpu", SETTINGS)
+    end, small = (of["encoding"] for of in actual["variants"])
+    assert lines == [f"training on {name} with seed 1" for name in (f"{end} append", small)]
+    for of, folder in zip(actual["variants"], ("end", "small"), strict=True):
         manifest = open_bins(tmp_path / folder).manifest
         assert of["data"] == manifest["sha256"] and of["graph"] is False
         assert of["vocab_size"] == manifest["tokenizer"]["vocab_size"]
@@ -327,13 +329,13 @@ def test_the_result_says_what_was_trained_and_is_what_the_file_has(variants, tmp
 def test_the_cpu_trains_the_smallest_vocabularies_with_one_seed_and_says_so(
     variants, tmp_path, fake
 ):
-    found = train(variants, SETTINGS, CPU, tmp_path / "out")
+    actual = train(variants, SETTINGS, CPU, tmp_path / "out")
     assert fake == [("end", 1), ("small", 1)]
     large, _, middle, _ = (open_bins(of).manifest["tokenizer"]["encoding"] for of in variants)
-    assert found["left_out"] == {"variants": [large, middle], "seeds": [2, 3]}
+    assert actual["left_out"] == {"variants": [large, middle], "seeds": [2, 3]}
     line = f"left out, as there is no GPU here: variants {large}, {middle}; seeds 2, 3"
-    assert left_out(found) == line
-    assert training_table(found)[-1] == line
+    assert left_out(actual) == line
+    assert training_table(actual)[-1] == line
 
 
 def test_what_is_kept_is_not_trained_again(variants, tmp_path, fake):
@@ -398,10 +400,10 @@ def test_bins_named_twice_are_trained_once(variants, tmp_path, fake):
 
 def test_a_gpu_trains_every_variant_with_every_seed(variants, tmp_path, fake, monkeypatch):
     monkeypatch.setattr(slm.training.runs, "device_name", lambda _: "NVIDIA H200")
-    found = train(variants, SETTINGS, torch.device("cuda", 0), tmp_path / "out")
+    actual = train(variants, SETTINGS, torch.device("cuda", 0), tmp_path / "out")
     assert fake == [(of.name, seed) for of in variants for seed in (1, 2, 3)]
-    assert "left_out" not in found and (tmp_path / "out/nvidia-h200.json").is_file()
-    for of in found["variants"]:
+    assert "left_out" not in actual and (tmp_path / "out/nvidia-h200.json").is_file()
+    for of in actual["variants"]:
         assert [run["seed"] for run in of["runs"]] == [1, 2, 3]
         assert of["bits_per_byte"] == {"mean": 2.28571, "low": 2.14286, "high": 2.42857}
 
@@ -462,9 +464,9 @@ def test_the_door_needs_numpy_pytorch_and_tiktoken_alone(variants, tmp_path):
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (file,) = (tmp_path / "out").iterdir()
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert found == json.loads(file.read_bytes())
-    assert training_table(found) == done.stdout.splitlines()[:-2]
+    actual = json.loads(done.stdout.splitlines()[-1])
+    assert actual == json.loads(file.read_bytes())
+    assert training_table(actual) == done.stdout.splitlines()[:-2]
 
 
 def test_results_lie_in_the_reports_of_the_dataset(variants, tmp_path, fake, monkeypatch, capsys):
