@@ -57,8 +57,8 @@ bench-data: ready  ## time text to bins beside the notebook's recipe (DOCUMENTS=
 test: ready  ## run the tests, a file at a time on each core (ARGS="-k word" chooses some)
 	@$(PYTEST) $(ARGS)
 
-test-quick: ready  ## run the tests that start no DVC and no server, in half a minute (ARGS="-k word")
-	@$(PYTEST) -m "not builds" $(ARGS)
+test-quick: ready  ## run the tests that start no DVC, no server and no build, in half a minute (ARGS="-k word")
+	@$(PYTEST) -m "not slow" $(ARGS)
 
 test-kills: ready  ## kill the stages at random moments and compare (KILLS=200 SEED=0)
 	@$(PY) -m tests.kills.random_kills --kills $(or $(KILLS),200) --seed $(or $(SEED),0)

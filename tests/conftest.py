@@ -11,8 +11,8 @@ import pytest
 from benchmark.data import workspace
 from tests.warm_python import warm_python
 
-# Tests of a module that uses one of these start DVC, a server or a whole build: `make test-quick`
-# leaves them out.
+# `make test-quick` leaves out what is marked `slow`: tests that take seconds, and those of a module
+# that uses one of these, which start DVC, a server or a whole build.
 BUILDERS = {"Ground", "HubServer", "remote_servers", "script", "workspace"}
 
 # What may be skipped in CI, by its reason; anything else that is skipped there fails the run.
@@ -43,13 +43,13 @@ LONGEST = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "builds: starts DVC, a server or a whole build")
+    config.addinivalue_line("markers", "slow: starts DVC, a server or a build, or takes seconds")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if BUILDERS & vars(item.module).keys():
-            item.add_marker("builds")
+            item.add_marker("slow")
     items.sort(key=_place)
 
 
@@ -103,7 +103,7 @@ def only_one_builds(lock: Path) -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def _fast_commands(request, tmp_path_factory) -> Iterator[None]:
     """Let the commands that tests start be forks of a Python that has imported DVC already."""
-    if not any(item.get_closest_marker("builds") for item in request.session.items):
+    if not any(BUILDERS & vars(item.module).keys() for item in request.session.items):
         yield
         return
     with (

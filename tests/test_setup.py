@@ -71,6 +71,7 @@ def test_a_linked_environment_of_another_lock_is_left_alone_and_named(clone):
     assert (clone / ".venv").is_symlink() and (other / "installed").exists()
 
 
+@pytest.mark.slow
 def test_a_set_up_that_fails_leaves_the_environment_that_worked(clone):
     (clone / ".venv.old").mkdir()  # a kill between two renames left it with this name
     (clone / ".venv.old" / "works").write_text("")

@@ -217,6 +217,7 @@ dist.destroy_process_group()
 """
 
 
+@pytest.mark.slow
 def test_two_processes_over_gloo_draw_the_same_union(bins, tmp_path):
     command = [sys.executable, "-c", GLOO, str(bins), str(tmp_path / "meet")]
     ranks = [subprocess.Popen([*command, str(r)], stdout=subprocess.PIPE) for r in range(2)]

@@ -26,6 +26,8 @@ from slm.training.hardware import kebab
 from slm.training.settings import SECTIONS, read_settings
 from tests.helpers import one_line
 
+pytestmark = pytest.mark.slow  # whole benchmarks, small
+
 TOKENS = 300_000
 SYNTHETIC = "f566c5191493408f188d8f55477b498f2857490af30730257291109f944ee09b"  # of the manifest
 ABSENT = ("yaml", "pyarrow", "tqdm", "psutil", "matplotlib", "dvc", "tiktoken", "datasets")

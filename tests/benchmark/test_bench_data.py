@@ -11,6 +11,8 @@ import pytest
 from benchmark.data.figures import check_same, scaled
 from slm.core.errors import UserError
 
+pytestmark = pytest.mark.slow  # whole benchmarks, small
+
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = 300
 

@@ -13,6 +13,8 @@ import pytest
 from benchmark.batches import steps_picture, throughput_picture
 from benchmark.batches.pictures import draw, image
 
+pytestmark = pytest.mark.slow  # many drawings
+
 ROOT = Path(__file__).parents[2]
 LOADERS = {"notebook": 2000.0, "dataloader": 1000.0, "host": 50.0, "device": 20.0, "graph": 2.0}
 RATIOS = {"fixed": 1.0, "notebook": 1.33, "dataloader": 1.2, "host": 1.04, "device": 1.011}

@@ -15,6 +15,8 @@ from slm.batching.gather import NO_TARGET
 from slm.training.cuda import captured
 from slm.training.model import GPT, SIZES, Parameters, Size, gpt, parameters
 
+pytestmark = pytest.mark.slow  # whole benchmarks, small
+
 CPU = torch.device("cpu")
 CUDA = torch.cuda.is_available()
 TINY = Size(layers=2, heads=2, width=16)

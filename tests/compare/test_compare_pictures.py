@@ -19,6 +19,8 @@ from slm.core.errors import UserError
 from slm.core.files import to_json
 from slm.stats.histograms import TABLES, byte_rows, length_rows, rank_rows, slope, to_csv
 
+pytestmark = pytest.mark.slow  # many drawings
+
 LABELS = ["gpt2", "gpt2, end of text appended", "bpe 257", "bpe 1,024", "a $x$ <b> & -- c", "“é”"]
 
 

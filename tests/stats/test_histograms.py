@@ -17,7 +17,7 @@ documents = st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 9000)), max_
 
 
 @given(st.lists(st.integers(0, 3000), max_size=80))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_every_document_is_in_the_row_of_its_length(lengths):
     rows = length_rows(np.array(lengths, np.int64))
     for start, end, number in rows:
@@ -28,7 +28,7 @@ def test_every_document_is_in_the_row_of_its_length(lengths):
 
 
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=80))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_equal_widths_hold_99_percent_of_the_documents_and_one_row_the_rest(lengths):
     rows = length_rows(np.array(lengths, np.int64))
     width = rows[0][1] - rows[0][0]
@@ -48,7 +48,7 @@ def test_a_length_that_the_widths_just_reach_needs_no_row_more():
 
 
 @given(documents)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_every_document_is_in_the_row_of_its_bytes_per_token(found):
     docs = np.cumsum([(0, 0), *found], axis=0).astype(np.uint64)
     rows = byte_rows(docs)
@@ -62,7 +62,7 @@ def test_every_document_is_in_the_row_of_its_bytes_per_token(found):
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=200))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_the_count_at_a_rank_is_that_of_the_ordered_counts(seen):
     used = sorted((number for number in seen if number), reverse=True)
     rows = rank_rows(np.array(seen, np.int64))

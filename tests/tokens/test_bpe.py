@@ -114,6 +114,7 @@ for raw in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_the_files_are_the_same_bytes_for_any_threads_and_any_order_of_rows(tmp_path, raw, folder):
     other = [*TEXTS]
     random.Random(1).shuffle(other)

@@ -141,6 +141,7 @@ def newer() -> set[str]:
     return {chr(c) for first, last in routed.GAPS for c in range(first, last + 1)}
 
 
+@pytest.mark.slow
 @fast
 def test_the_engines_part_on_newer_alone():
     """Finds the set again: an upgrade of either engine that moves it fails here."""
@@ -300,6 +301,7 @@ print(born, (most - before) >> 20)
 """
 
 
+@pytest.mark.slow
 @fast
 def test_three_million_words_do_not_stay_in_memory():
     run = subprocess.run([sys.executable, "-c", GROWTH], capture_output=True, text=True)

@@ -173,6 +173,7 @@ def test_any_number_of_steps_has_a_rate_and_a_moment_at_its_end(steps):
     assert apart.min() >= 1 and apart.max() - apart.min() <= 1
 
 
+@pytest.mark.slow
 def test_a_step_goes_as_far_as_its_rate_says():
     model = gpt(Size(1, 1, 16), 64, 8, seed=1)
     x = torch.randint(64, (4, 9), generator=torch.Generator().manual_seed(1))
@@ -458,6 +459,7 @@ def test_the_table_is_for_people_and_says_where_a_graph_failed():
 # --- the door ---
 
 
+@pytest.mark.slow
 def test_the_door_needs_numpy_pytorch_and_tiktoken_alone(variants, tmp_path):
     command = [sys.executable, "-c", WITHOUT, "--out", tmp_path / "out", *variants[2:]]
     env = {**environment(ROOT), "OMP_NUM_THREADS": "1"}
