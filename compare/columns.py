@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import reduce
 from typing import NamedTuple
 
-from compare.found import Found
+from compare.result import Result
 
 COUNT, ONE, TWO, BITS = "{:,}".format, "{:,.1f}".format, "{:,.2f}".format, "{:.4f}".format
 
@@ -81,48 +81,50 @@ class Table(NamedTuple):
     same: list[Column]  # all cells of each are the same
 
 
-def splits(found: list[Found]) -> list[str]:
+def splits(results: list[Result]) -> list[str]:
     """The splits that were measured, train first."""
-    names = [name for name, about in found[0].metrics.items() if isinstance(about, dict)]
+    names = [name for name, about in results[0].metrics.items() if isinstance(about, dict)]
     return sorted(names, key=lambda name: name != "train")
 
 
-def columns(found: list[Found], split: str) -> list[Column]:
+def columns(results: list[Result], split: str) -> list[Column]:
     """The figures of a split that differ between variants; all, where there is one variant."""
-    return _table("", found, _of_split(found, split)).columns
+    return _table("", results, _of_split(results, split)).columns
 
 
-def tables(found: list[Found]) -> list[Table]:
+def tables(results: list[Result]) -> list[Table]:
     """All tables: train, where the vocabularies stand, too; other splits; training, if any."""
-    first, *others = splits(found)
-    about = columns_of(VARIANT, [{**one._asdict()} for one in found])
-    made = [_table(f"{first} split", found, [*about, *_of_split(found, first)])]
-    made += [_table(f"{split} split", found, _of_split(found, split)) for split in others]
-    if any(one.training for one in found):
-        made.append(_table("training", found, _of_training(found)))
+    first, *others = splits(results)
+    about = columns_of(VARIANT, [{**result._asdict()} for result in results])
+    made = [_table(f"{first} split", results, [*about, *_of_split(results, first)])]
+    made += [_table(f"{split} split", results, _of_split(results, split)) for split in others]
+    if any(result.training for result in results):
+        made.append(_table("training", results, _of_training(results)))
     return made
 
 
-def as_good_as_best(found: list[Found]) -> frozenset[int]:
+def as_good_as_best(results: list[Result]) -> frozenset[int]:
     """The variants whose range of bits per byte over the seeds reaches that of the lowest mean."""
-    bits = {i: one.training["bits_per_byte"] for i, one in enumerate(found) if one.training}
+    bits = {
+        i: result.training["bits_per_byte"] for i, result in enumerate(results) if result.training
+    }
     least = min(bits.values(), key=lambda one: one["mean"])
     return frozenset(i for i, one in bits.items() if one["low"] <= least["high"])
 
 
-def _table(title: str, found: list[Found], made: list[Column]) -> Table:
-    same = [column for column in made if len(found) > 1 and len(set(column.cells)) == 1]
+def _table(title: str, results: list[Result], made: list[Column]) -> Table:
+    same = [column for column in made if len(results) > 1 and len(set(column.cells)) == 1]
     differ = [column for column in made if column not in same]
-    return Table(title, tuple(one.label for one in found), differ, same)
+    return Table(title, tuple(result.label for result in results), differ, same)
 
 
-def _of_split(found: list[Found], split: str) -> list[Column]:
-    return columns_of(SPLIT, [one.metrics[split] for one in found])
+def _of_split(results: list[Result], split: str) -> list[Column]:
+    return columns_of(SPLIT, [result.metrics[split] for result in results])
 
 
-def _of_training(found: list[Found]) -> list[Column]:
-    bits, *others = columns_of(TRAINING, [one.training for one in found])
-    return [bits._replace(best=as_good_as_best(found)), *others]
+def _of_training(results: list[Result]) -> list[Column]:
+    bits, *others = columns_of(TRAINING, [result.training for result in results])
+    return [bits._replace(best=as_good_as_best(results)), *others]
 
 
 def columns_of(figures: tuple, sources: list[dict | None]) -> list[Column]:
@@ -136,3 +138,9 @@ def columns_of(figures: tuple, sources: list[dict | None]) -> list[Column]:
 def _cell(source: dict | None, path: str, form: Callable) -> str:
     value = source and reduce(dict.__getitem__, path.split("."), source)
     return "-" if value is None else str(form(value))
+
+
+def same_line(table: Table, who: str = "The same for all") -> str:
+    """What is the same for all variants, in one line; empty where nothing is."""
+    parts = "; ".join(f"{heading} {cells[0]}" for heading, cells, _ in table.same)
+    return f"{who}: {parts}" if parts else ""

@@ -40,17 +40,17 @@ def kept(dataset: str, names: list[str]) -> dict[str, str]:
 def _experiments() -> dict[str, str]:
     """The commit of each experiment of this repository, by name."""
     listed = run_git(Path(), "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps")
-    found = (line.split() for line in listed.splitlines())
-    return {ref.split("/")[4]: commit for commit, ref in found if ref.count("/") == 4}
+    refs = (line.split() for line in listed.splitlines())
+    return {ref.split("/")[4]: commit for commit, ref in refs if ref.count("/") == 4}
 
 
 def _in_cache(cache: Path, commit: str, dataset: str) -> bool:
-    """Whether all its bins are there, whole; what rotted goes, or DVC would hand it out."""
-    if not (found := _version(commit, dataset)):
+    """Whether all its bins are there; corrupt objects go, or DVC would hand them out."""
+    if not (version := _version(commit, dataset)):
         return False
-    for path in corrupt_objects(cache, objects_of(cache, found)):
+    for path in corrupt_objects(cache, objects_of(cache, version)):
         path.unlink()
-    return not missing_objects(cache, found)
+    return not missing_objects(cache, version)
 
 
 def _version(commit: str, dataset: str) -> str | None:
@@ -66,7 +66,8 @@ def opened(dataset: str, commits: dict[str, str]) -> Iterator[dict[str, Bins]]:
     try:
         for name, commit in commits.items():
             (folder / name).mkdir(parents=True)
-            for file, md5 in file_list(cache, _version(commit, dataset)).items():
+            version = _version(commit, dataset) or ""
+            for file, md5 in (file_list(cache, version) or {}).items():
                 link_or_copy(object_path(cache, md5), folder / name / file)
         yield {name: open_bins(folder / name) for name in commits}
     finally:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from compare.columns import splits
 from compare.experiments import content
-from compare.found import Found
 from compare.page import page
 from compare.pictures import draw as pictures
+from compare.result import Result
 from compare.story import choose
 from compare.summary import markdown
 from compare.variants import Variant
@@ -29,11 +29,11 @@ CANDIDATES = 50  # documents that the story is chosen from
 
 def collected(
     dataset: str, built: dict[str, tuple[Variant, str]], bins: dict[str, Bins], trained: dict
-) -> list[Found]:
+) -> list[Result]:
     """What is known of each variant, given by the name of its experiment with its commit."""
     by_data = {variant["data"]: variant for variant in trained.get("variants", [])}
     return [
-        Found(
+        Result(
             label=variant.label,
             name=name,
             commit=commit,
@@ -48,14 +48,14 @@ def collected(
 
 def known_training(folder: Path, bins: dict[str, Bins]) -> dict:
     """The result in a folder of trainings that has most of these bins, with most seeds; or {}."""
-    hashes = {of.manifest["sha256"] for of in bins.values()}
+    hashes = {opened.manifest["sha256"] for opened in bins.values()}
 
     def runs(result: dict) -> tuple[int, int]:
-        of = [len(v["runs"]) for v in result["variants"] if v["data"] in hashes]
-        return len(of), sum(of)
+        numbers = [len(v["runs"]) for v in result["variants"] if v["data"] in hashes]
+        return len(numbers), sum(numbers)
 
     results = [_result(path) for path in sorted(folder.glob("*.json"))]
-    best = max(results, key=runs, default={"variants": []})
+    best: dict = max(results, key=runs, default={"variants": []})
     return best if runs(best)[0] else {}
 
 
@@ -70,15 +70,15 @@ def _result(path: Path) -> dict:
 
 
 def write_reports(
-    dataset: str, found: list[Found], bins: dict[str, Bins], trained: dict
+    dataset: str, results: list[Result], bins: dict[str, Bins], trained: dict
 ) -> list[Path]:
     """Write all of reports/<dataset>/compare; return the paths."""
     out, device = Path("reports", dataset, "compare"), _trained_on(trained)
-    drawn = dict(_pictures(dataset, found, device))
-    story = _story(bins[found[0].name])
+    drawn = dict(_pictures(dataset, results, device))
+    story = _story(bins[results[0].name])
     files = {f"{name}.svg": picture for name, picture in drawn.items()}
-    files["compare.md"] = markdown(dataset, found, drawn, device).encode()
-    files["compare.html"] = page(dataset, found, story, drawn, device)
+    files["compare.md"] = markdown(dataset, results, drawn, device).encode()
+    files["compare.html"] = page(dataset, results, story, drawn, device)
     out.mkdir(parents=True, exist_ok=True)
     for name, file in files.items():
         write_file(out / name, file)
@@ -97,14 +97,19 @@ def _trained_on(trained: dict) -> str | None:
     return f"{trained['device']} ({shape}, learning rate {settings['learning_rate']})"
 
 
-def _pictures(dataset: str, found: list[Found], device: str | None) -> Iterator[tuple[str, bytes]]:
-    split = splits(found)[0]
-    figures = {one.label: one.metrics[split] for one in found}
+def _pictures(
+    dataset: str, results: list[Result], device: str | None
+) -> Iterator[tuple[str, bytes]]:
+    split = splits(results)[0]
+    figures = {result.label: result.metrics[split] for result in results}
     for name, draw in pictures.TABLES.items():
-        files = {one.label: content(one.commit, f"metrics/{dataset}/{name}.csv") for one in found}
+        files = {
+            result.label: content(result.commit, f"metrics/{dataset}/{name}.csv")
+            for result in results
+        }
         tables = {label: pictures.read_table(file, split) for label, file in files.items()}
         yield name, draw(tables, figures)
-    training = {one.label: one.training for one in found if one.training}
+    training = {result.label: result.training for result in results if result.training}
     if training:
         yield "curves", pictures.curves(training, device)
 

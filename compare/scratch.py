@@ -17,6 +17,7 @@ from slm.core.errors import UserError
 from slm.core.files import link_or_copy
 from slm.core.git import git
 from slm.core.params import read_params
+from slm.versions.dvc_internals import share_cache
 from slm.versions.leftovers import remove
 from slm.versions.restore import restore
 from slm.versions.verify import local_cache
@@ -96,20 +97,11 @@ def _share(dataset: str, root: Path) -> None:
                 shutil.copytree(here / name, there / name, copy_function=_link)
     with suppress(FileNotFoundError):
         shutil.copyfile(".dvc/config.local", root / ".dvc" / "config.local")
-    _settle_in(root, local_cache().parents[1])
+    share_cache(root, local_cache().parents[1])
 
 
 def _link(source: str, target: str) -> None:
     link_or_copy(Path(source), Path(target))
-
-
-def _settle_in(root: Path, cache: Path) -> None:
-    """Let DVC use this cache there, and keep its own records there, too: they go with the clone."""
-    from dvc.config import Config
-
-    with Config(str(root / ".dvc")).edit("local") as settings:
-        settings["cache"]["dir"] = str(cache)
-        settings["core"]["site_cache_dir"] = str(root / ".dvc" / "tmp" / "site")
 
 
 def _vocabulary_and_tokens(dataset: str) -> None:
@@ -123,6 +115,6 @@ def run_git(folder: Path, *words: str) -> str:
     """What git prints; raises UserError where it fails."""
     done = git(folder, *words)
     if done.returncode:
-        said = done.stderr.decode(errors="replace").split("hint:")[0]
-        raise UserError(f"git {words[0]}: {said}; experiments need a repository with a commit")
+        message = done.stderr.decode(errors="replace").split("hint:")[0]
+        raise UserError(f"git {words[0]}: {message}; experiments need a repository with a commit")
     return done.stdout.decode(errors="replace")

@@ -8,10 +8,20 @@ gives the same bytes.
 
 from collections.abc import Iterable, Iterator
 
-from compare.columns import BITS, COUNT, TWO, as_good_as_best, span, splits, tables
-from compare.found import Found
+from compare.columns import (
+    BITS,
+    COUNT,
+    TWO,
+    Column,
+    Table,
+    as_good_as_best,
+    same_line,
+    span,
+    splits,
+    tables,
+)
+from compare.result import Result
 from compare.table import markdown as markdown_table
-from compare.table import same_line
 
 CAPTIONS = {
     "lengths": "How many tokens documents have.",
@@ -27,14 +37,15 @@ FIGURES = (
     "Zipf's law is -1."
 )
 BOLD = "Bold: the lowest mean, and every other whose range overlaps with its range."
-BITS_A_BYTE = (
-    "Bits a byte: the loss in bits of every validation token but the first, added up, over the "
+BITS_PER_BYTE = (
+    "Bits per byte: the loss in bits of every validation token but the first, added up, over the "
     "bytes of text that they stand for, so that vocabularies of any size compare. End-of-text has "
     "a loss and no bytes."
 )
-OPENED = (
-    "The name of a variant is that of its DVC experiment: its parameters, and a hash of what "
-    "decides its bytes (text, parameters, code)."
+NAMES = (
+    "A variant is a DVC experiment in the clone that built it, under a name that tells its "
+    "parameters and ends in a hash of what decides its bytes (text, parameters, code). `make "
+    "compare` builds the variants in another clone."
 )
 
 
@@ -43,15 +54,15 @@ def caption(picture: str) -> str:
     return CAPTIONS.get(picture, f"{picture.capitalize()}.")
 
 
-def lead(dataset: str, found: list[Found]) -> str:
+def lead(dataset: str, results: list[Result]) -> str:
     """What was found, in one to three sentences."""
-    bits = _trained(found) if any(one.training for one in found) else ()
-    return " ".join([_counted(dataset, found), *bits])
+    bits = _trained(results) if any(result.training for result in results) else ()
+    return " ".join([_counted(dataset, results), *bits])
 
 
-def trained_on(found: list[Found], device: str | None) -> str:
+def trained_on(results: list[Result], device: str | None) -> str:
     """How the models were trained: on which device, and with how many seeds."""
-    runs = {len(one.training["runs"]) for one in found if one.training}
+    runs = {len(result.training["runs"]) for result in results if result.training}
     seeds = f"with {_seeds(*runs)} a variant" if len(runs) == 1 else "with several seeds"
     return f"Trained {f'on {device}, ' if device else ''}{seeds}."
 
@@ -60,67 +71,62 @@ def _seeds(number: int) -> str:
     return "1 seed" if number == 1 else f"{number} seeds"
 
 
-def commands(dataset: str, one: Found) -> tuple[str, str]:
-    """How a variant's bins are opened in Python, and how it is put into the workspace."""
-    return (
-        f'open_revision("data/{dataset}/bins", "{one.name}")',
-        f"dvc exp apply {one.name}",
-    )
+def names(results: list[Result]) -> Table:
+    """The names of the variants, as a table of one column."""
+    about = [Column(result.label, (result.name,)) for result in results]
+    return Table("variant", ("name",), about, [])
 
 
 def markdown(
-    dataset: str, found: list[Found], pictures: Iterable[str], training_device: str | None
+    dataset: str, results: list[Result], pictures: Iterable[str], training_device: str | None
 ) -> str:
-    """compare.md: what was found, the tables, the pictures `<name>.svg`, how variants open."""
-    figures = [table for table in tables(found) if table.title != "training"]
-    training = [table for table in tables(found) if table.title == "training"]
-    parts = [f"# Tokenizations of {dataset}", lead(dataset, found), "## Figures"]
+    """compare.md: the first sentences, the tables, the pictures `<name>.svg`, the names."""
+    figures = [table for table in tables(results) if table.title != "training"]
+    training = [table for table in tables(results) if table.title == "training"]
+    parts = [f"# Tokenizations of {dataset}", lead(dataset, results), "## Figures"]
     parts += [part for table in figures for part in (markdown_table(table), same_line(table))]
     parts += [FIGURES]
     for table in training:
-        parts += ["## Training", trained_on(found, training_device), markdown_table(table)]
-        parts += [same_line(table), f"{BITS_A_BYTE} {BOLD}"]
+        parts += ["## Training", trained_on(results, training_device), markdown_table(table)]
+        parts += [same_line(table), f"{BITS_PER_BYTE} {BOLD}"]
     pictures = [f"![{caption(name)}]({name}.svg)" for name in pictures]
-    parts += [*(["## Pictures"] if pictures else []), *pictures, *_opened(dataset, found)]
+    parts += [*(["## Pictures"] if pictures else []), *pictures]
+    parts += ["## The variants", NAMES, markdown_table(names(results))]
     return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
 
 
-def _opened(dataset: str, found: list[Found]) -> Iterator[str]:
-    python, shell = commands(dataset, found[0])
-    yield "## Opening a variant"
-    yield OPENED
-    rows = [("variant", "name"), ("---",) * 2]
-    rows += [(one.label.replace("|", r"\|"), f"`{one.name}`") for one in found]
-    yield "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    yield f"```python\nfrom slm.bins import open_bins\n\nbins = {python}\n```"
-    yield f"```sh\n{shell}\n```"
-
-
-def _counted(dataset: str, found: list[Found]) -> str:
-    split = splits(found)[0]
-    made = [one.metrics[split]["tokens"] for one in found]
+def _counted(dataset: str, results: list[Result]) -> str:
+    split = splits(results)[0]
+    made = [result.metrics[split]["tokens"] for result in results]
     of = f"the {split} split of {dataset}"
     if len(set(made)) == 1:
-        who = f"All {len(found)} tokenizations make" if len(found) > 1 else f"{_names(found)} makes"
-        return f"{who} {COUNT(made[0])} tokens of {of}{_ratio(found[0], split)}."
-    fewest, most = ([found[i] for i, n in enumerate(made) if n == end(made)] for end in (min, max))
+        who = (
+            f"All {len(results)} tokenizations make"
+            if len(results) > 1
+            else f"{_names(results)} makes"
+        )
+        return f"{who} {COUNT(made[0])} tokens of {of}{_ratio(results[0], split)}."
+    fewest, most = (
+        [results[i] for i, n in enumerate(made) if n == end(made)] for end in (min, max)
+    )
     return (
-        f"Of {len(found)} tokenizations of {of}, {_names(fewest)} {_verb('make', fewest)} the "
+        f"Of {len(results)} tokenizations of {of}, {_names(fewest)} {_verb('make', fewest)} the "
         f"fewest tokens, {COUNT(min(made))}{_ratio(fewest[0], split)}, and {_names(most)} the "
         f"most, {COUNT(max(made))}{_ratio(most[0], split)}."
     )
 
 
-def _ratio(one: Found, split: str) -> str:
-    ratio = one.metrics[split]["bytes_per_token"]
+def _ratio(result: Result, split: str) -> str:
+    ratio = result.metrics[split]["bytes_per_token"]
     return "" if ratio is None else f" ({TWO(ratio)} bytes per token)"
 
 
-def _trained(found: list[Found]) -> Iterator[str]:
-    trained = [one for one in found if one.training]
+def _trained(results: list[Result]) -> Iterator[str]:
+    trained = [result for result in results if result.training]
     best = min(trained, key=_mean)
-    seeds = len(best.training["runs"])
-    spread = f" ({span(best.training['bits_per_byte'])} over {seeds} seeds)" if seeds > 1 else ""
+    figures = best.training or {}
+    seeds = len(figures["runs"])
+    spread = f" ({span(figures['bits_per_byte'])} over {seeds} seeds)" if seeds > 1 else ""
     if len(trained) == 1:
         bits = f"{BITS(_mean(best))} validation bits per byte{spread}"
         yield f"After training, {_names([best])} has {bits}."
@@ -129,7 +135,7 @@ def _trained(found: list[Found]) -> Iterator[str]:
         f"After training, {_names([best])} has the lowest validation bits per byte, "
         f"{BITS(_mean(best))}{spread}."
     )
-    near = [found[i] for i in sorted(as_good_as_best(found)) if found[i] is not best]
+    near = [results[i] for i in sorted(as_good_as_best(results)) if results[i] is not best]
     if near:
         ranges = "ranges" if len(near) > 1 else "range"
         overlap = f"The {ranges} of {_names(near)} {_verb('overlap', near)} with it"
@@ -138,14 +144,14 @@ def _trained(found: list[Found]) -> Iterator[str]:
         yield "That is one seed, so how much chance adds is not known."
 
 
-def _mean(one: Found) -> float:
-    return one.training["bits_per_byte"]["mean"]
+def _mean(result: Result) -> float:
+    return (result.training or {})["bits_per_byte"]["mean"]
 
 
-def _names(found: list[Found]) -> str:
-    *others, last = (f"“{one.label}”" for one in found)
+def _names(results: list[Result]) -> str:
+    *others, last = (f"“{result.label}”" for result in results)
     return f"{', '.join(others)} and {last}" if others else last
 
 
-def _verb(verb: str, found: list[Found]) -> str:
-    return f"{verb}s" if len(found) == 1 else verb
+def _verb(verb: str, results: list[Result]) -> str:
+    return f"{verb}s" if len(results) == 1 else verb

@@ -1,4 +1,4 @@
-"""A table of figures in three forms: in a terminal, in Markdown, in HTML.
+"""A table of figures in a terminal and in Markdown; page.html has the third form.
 
 In: what was found of each variant, or a table that compare.columns made of it. Out: text. All three
 hold the same cells, and stand the columns on their side: a line a figure, a column a variant,
@@ -7,29 +7,22 @@ since there are many figures and few variants. The same input gives the same tex
 
 import shutil
 from collections.abc import Callable, Iterator
-from html import escape
 from textwrap import wrap
 
-from compare.columns import Column, Table, tables
-from compare.found import Found
+from compare.columns import Column, Table, same_line, tables
+from compare.result import Result
 
 GAP, NARROW = 2, 14  # characters: between columns, and the least to wrap a label to
 
 
-def same_line(table: Table, who: str = "The same for all") -> str:
-    """What is the same for all variants, in one line; empty where nothing is."""
-    said = "; ".join(f"{heading} {cells[0]}" for heading, cells, _ in table.same)
-    return f"{who}: {said}" if said else ""
-
-
-def terminal(found: list[Found], width: int | None = None) -> str:
+def terminal(results: list[Result], width: int | None = None) -> str:
     """The tables as lines of at most `width` columns: of the terminal, or of 100 without one.
 
     Variants that do not fit beside each other follow below. A width that has no room for the
     headings and one variant is not kept to.
     """
     width = width or shutil.get_terminal_size((100, 24)).columns
-    return "\n".join(line.rstrip() for table in tables(found) for line in lines(table, width))
+    return "\n".join(line.rstrip() for table in tables(results) for line in lines(table, width))
 
 
 def lines(table: Table, width: int) -> Iterator[str]:
@@ -72,25 +65,9 @@ def markdown(table: Table) -> str:
     if not table.columns:
         return ""
     rows = [[table.title, *table.labels], ["---", *["---:"] * len(table.labels)]]
-    rows += [[one.heading, *_marked(one, "**{}**".format)] for one in table.columns]
+    rows += [[column.heading, *_marked(column, "**{}**".format)] for column in table.columns]
     lines = (" | ".join(cell.replace("|", r"\|") for cell in row) for row in rows)
     return "".join(f"| {line} |\n" for line in lines)
-
-
-def html(table: Table) -> str:
-    """The columns as an HTML table, the best cells bold; empty where there are none."""
-    if not table.columns:
-        return ""
-    labels = "".join(f'<th scope="col">{escape(label)}</th>' for label in table.labels)
-    head = f'<thead><tr><th scope="col">{escape(table.title)}</th>{labels}</tr></thead>'
-    body = "\n".join(map(_html_row, table.columns))
-    return f"<table>\n{head}\n<tbody>\n{body}\n</tbody>\n</table>\n"
-
-
-def _html_row(column: Column) -> str:
-    escaped = column._replace(cells=tuple(map(escape, column.cells)))
-    cells = "".join(f"<td>{cell}</td>" for cell in _marked(escaped, "<b>{}</b>".format))
-    return f'<tr><th scope="row">{escape(column.heading)}</th>{cells}</tr>'
 
 
 def _marked(column: Column, mark: Callable[[str], str]) -> list[str]:

@@ -6,10 +6,11 @@ variant, how to read them. Below, however long: what was left out, and where a C
 
 from collections.abc import Iterator
 from statistics import mean
-from textwrap import wrap
 
+from slm.core.tables import table_line, wrapped
 from slm.training.runs import named
 
+WIDTHS = (34, 9, 14, 9, 24, 10)
 HEAD = ("variant", "ids", "parameters", "steps", "bits per byte", "seconds")
 
 
@@ -18,17 +19,18 @@ def training_table(result: dict) -> list[str]:
     settings = result["settings"]
     shape = f"{settings['batch_size']} × {settings['block_size']} tokens per step"
     note = (
-        f"{result['device']}, {shape}; parameters in embeddings + others, in millions; bits per byte "
-        "of the validation split, mean and range over seeds; seconds of training, mean"
+        f"{result['device']}, {shape}; parameters in embeddings + others, in millions; bits per "
+        "byte of the validation split, mean and range over seeds; seconds of training, mean"
     )
-    said = [*filter(None, [left_out(result)]), *_failures(result["variants"])]
-    return [_line(*HEAD), *map(_row, result["variants"]), *wrap(note, 100), *said]
+    more = [*filter(None, [left_out(result)]), *_failures(result["variants"])]
+    head = table_line(HEAD, WIDTHS)
+    return [head, *map(_row, result["variants"]), *wrapped([note]), *more]
 
 
 def left_out(result: dict) -> str:
     """What was not trained, in one line; empty where nothing was left out."""
-    found = result.get("left_out", {})
-    parts = [f"{kind} {', '.join(map(str, names))}" for kind, names in found.items() if names]
+    kinds = result.get("left_out", {})
+    parts = [f"{kind} {', '.join(map(str, names))}" for kind, names in kinds.items() if names]
     return f"left out, as there is no GPU here: {'; '.join(parts)}" if parts else ""
 
 
@@ -40,7 +42,7 @@ def _row(variant: dict) -> str:
     millions = [f"{count / 1e6:.1f}" for count in variant["parameters"].values()]
     bits = variant["bits_per_byte"]
     spread = f"({bits['low']:.4f}–{bits['high']:.4f})" if len(variant["runs"]) > 1 else ""
-    return _line(
+    cells = (
         _name(variant),
         f"{variant['vocab_size']:,}",
         " + ".join(millions),
@@ -48,11 +50,7 @@ def _row(variant: dict) -> str:
         f"{bits['mean']:.4f} {spread}".strip(),
         f"{mean(run['seconds'] for run in variant['runs']):,.1f}",
     )
-
-
-def _line(*cells: str) -> str:
-    widths = "<34", ">9", ">14", ">9", ">24", ">10"
-    return "".join(f"{cell:{width}}" for cell, width in zip(cells, widths, strict=True))
+    return table_line(cells, WIDTHS)
 
 
 def _failures(variants: list[dict]) -> Iterator[str]:

@@ -98,5 +98,5 @@ def _code(dep: Path) -> Iterator[Path]:
     """The files of code below a dependency of a stage; none of a dataset's own."""
     if dep.parts[0] in ("data", "metrics"):
         return
-    found = sorted(dep.rglob("*")) if dep.is_dir() else [dep]
-    yield from (file for file in found if file.is_file() and file.suffix != ".pyc")
+    files = sorted(dep.rglob("*")) if dep.is_dir() else [dep]
+    yield from (file for file in files if file.is_file() and file.suffix != ".pyc")

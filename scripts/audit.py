@@ -17,20 +17,18 @@ from slm.selection.audit import audit, shares
 def main() -> None:
     """Audit the text of the dataset named on the command line."""
     name = chosen(read_params(Path("params.yaml")), sys.argv[1:])
-    found = {
-        split: {"documents": of.documents, **shares(of)}
-        for split, of in audit(Path("data", name, "raw"), os.cpu_count()).items()
-    }
+    audits = audit(Path("data", name, "raw"), os.cpu_count() or 1)
+    figures = {split: {"documents": a.documents, **shares(a)} for split, a in audits.items()}
     out = Path("metrics", name)
     out.mkdir(parents=True, exist_ok=True)
-    write_file(out / "text.json", to_json(rounded(found)))
-    print(f"audit:      {_faults(found)}")
+    write_file(out / "text.json", to_json(rounded(figures)))
+    print(f"audit:      {_faults(figures)}")
 
 
-def _faults(found: dict) -> str:
+def _faults(figures: dict) -> str:
     """How many documents are at fault, by kind, over all splits."""
     totals: dict[str, int] = {}
-    for of in found.values():
+    for of in figures.values():
         for kind, value in of.items():
             if isinstance(value, dict):
                 kind = "in several splits" if kind.startswith("also_in_") else kind

@@ -1,16 +1,16 @@
 """Measure batches and training steps on this device: a table, and as the last line one of JSON.
 
 In: the bins of params.yaml's dataset, of another, of a folder, or synthetic ones made for the run.
-Out: <out>/<device>.json (see benchmark.batches and benchmark.batches.steps), which the last line repeats.
-On a machine without a GPU it measures the CPU, less of it. Needs NumPy and PyTorch alone.
+Out: <out>/<device>.json (see benchmark.batches), which the last line repeats. On a machine without
+a GPU it measures the CPU, less of it. Needs NumPy and PyTorch alone.
 """
 
 import argparse
 import json
-import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 from benchmark.batches.batches import measure_batches, measure_digest
 from benchmark.batches.batches_table import batches_table
@@ -21,7 +21,7 @@ from benchmark.batches.synthetic import synthetic
 from benchmark.batches.timing import FULL, QUICK
 from slm.bins.opening import open_bins
 from slm.core.errors import UserError, positive, run_main
-from slm.core.files import to_json, write_file
+from slm.core.files import make_writable, to_json, write_file
 from slm.core.rounding import rounded
 from slm.training.hardware import device_name, kebab, this_device, training_machine
 from slm.training.settings import read_settings
@@ -30,7 +30,7 @@ from slm.training.settings import read_settings
 def main() -> None:
     """Measure, keep, and print."""
     args, settings = _arguments(), read_settings(Path("params.yaml"))
-    _make(args.out)
+    make_writable(args.out)
     with _bins(args, settings["dataset"]) as bins:
         result = _measured(bins, settings, args)
     write_file(args.out / f"{kebab(result['device'])}.json", to_json(result))
@@ -43,7 +43,7 @@ def _measured(bins: Path, settings: dict, args: argparse.Namespace) -> dict:
     manifest = open_bins(bins).manifest
     if "train" not in manifest["splits"]:
         raise UserError(f"{bins} has no split 'train', only {', '.join(manifest['splits'])}")
-    result = {
+    result: dict[str, Any] = {
         "device": device_name(device),
         "kind": device.type,
         "machine": training_machine(),
@@ -66,16 +66,6 @@ def _measured(bins: Path, settings: dict, args: argparse.Namespace) -> dict:
         result["steps"] = measure_steps(bins, batching, device, args.quick, say=_say)
         _print(steps_table(result["steps"]))
     return rounded(result)
-
-
-def _make(out: Path) -> None:
-    """Now, not after minutes of measuring, for which there would be no place."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{out}: {error.strerror}; name another folder with --out") from None
-    if not os.access(out, os.W_OK):
-        raise UserError(f"{out} cannot be written; name another folder with --out")
 
 
 def _bins(args: argparse.Namespace, dataset: str) -> AbstractContextManager[Path]:

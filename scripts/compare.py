@@ -34,15 +34,18 @@ def main() -> None:
         settings = _settings(params["datasets"][name]) if args.train else None
         with built(name, params):
             experiments = _built(name, listed, params)
-        commits = {of: commit for of, (_, commit) in experiments.items()}
+        commits = {experiment: commit for experiment, (_, commit) in experiments.items()}
         with opened(name, commits) as bins:
             folder = Path("reports", name, "training")
             trained = _trained(bins, settings, folder) if settings else known_training(folder, bins)
-            found = collected(name, experiments, bins, trained)
-            print(terminal(found))
+            results = collected(name, experiments, bins, trained)
+            print(terminal(results))
             _say_what_is_left_out(trained)
-            for path in write_reports(name, found, bins, trained):
+            for path in write_reports(name, results, bins, trained):
                 print(f"wrote {path}")
+    example = results[-1].name
+    print(f"a variant's bins: `open_revision('data/{name}/bins', '{example}')` in Python,")
+    print(f"or in this workspace: `dvc exp apply {example}`, then `make data`")
 
 
 def _built(name: str, listed: list[Variant], params: dict) -> dict[str, tuple[Variant, str]]:
@@ -68,7 +71,7 @@ def _settings(entry: dict) -> dict:
     """`training` of params.yaml; raises UserError where it or the dataset cannot be trained on."""
     from slm.training.settings import read_settings
 
-    splits = entry.get("splits") or entry.get("documents") or entry.get("files")
+    splits = entry.get("splits") or entry.get("documents") or entry.get("files") or {}
     if not {"train", "validation"} <= {*splits}:
         raise UserError(
             f"TRAIN=1 takes splits train and validation, and this dataset has {', '.join(splits)}"

@@ -5,6 +5,7 @@ The audit's count of words is read too, for tokens per word.
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from slm.bins.opening import Bins, open_bins
 from slm.core.errors import run_main
@@ -21,33 +22,36 @@ def main() -> None:
     name = chosen(params, sys.argv[1:])
     out, block_size = Path("metrics", name), whole(params, "describe", "block_size")
     bins, text = open_bins(Path("data", name, "bins")), read_json(out / "text.json")
-    found, tables = _described(bins, text, block_size)
-    write_file(out / "tokens.json", to_json(rounded(found)))
+    described, tables = _described(bins, text, block_size)
+    write_file(out / "tokens.json", to_json(rounded(described)))
     for table, rows in tables.items():
         write_file(out / f"{table}.csv", to_csv(table, rows))
-    print(f"describe:   {_first(found)}")
+    print(f"describe:   {_first(described)}")
 
 
 def _described(bins: Bins, text: dict, block_size: int) -> tuple[dict, dict]:
     """The figures by split, and the rows of each table by split."""
-    found, tables = {"vocab_size": bins.manifest["tokenizer"]["vocab_size"]}, {}
+    described: dict[str, Any] = {"vocab_size": bins.manifest["tokenizer"]["vocab_size"]}
+    tables: dict[str, dict] = {}
     for split in bins.manifest["splits"]:
         seen = counts(bins, split)
-        found[split] = figures(bins, split, block_size, seen)
-        found[split]["tokens_per_word"] = ratio(found[split]["tokens"], text[split]["words"])
+        described[split] = figures(bins, split, block_size, seen)
+        described[split]["tokens_per_word"] = ratio(
+            described[split]["tokens"], text[split]["words"]
+        )
         rows = {
             "lengths": length_rows(lengths(bins, split)),
             "ranks": rank_rows(seen),
             "bytes": byte_rows(bins.docs(split)),
         }
-        for table, of in rows.items():
-            tables.setdefault(table, {})[split] = of
-    return found, tables
+        for table, own in rows.items():
+            tables.setdefault(table, {})[split] = own
+    return described, tables
 
 
-def _first(found: dict) -> str:
+def _first(described: dict) -> str:
     """Two figures of the first split."""
-    split, of = next((name, of) for name, of in found.items() if isinstance(of, dict))
+    split, of = next((name, of) for name, of in described.items() if isinstance(of, dict))
     used = f"{100 * of['vocabulary_share']:.1f} % of the vocabulary used ({split})"
     return f"{of['tokens_per_word']:.2f} tokens per word, {used}" if of["tokens_per_word"] else used
 

@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def _list(raw: Path, kind: str) -> None:
-    for line in faults(raw, kind, os.cpu_count()):
+    for line in faults(raw, kind, os.cpu_count() or 1):
         print(line)
 
 
@@ -54,10 +54,10 @@ def _show(name: str) -> None:
 
 def _faults(text: dict, splits: tuple[str, ...]) -> Table:
     """How many documents each kind of fault has, by split."""
-    kinds = dict.fromkeys(k for split in splits for k, v in text[split].items() if v is not None)
-    kinds = [kind for kind in kinds if kind not in ("documents", "words")]
+    seen = dict.fromkeys(k for split in splits for k, v in text[split].items() if v is not None)
+    kinds = [kind for kind in seen if kind not in ("documents", "words")]
     cells = {kind: tuple(_fault(text[split].get(kind)) for split in splits) for kind in kinds}
-    return Table("documents with a fault", splits, [Column(*of) for of in cells.items()], [])
+    return Table("documents with a fault", splits, [Column(*pair) for pair in cells.items()], [])
 
 
 def _fault(found: dict | None) -> str:

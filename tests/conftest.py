@@ -13,7 +13,7 @@ from tests.warm_python import warm_python
 
 # `make test-quick` leaves out what is marked `slow`: tests that take seconds, and those of a module
 # that uses one of these, which start DVC, a server or a whole build.
-BUILDERS = {"Ground", "HubServer", "remote_servers", "script", "workspace"}
+BUILDERS = {"Ground", "FaultyHub", "remote_servers", "script", "workspace"}
 
 # What may be skipped in CI, by its reason; anything else that is skipped there fails the run.
 MAY_BE_SKIPPED = {

@@ -104,7 +104,8 @@ class Seen(NamedTuple):
 
 def _shape(task: Task, copy_gb_s: float, effort: Effort) -> tuple[dict, dict[str, str]]:
     names = [name for name in LOADERS if name != "graph" or task.device.type == "cuda"]
-    seen, failed = {name: Seen([], [], {}) for name in names}, {}
+    seen = {name: Seen([], [], {}) for name in names}
+    failed: dict[str, str] = {}
     for _ in range(effort.turns):  # so that a drift of the machine hits all of them
         for name in names:
             if name not in failed:

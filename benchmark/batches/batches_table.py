@@ -1,7 +1,8 @@
 """The sections "ceiling" and "batches" as lines for people, at most 100 columns wide."""
 
 from collections.abc import Iterator
-from textwrap import wrap
+
+from slm.core.tables import table_line, wrapped
 
 HEAD = (
     "loader", "µs per batch", "min to max", "p50", "p99", "M tok/s",
@@ -20,8 +21,8 @@ QUICK = (
     "quick: fewer and shorter blocks than is said here, to see that it works; no figures to keep",
 )
 NOTES = (
-    "µs per batch: back to back, median over nine blocks of about 0.1 s (min to max), in three turns "
-    "with no other loader alive; p50, p99: µs from a call to its batch being ready",
+    "µs per batch: back to back, median over nine blocks of about 0.1 s (min to max), in three "
+    "turns with no other loader alive; p50, p99: µs from a call to its batch being ready",
     "times: the notebook's µs per batch over this loader's. bus: what a batch moves to the GPU. "
     "% copy: of this device's own copy bandwidth, at 18 bytes per token (x and y written as int64, "
     "uint16 read); more than 100 where it stays in a cache",
@@ -33,14 +34,14 @@ NOTES = (
 
 def batches_table(result: dict, missing: list[str]) -> list[str]:
     """Lines for people: what was measured on, the ceilings, a block for each shape, notes."""
-    lines = [*_wrapped(_head(result)), ""]
+    lines = [*wrapped(_head(result)), ""]
     for shape, loaders in result["batches"].items():
-        lines += [_line((shape, *HEAD[1:]))]
+        lines += [table_line((shape, *HEAD[1:]), WIDTHS)]
         lines += [_row(name, found) for name, found in loaders.items()]
         lines += [""]
     graph = GRAPH if result["kind"] == "cuda" else ()
     quick = QUICK if result.get("quick") else ()
-    return lines + _wrapped([*WAYS, *graph, *NOTES, *quick, *missing])
+    return lines + wrapped([*WAYS, *graph, *NOTES, *quick, *missing])
 
 
 def _head(result: dict) -> Iterator[str]:
@@ -67,7 +68,7 @@ def _head(result: dict) -> Iterator[str]:
 
 def _row(name: str, found: dict | None) -> str:
     if found is None:
-        return _line((name, "failed", *["-"] * 9))
+        return table_line((name, "failed", *["-"] * 9), WIDTHS)
     cells = (
         _short(found["us"]),
         f"{_short(found['us_min'])} to {_short(found['us_max'])}",
@@ -80,7 +81,7 @@ def _row(name: str, found: dict | None) -> str:
         _short(found["host_mb"]),
         f"{100 * found['of_copy']:.1f}",
     )
-    return _line((name, *cells))
+    return table_line((name, *cells), WIDTHS)
 
 
 def _short(number: float | None) -> str:
@@ -88,12 +89,3 @@ def _short(number: float | None) -> str:
     if number is None:
         return "-"
     return f"{number:.{0 if number >= 100 or not number else 1 if number >= 10 else 2}f}"
-
-
-def _line(cells: tuple[str, ...]) -> str:
-    first, *rest = zip(cells, WIDTHS, strict=True)
-    return f"{first[0]:<{first[1]}}" + "".join(f" {cell:>{width - 1}}" for cell, width in rest)
-
-
-def _wrapped(lines) -> list[str]:
-    return [part for line in lines for part in wrap(line, 100, subsequent_indent="  ")]

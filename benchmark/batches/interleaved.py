@@ -37,12 +37,12 @@ def interleaved(steps: dict[str, Step], device: torch.device, pace: Pace) -> dic
         _repeat(step, FIRST)
     some = block(steps[names[0]], 5, device) / 5
     count = max(2, round(pace.seconds / some))
-    found = {name: [] for name in names}
+    measured: dict[str, list[float]] = {name: [] for name in names}
     for i in range(pace.rounds):
         first = i % len(names)  # so that none always follows the same one
         for name in names[first:] + names[:first]:
-            found[name].append(block(steps[name], count, device) / count)
-    return found
+            measured[name].append(block(steps[name], count, device) / count)
+    return measured
 
 
 def block(step: Step, count: int, device: torch.device) -> float:
@@ -50,15 +50,15 @@ def block(step: Step, count: int, device: torch.device) -> float:
 
     Half a block goes before it untimed, AHEAD steps at most, so that a loader that prefetches is
     preparing again when the clock starts. It may still hold more ready than a block takes (128
-    batches in the ring, 16 in a DataLoader): one that cannot keep up with the steps is flattered,
-    one that can is not. On a GPU the clock is the device's own and the steps before are not waited
-    for: a wait would let the loader run ahead again.
+    batches of a prefetcher, 16 of a DataLoader): one that cannot keep up with the steps is
+    flattered, one that can is not. On a GPU the clock is the device's own and the steps before are
+    not waited for: a wait would let the loader run ahead again.
     """
     _repeat(step, min(AHEAD, -(-count // 2)))
     if device.type != "cuda":
-        start = time.perf_counter()
+        began = time.perf_counter()
         _repeat(step, count)
-        return time.perf_counter() - start
+        return time.perf_counter() - began
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     start.record()
     _repeat(step, count)
@@ -67,17 +67,17 @@ def block(step: Step, count: int, device: torch.device) -> float:
     return start.elapsed_time(end) / 1000
 
 
-def against(found: dict[str, list[float]]) -> dict[str, dict]:
+def against(measured: dict[str, list[float]]) -> dict[str, dict]:
     """For each name: ms, ratio to the first name, and low and high, the interval of the ratio."""
-    base = next(iter(found.values()))
-    return {name: _compared(seconds, base) for name, seconds in found.items()}
+    base = next(iter(measured.values()))
+    return {name: _compared(seconds, base) for name, seconds in measured.items()}
 
 
 def _compared(seconds: list[float], base: list[float]) -> dict:
     ratios = sorted(one / other for one, other in zip(seconds, base, strict=True))
     low, high = interval_ranks(len(ratios))
-    found = {"ms": 1000 * median(seconds), "ratio": median(ratios)}
-    return found | {"low": ratios[low - 1], "high": ratios[high - 1]}
+    measured = {"ms": 1000 * median(seconds), "ratio": median(ratios)}
+    return measured | {"low": ratios[low - 1], "high": ratios[high - 1]}
 
 
 def interval_ranks(count: int) -> tuple[int, int]:

@@ -8,7 +8,7 @@ three are slm.batching, with the tokens on the host, on the device, and there in
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -78,7 +78,8 @@ class Blocks(Dataset):
     """Block i is the tokens i·T … i·T + T: x without the last, y without the first."""
 
     def __init__(self, bins: Path, block_size: int) -> None:
-        self._bins, self._size, self._ids = bins, block_size, None
+        self._bins, self._size = bins, block_size
+        self._ids: np.ndarray | None = None
         self._tokens = open_bins(bins).manifest["splits"]["train"]["tokens"]
 
     def __len__(self) -> int:
@@ -114,7 +115,7 @@ def dataloader(task: Task) -> Loader:
     )
 
 
-def _endless(loader: DataLoader | Batches) -> Iterator[Sequence[torch.Tensor]]:
+def _endless(loader: DataLoader | Batches) -> Generator[Sequence[torch.Tensor]]:
     while True:
         yield from loader
 

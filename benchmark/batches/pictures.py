@@ -39,8 +39,8 @@ LOOK = {
 
 def main() -> None:
     """Draw the results that the command line names, or all that there are."""
-    paths = sys.argv[1:] or sorted((HERE / "results").glob("*.json"))
-    for path in map(Path, paths):
+    paths = [*map(Path, sys.argv[1:])] or sorted((HERE / "results").glob("*.json"))
+    for path in paths:
         for drawn in draw(_read(path), HERE / "pictures"):
             print(drawn)
 
@@ -71,7 +71,7 @@ def image(result: dict, section: str, form: str = "svg", dpi: int = 100) -> byte
 def _headed(lines: list[str], kind: ModuleType, result: dict) -> Figure:
     above, below = 0.35 + 0.18 * len(lines), kind.height(result)  # inches
     figure = Figure(figsize=(WIDTH, above + below))
-    head, body = figure.subfigures(2, 1, height_ratios=[above, below])
+    head, body = figure.subfigures(2, 1, height_ratios=[above, below])  # type: ignore[misc]
     head.text(0.02, 0.9, "\n".join(lines), weight="bold", size=10.5, va="top", linespacing=1.15)
     head.text(0.02, 0, kind.SUBTITLE, color="#444444", va="bottom")
     kind.draw(body, result)

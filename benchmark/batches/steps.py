@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -72,8 +72,8 @@ def measure_steps(
     tokens = open_bins(bins_folder).manifest["splits"]["train"]["tokens"]
     found = {}
     for name in list(runs)[: 1 if quick else None]:
-        size, *shape = runs[name]
-        task = Task(bins_folder, *shape, batching["order"], batching["seed"], device)
+        size, rows, length = runs[name]
+        task = Task(bins_folder, rows, length, batching["order"], batching["seed"], device)
         if tokens > task.tokens:
             say(f"training steps of {name}")
             found[name] = _measure(size, task, QUICK if quick else PACE[device.type])
@@ -81,7 +81,8 @@ def measure_steps(
 
 
 def _measure(size: Size, task: Task, pace: Pace) -> dict:
-    failed, on_gpu = {}, task.device.type == "cuda"
+    failed: dict[str, str] = {}
+    on_gpu = task.device.type == "cuda"
     # One stream for all of a run: what autograd keeps of another would break the capture.
     with torch.cuda.stream(torch.cuda.Stream(task.device) if on_gpu else None):
         model = gpt(size, _vocabulary(task.bins), task.block_size, task.seed, task.device)
@@ -128,8 +129,8 @@ def _graphs(fixed: Step, train: Train, task: Task, pace: Pace, failed: dict[str,
         return dict.fromkeys(GRAPHS)
 
 
-def _batches(task: Task, **options: object) -> Batches:
-    shape = {"batch_size": task.batch_size, "block_size": task.block_size}
+def _batches(task: Task, **options: Any) -> Batches:
+    shape: dict[str, Any] = {"batch_size": task.batch_size, "block_size": task.block_size}
     return Batches(task.bins, "train", **shape, order=task.order, seed=task.seed, **options)
 
 

@@ -4,8 +4,11 @@ In: the benchmark's section "steps". Out: lines; for each model a head, a row fo
 the time of a step and what it adds to the step on a fixed batch, and below all how to read them.
 """
 
-from collections.abc import Iterable, Iterator
-from textwrap import wrap
+from collections.abc import Iterator
+
+from slm.core.tables import table_line, wrapped
+
+WIDTHS = (58, 12, 30)
 
 ROWS = {
     "fixed": "one fixed batch, no loader",
@@ -30,10 +33,10 @@ def steps_table(steps: dict) -> list[str]:
     """The lines; none where nothing was measured."""
     lines = []
     for name, run in steps.items():
-        lines += [_line(_head(name, run), "ms per step", "against the fixed batch")]
+        lines += [table_line((_head(name, run), "ms per step", "against the fixed batch"), WIDTHS)]
         lines += [_row(ROWS[key], run[key], key in BASES) for key in ROWS if run.get(key)]
-        lines += [*_wrapped(_failures(run)), ""]
-    return [*lines, *_wrapped(NOTES if steps else ())]
+        lines += [*wrapped(_failures(run)), ""]
+    return [*lines, *wrapped(NOTES if steps else ())]
 
 
 def _head(name: str, run: dict) -> str:
@@ -43,7 +46,8 @@ def _head(name: str, run: dict) -> str:
 
 
 def _row(name: str, found: dict, base: bool) -> str:
-    return _line(f"  {name}", f"{found['ms']:,.3f}", "-" if base else _added(found))
+    cells = (f"  {name}", f"{found['ms']:,.3f}", "-" if base else _added(found))
+    return table_line(cells, WIDTHS)
 
 
 def _added(found: dict) -> str:
@@ -51,13 +55,5 @@ def _added(found: dict) -> str:
     return f"{ratio:+.1f} % ({low:.1f} to {high:.1f})"
 
 
-def _line(name: str, ms: str, added: str) -> str:
-    return f"{name:<58}{ms:>12}{added:>30}"
-
-
 def _failures(run: dict) -> Iterator[str]:
     return (f"  {ROWS[key]}: not here: {why}" for key, why in run.get("failed", {}).items())
-
-
-def _wrapped(notes: Iterable[str]) -> list[str]:
-    return [line for note in notes for line in wrap(note, 100, subsequent_indent="  ")]

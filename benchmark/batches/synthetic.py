@@ -2,9 +2,9 @@
 
 In: a number of tokens. Out: a folder of bins as slm.bins has them, split "train" alone, of uint16
 ids below 50,257, uniform and without any meaning, in documents of 222 tokens as TinyStories has on
-average; the manifest says that it is synthetic. The ids are words of slm.batching.counter, so that the same
-bytes, and the same digest of batches, come out on every machine and with every NumPy. Tens of MB
-are in memory at a time; TinyStories' 472 million tokens take seconds.
+average; the manifest says that it is synthetic. The ids are words of slm.batching.counter, so that
+the same bytes, and the same digest of batches, come out on every machine and with every NumPy. Tens
+of MB are in memory at a time; TinyStories' 472 million tokens take seconds.
 """
 
 import shutil

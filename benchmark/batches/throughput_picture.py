@@ -7,6 +7,7 @@ sends at that of the bus. Line styles and markers differ, not colours alone.
 
 from itertools import accumulate
 from math import log
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
@@ -46,8 +47,8 @@ def draw(body: SubFigure, result: dict) -> None:
     """Fill `body`."""
     axes, shapes = body.subplots(), _shapes(result)
     body.subplots_adjust(left=0.16, right=0.79, bottom=0.13, top=0.95)
-    ends = {name: _line(axes, result, shapes, name) for name in LOOKS}
-    ends = {name: end for name, end in ends.items() if end}
+    drawn = {name: _line(axes, result, shapes, name) for name in LOOKS}
+    ends = {name: end for name, end in drawn.items() if end}
     axes.set_yscale("log")
     axes.set_xlim(-0.3, len(shapes) - 0.8)
     axes.set_xticks(range(len(shapes)), [_words(shape, "\n× ") for shape in shapes])
@@ -127,11 +128,17 @@ def _ceiling(axes: Axes, name: str, gb_s: float, bytes_per_token: int, dashes: s
 def _labels(axes: Axes, ends: dict[str, float]) -> None:
     """Name each line at its end."""
     low, high = axes.get_ylim()
-    names = sorted(ends, key=ends.get)
+    names = sorted(ends, key=lambda name: ends[name])
     shares = [log(ends[name] / low) / log(high / low) for name in names]
     for name, share in zip(names, _apart(shares), strict=True):
         words, colour, _ = LOOKS[name]
-        look = {"color": colour, "weight": "bold", "size": 8.5, "va": "center", "linespacing": 1}
+        look: dict[str, Any] = {
+            "color": colour,
+            "weight": "bold",
+            "size": 8.5,
+            "va": "center",
+            "linespacing": 1,
+        }
         axes.text(1.02, share, words, transform=axes.transAxes, **look)
 
 

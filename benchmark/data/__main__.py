@@ -44,19 +44,19 @@ def main() -> None:
     documents, work = _arguments()
     work.mkdir(parents=True, exist_ok=True)
     source = _stories(work, documents)
-    with tempfile.TemporaryDirectory(prefix="run-", dir=work) as folder:
-        folder = Path(folder)
+    with tempfile.TemporaryDirectory(prefix="run-", dir=work) as name:
+        folder = Path(name)
         runs = _run_ours(folder, source, REPEATS if documents <= REPEATED else 1)
         first = _run_theirs(folder, source / "first.parquet", "first")
         # More than they ran on is told from two points, so that their start-up counts once.
         start = (
             _run_theirs(folder, source / "start.parquet", "start") if documents > FIRST_ROWS else {}
         )
-        found = figures(documents, folder, runs, first, start)
+        measured = figures(documents, folder, runs, first, start)
         _say("the whole `make data` through a stand-in hub: cold, warm, nothing to do")
-        found["make_data"] = rehearse(folder, source, _python("scripts.make_data", "bench"))
-    print(report(found))
-    print(json.dumps(found))
+        measured["make_data"] = rehearse(folder, source, _python("scripts.make_data", "bench"))
+    print(report(measured))
+    print(json.dumps(measured))
 
 
 def _arguments() -> tuple[int, Path]:

@@ -54,18 +54,20 @@ def _counts(folder: Path, rows: int, names: list[str]) -> tuple[dict, dict]:
 
 def check_same(ours: np.ndarray, theirs: Path, name: str) -> None:
     """Raise UserError unless the file `theirs` holds exactly the ids `ours`."""
-    found = np.fromfile(theirs, "<u2")
-    if len(found) != len(ours):
-        raise UserError(f"{name} wrote {len(found):,} tokens, ours are {len(ours):,}: not the same")
-    wrong = np.flatnonzero(found != ours)
+    written = np.fromfile(theirs, "<u2")
+    if len(written) != len(ours):
+        raise UserError(
+            f"{name} wrote {len(written):,} tokens, ours are {len(ours):,}: not the same"
+        )
+    wrong = np.flatnonzero(written != ours)
     if len(wrong):
         at = wrong[0]
-        raise UserError(f"{name} and ours differ at token {at:,}: {found[at]} against {ours[at]}")
+        raise UserError(f"{name} and ours differ at token {at:,}: {written[at]} against {ours[at]}")
 
 
 def scaled(documents: int, rows: int, seconds: float, start_seconds: float | None) -> float:
     """Seconds for `documents`, on the line through START_ROWS and `rows`, which were measured."""
-    if documents == rows:
+    if start_seconds is None or documents == rows:
         return seconds
     return seconds + (documents - rows) * (seconds - start_seconds) / (rows - START_ROWS)
 

@@ -84,7 +84,7 @@ def pool(parquet: Path, out: Path) -> Iterator[str]:
         out.open("wb") as file,
     ):
         for ids in processes.imap(encode, texts, CHUNK):
-            file.write(ids)
+            file.write(ids.tobytes())
     yield "encode and write"
 
 

@@ -90,12 +90,12 @@ def _also_into(path: Path, groups: Iterable, count: int) -> Iterator:
             yield group
 
 
-def _group(of: tuple[str, int, int]):
+def _group(part: tuple[str, int, int]):
     """A table of stories `start` to `stop` of a split, as `stories.stories(SEED, …)` tells them."""
     import pyarrow as pa
 
-    split, start, stop = of
-    texts = []
+    split, start, stop = part
+    texts: list[str] = []
     for first in range(start, stop, stories.BLOCK):
         # its own block is all that a process has to tell; `stories` would begin at the first
         told = stories._block(SEED, split, first // stories.BLOCK, min(stories.BLOCK, stop - first))

@@ -1,10 +1,9 @@
 """The figures of `make bench-data` as a table for people, at most 100 columns wide."""
 
 from collections.abc import Iterator
-from itertools import chain
-from textwrap import wrap
 
 from benchmark.data.measure import LIBRARIES
+from slm.core.tables import table_line, wrapped
 
 NAMES = {
     "download": "download (link, hash, count)",
@@ -24,17 +23,18 @@ WHOLE = {  # the stages of `make data`
     "audit": "audit",
     "describe": "describe",
 }
+WIDE_WIDTHS = (40, 12, 12, 12, 12, 12)
 WIDE = ("seconds", "MB/s", "M tokens/s", "peak MB", "disk MB")
-WIDTHS = (28, 11, 9, 15, 9, 11, 9)
+WIDTHS = (28, 12, 10, 16, 10, 12, 10)
 HEAD = ("whole process", "documents", "seconds", "min to max", "MB/s", "M tokens/s", "peak MB")
 
 
 def report(found: dict) -> str:
     """The table, and what the numbers mean, from the figures that the last line also holds."""
     rows = [_row(NAMES[name], step, name in TEXTLESS) for name, step in _ordered(found["steps"])]
-    notes = [wrap(note, 100, subsequent_indent="  ") for note in _notes(found)]
     whole = _make_data(found["make_data"], found["steps"])
-    return "\n".join([_line(HEAD), *rows, "", *whole, "", *chain(*notes), ""])
+    head = table_line(HEAD, WIDTHS)
+    return "\n".join([head, *rows, "", *whole, "", *wrapped(_notes(found)), ""])
 
 
 def _make_data(found: dict, steps: dict) -> list[str]:
@@ -61,7 +61,7 @@ def _rates(seconds: float, steps: dict) -> tuple[str, ...]:
 
 
 def _wide(name: str, *cells: object) -> str:
-    return f"{name:<40}" + "".join(f"{cell:>12}" for cell in cells)
+    return table_line((name, *cells), WIDE_WIDTHS)
 
 
 def _ordered(steps: dict) -> Iterator[tuple[str, dict]]:
@@ -75,12 +75,8 @@ def _row(name: str, step: dict, textless: bool) -> str:
     documents = f"{step['documents']:,}"
     if textless:
         documents, rates = "-", ("-", "-")
-    return _line((name, documents, f"{seconds:.2f}", spread, *rates, f"{step['peak_mb']:,}"))
-
-
-def _line(cells: tuple[str, ...]) -> str:
-    first, *rest = zip(cells, WIDTHS, strict=True)
-    return f"{first[0]:<{first[1]}}" + " ".join(["", *(f"{c:>{w}}" for c, w in rest)])
+    cells = (name, documents, f"{seconds:.2f}", spread, *rates, f"{step['peak_mb']:,}")
+    return table_line(cells, WIDTHS)
 
 
 def _notes(found: dict) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Run one stage's command for the rehearsal and note what it took: `python -m benchmark.data.timed`.
+"""Run one stage's command for the rehearsal and note what it took: -m benchmark.data.timed.
 
 In: a module and its arguments, and SLM_TIMES, the file that gets a line of JSON for each stage:
 its name, wall seconds and peak resident bytes of the whole process, as the kernel has them.

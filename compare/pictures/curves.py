@@ -104,7 +104,7 @@ def _labels(axes: Axes, training: dict[str, dict], looks: dict, high: float) -> 
     axes.set(xlim=(0, GUTTER), ylim=(0, high))
     low, top = _span(training)
     ends = {label: of["bits_per_byte"]["mean"] for label, of in training.items()}
-    order = sorted(ends, key=ends.get)
+    order = sorted(ends, key=lambda label: ends[label])
     wanted = [(ends[label] - low) / (top - low) * high for label in order]
     for label, y in zip(order, _apart(wanted, [*map(_high, order)], high), strict=True):
         axes.plot([0.1, 0.1 + KEY / 2, 0.1 + KEY], [y] * 3, markevery=[1], **_style(looks[label]))

@@ -1,28 +1,20 @@
 """Pictures of one tokenization, or of several side by side, for the width of a column.
 
-In: by label, the rows of tables that stage `describe` writes (slm.stats.histograms) and the figures of
-the same split, or None; or what training gave. Out: the bytes of an SVG file, or of a PNG. The
+In: by label, the rows of tables that stage `describe` writes (slm.stats.histograms) and the figures
+of the same split, or None; or what training gave. Out: the bytes of an SVG file, or of a PNG. The
 headline is made of the numbers; labels keep their order. A split without documents is drawn, too.
 The same input gives the same bytes, with the same matplotlib.
 """
 
 import csv
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from compare.pictures import (
-    curves as curves_picture,
-)
-from compare.pictures import (
-    ranks as ranks_picture,
-)
-from compare.pictures import (
-    rows as rows_picture,
-)
-from compare.pictures import (
-    spread,
-    titles,
-)
+from compare.pictures import curves as curves_picture
+from compare.pictures import ranks as ranks_picture
+from compare.pictures import rows as rows_picture
+from compare.pictures import spread, titles
 from compare.pictures.frame import image
 from compare.pictures.rows import Row
 from slm.core.files import read_json, write_file
@@ -41,17 +33,17 @@ def describe_pictures(metrics: Path, out: Path) -> list[Path]:
     """Draw "train", or else the first split, of the tables and the tokens.json in `metrics`.
 
     Writes lengths.svg, ranks.svg and bytes.svg into `out` and returns their paths. The label is the
-    name of the folder `metrics`. Raises UserError where tokens.json is missing or damaged.
+    name of the folder `metrics`. Raises UserError where tokens.json is missing or corrupt.
     """
-    found, label = read_json(metrics / "tokens.json"), metrics.name
-    splits = [name for name, of in found.items() if isinstance(of, dict)]
+    tokens, label = read_json(metrics / "tokens.json"), metrics.name
+    splits = [name for name, figures in tokens.items() if isinstance(figures, dict)]
     split = "train" if "train" in splits else splits[0]
     out.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, picture in TABLES.items():
         table = read_table((metrics / f"{name}.csv").read_bytes(), split)
         paths.append(out / f"{name}.svg")
-        write_file(paths[-1], picture({label: table}, {label: found[split]}))
+        write_file(paths[-1], picture({label: table}, {label: tokens[split]}))
     return paths
 
 
@@ -88,15 +80,17 @@ def ranks(tables: Tables, metrics: Metrics, form: str = "svg") -> bytes:
     return image(*words, ranks_picture.height(tables), draw, form)
 
 
-def curves(training: dict[str, dict | None], device: str | None = None, form: str = "svg") -> bytes:
+def curves(
+    training: Mapping[str, dict | None], device: str | None = None, form: str = "svg"
+) -> bytes:
     """How bits per byte fell while models were trained, given what training gave by label.
 
     A label that was not trained, with None, is left out; one at least was.
     """
-    training = {label: of for label, of in training.items() if of}
-    words = titles.curves(training, device), curves_picture.about(training)
-    draw = partial(curves_picture.draw, training=training)
-    return image(*words, curves_picture.height(training), draw, form)
+    trained = {label: result for label, result in training.items() if result}
+    words = titles.curves(trained, device), curves_picture.about(trained)
+    draw = partial(curves_picture.draw, training=trained)
+    return image(*words, curves_picture.height(trained), draw, form)
 
 
 TABLES = {"lengths": lengths, "ranks": ranks, "bytes": bytes_per_token}  # by the name of the table

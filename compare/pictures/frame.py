@@ -8,6 +8,7 @@ state is neither read nor changed. Words are drawn as they are: `$` begins no fo
 import io
 from collections.abc import Callable
 from textwrap import wrap
+from typing import Any
 
 from matplotlib import style
 from matplotlib.axes import Axes
@@ -47,8 +48,8 @@ def _headed(title: list[str], about: list[str], height: float, draw: Callable) -
     words = 0.19 * len(title), 0.16 * len(about)  # inches
     above = 0.16 + sum(words)
     figure = Figure(figsize=(WIDTH, above + height))
-    head, body = figure.subfigures(2, 1, height_ratios=[above, height])
-    bold = {"weight": "bold", "size": 10.5}
+    head, body = figure.subfigures(2, 1, height_ratios=[above, height])  # type: ignore[misc]
+    bold: dict[str, Any] = {"weight": "bold", "size": 10.5}
     head.text(0.02, 1 - 0.06 / above, "\n".join(title), **bold, va="top", linespacing=1.2)
     about_at = 1 - (0.12 + words[0]) / above
     head.text(0.02, about_at, "\n".join(about), size=8.5, color="#444444", va="top")

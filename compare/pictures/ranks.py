@@ -8,6 +8,7 @@ least squares does.
 
 from math import ceil
 from textwrap import wrap
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -80,7 +81,7 @@ def panel(axes: Axes, tables: dict[str, list[dict]], label: str, slope: float | 
         logs = np.log(own)
         fitted = np.exp(logs[1].mean() + slope * (logs[0] - logs[0].mean()))
         axes.plot(own[0], fitted, color=ACCENT, linewidth=1.2, linestyle="--")
-        look = {"color": ACCENT, "size": 8.5, "ha": "right", "va": "top"}
+        look: dict[str, Any] = {"color": ACCENT, "size": 8.5, "ha": "right", "va": "top"}
         axes.text(0.98, 0.97, f"slope {minus(slope)}", transform=axes.transAxes, **look)
     every = np.concatenate([*points.values()], axis=1)
     axes.set_xlim(0.8, 1.5 * every[0].max(initial=1))

@@ -6,7 +6,7 @@ all documents may have the same value. One histogram alone is large and has a sc
 """
 
 from textwrap import wrap
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
@@ -85,15 +85,15 @@ def _histogram(axes: Axes, row: Row) -> None:
         axes.axvline(value, color=ACCENT, linewidth=1.6, linestyle=style)
     if row.longest is not None:
         end = min(row.longest, axes.get_xlim()[1])
-        look = {"color": GREY, "linewidth": 1, "linestyle": ":"}
-        axes.plot([row.edges[-1], end], [0.08] * 2, transform=axes.get_xaxis_transform(), **look)
+        line: dict[str, Any] = {"color": GREY, "linewidth": 1, "linestyle": ":"}
+        axes.plot([row.edges[-1], end], [0.08] * 2, transform=axes.get_xaxis_transform(), **line)
 
 
 def _alone(axes: Axes, row: Row) -> None:
     """The names of the marks above them, on outer sides, and a scale of counts."""
     for (name, value), side in zip(row.marks.items(), ("right", "left"), strict=False):
         name = f"{name}\u00a0" if side == "right" else f"\u00a0{name}"
-        look = {"color": ACCENT, "size": 8.5, "ha": side, "va": "bottom"}
+        look: dict[str, Any] = {"color": ACCENT, "size": 8.5, "ha": side, "va": "bottom"}
         axes.text(value, 1.02, name, transform=axes.get_xaxis_transform(), **look)
     axes.tick_params(axis="x", pad=7)  # below the 0 of the other scale
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=True))
@@ -107,7 +107,7 @@ def _beside(body: SubFigure, whole: float, middle: float, row: Row) -> None:
     _texts(body, middle / whole, list(row.cells.values()), va="center")
 
 
-def _texts(body: SubFigure, y: float, texts: list[str], **look: str) -> None:
+def _texts(body: SubFigure, y: float, texts: list[str], **look: Any) -> None:
     """One text in each column, at its right end."""
     for column, text in enumerate(reversed(texts)):
         body.text(1 - 0.02 - column * COLUMN / WIDTH, y, text, size=8.5, ha="right", **look)

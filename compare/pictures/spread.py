@@ -1,7 +1,8 @@
 """From rows of lengths or of bytes per token to histograms, and what is not drawn of them.
 
-In: by label, rows as slm.stats.histograms makes them, and the figures of the split. Out: a `Row` for each
-label, and the ends of an axis that all share. What lies beyond the axis is counted, not dropped.
+In: by label, rows as slm.stats.histograms makes them, and the figures of the split. Out: a `Row`
+for each label, and the ends of an axis that all share. What lies beyond the axis is counted, not
+dropped.
 """
 
 from collections.abc import Callable

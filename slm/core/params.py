@@ -1,12 +1,10 @@
-"""What did the user ask for? params.yaml, read whole, checked, and changed in one place.
+"""What did the user ask for? params.yaml, read, checked, and changed in one place.
 
 params.yaml holds every value that changes a result. `dataset:` names the entry of `datasets:`
-that is built; setting it changes that one line and no other byte of the file. What an entry may
-hold is in slm.core.entries.
+that is built; setting it changes that value and no other byte of the file. What an entry may hold
+is in slm.core.entries.
 """
 
-import re
-from functools import partial
 from pathlib import Path
 
 import yaml
@@ -19,16 +17,14 @@ RESERVED = {"prebuilt"}
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's safe loader, but for a key that stands twice, which DVC refuses too."""
+    """YAML's safe loader, but for a key that is there twice, which DVC refuses too."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         twice = next((key for key in keys if keys.count(key) > 1), None)
         if twice is not None:
             line = node.start_mark.line + 1
-            raise yaml.YAMLError(
-                f"{twice!r} stands twice in the mapping that begins in line {line}"
-            )
+            raise yaml.YAMLError(f"{twice!r} is twice in the mapping that begins in line {line}")
         return super().construct_mapping(node, deep)
 
 
@@ -40,13 +36,13 @@ def read_params(path: Path) -> dict:
         raise UserError(f"{path} not found; run this in the root of the repository") from None
     except (yaml.YAMLError, UnicodeDecodeError, TypeError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
-    found = params if isinstance(params, dict) else {}
-    if not isinstance(found.get("dataset"), str) or not isinstance(found.get("datasets"), dict):
+    top = params if isinstance(params, dict) else {}
+    if not isinstance(top.get("dataset"), str) or not isinstance(top.get("datasets"), dict):
         raise UserError(
-            f"{path} has dataset {found.get('dataset')!r} and datasets "
-            f"{str(found.get('datasets'))[:40]}, expected a name and an entry for each dataset"
+            f"{path} has dataset {top.get('dataset')!r} and datasets "
+            f"{str(top.get('datasets'))[:40]}, expected a name and an entry for each dataset"
         )
-    return params
+    return top
 
 
 def chosen(params: dict, words: list[str]) -> str:
@@ -60,7 +56,7 @@ def chosen(params: dict, words: list[str]) -> str:
             f"params.yaml has no dataset {name!r}, only {', '.join(map(str, known))}; add it to "
             f"`datasets:`, or choose another: `make data DATASET={next(iter(known), 'name')}`"
         )
-    # YAML must not read the name as a number or a truth, when it stands behind `dataset:`
+    # YAML must not read the name as a number or a truth, after `dataset:`
     if not NAME.fullmatch(name) or name in RESERVED or yaml.safe_load(name) != name:
         raise UserError(
             f"dataset name {name!r}: expected a-z first, then a-z, 0-9, - and _, and neither "
@@ -76,20 +72,17 @@ def dataset_of(params: dict, name: str) -> dict:
 
 
 def set_dataset(path: Path, name: str) -> None:
-    """Make `name` the dataset that is built: one line of params.yaml, the rest untouched."""
+    """Make `name` the dataset that is built; raises UserError where params.yaml names none."""
     text = path.read_bytes().decode("utf-8")
-    changed, found = re.subn(r"(?m)^(dataset:[ \t]*)[^\s#]+", rf"\g<1>{name}", text, count=1)
-    if not found:
-        raise UserError(f"{path} has no line `dataset: name`; write it so, on a line of its own")
-    if changed != text:
+    if (changed := _with_value(text, ("dataset",), name)) != text:
         write_file(path, changed.encode())
 
 
 def set_values(path: Path, values: dict[str, object]) -> None:
-    """Give keys `section.key` of params.yaml these values: a line each, the rest untouched.
+    """Give keys `section.key` of params.yaml these values and change no other byte of the file.
 
-    A value is a word that YAML reads as it is, a whole number or None. Raises UserError where a
-    key has no line of its own.
+    A value is a word that YAML reads as it is, an integer or None. Raises UserError where
+    params.yaml has no such key.
     """
     content = with_values(path.read_bytes().decode("utf-8"), values)
     write_file(path, content.encode())
@@ -98,33 +91,35 @@ def set_values(path: Path, values: dict[str, object]) -> None:
 def with_values(content: str, values: dict[str, object]) -> str:
     """The text of a params.yaml with these values; raises UserError as `set_values` does."""
     for name, value in values.items():
-        section, key = name.split(".")
-        word = "null" if value is None else str(value)
-        below = rf"^{section}:[ \t]*(?:#.*)?\r?\n(?:(?:[ #].*)?\r?\n)*?"
-        line = rf"(?m)({below}[ ]+{key}:)([ \t]*)([^\s#]\S*)?(?=[ \t]*(?:#|\r?$))"
-        content, found = re.subn(line, partial(_put, word), content, count=1)
-        if not found or yaml.safe_load(content)[section][key] != value:
-            raise UserError(
-                f"params.yaml has no line `{key}: value` below `{section}:`; write it so, on a "
-                "line of its own"
-            )
+        content = _with_value(content, tuple(name.split(".")), value)
     return content
 
 
-def _put(word: str, line: re.Match) -> str:
-    """A key's line with `word` for its value, which may be missing; a comment keeps its gap."""
-    key, gap, value = line.groups()
-    return f"{key}{gap}{word}" if value else f"{key} {word}{gap}"
+def _with_value(content: str, keys: tuple[str, ...], value: object) -> str:
+    """The text with another value at a path of keys: between the marks that YAML sets there."""
+    try:
+        node = yaml.compose(content, yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        raise UserError(f"params.yaml cannot be read: {error}") from None
+    for key in keys:
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        node = next((inner for name, inner in pairs if name.value == key), None)
+    if not isinstance(node, yaml.ScalarNode):
+        raise UserError(f"params.yaml has no value `{'.'.join(keys)}`; write it there")
+    start, end = node.start_mark.index, node.end_mark.index
+    word = "null" if value is None else str(value)
+    gap = " " if start == end else ""  # a key without a value: the mark stands at its colon
+    return f"{content[:start]}{gap}{word}{content[end:]}"
 
 
 def tokenizer(params: dict) -> tuple[str, int | None]:
     """The encoding's name, and for "bpe" the number of its ids; a UserError where they are none."""
-    name, size = (_value(params, "tokenizer", key) for key in ("encoding", "vocab_size"))
+    name, size = _value(params, "tokenizer", "encoding"), _value(params, "tokenizer", "vocab_size")
     if "vocab_size" not in (params.get("tokenizer") or {}):  # DVC asks for it, too
         raise UserError("params.yaml: tokenizer has no vocab_size; write `vocab_size: null` there")
     if not isinstance(name, str):
         raise UserError(f"params.yaml: tokenizer.encoding is {name!r}, expected text")
-    if name == "bpe" and (type(size) is not int or size < 1):
+    if name == "bpe" and not (type(size) is int and size > 0):
         raise UserError(
             f"params.yaml: tokenizer.vocab_size is {size!r}, expected a whole number of ids for bpe"
         )
@@ -133,7 +128,7 @@ def tokenizer(params: dict) -> tuple[str, int | None]:
             f"params.yaml: tokenizer.vocab_size is {size!r}, expected null: encoding {name} has a "
             "size of its own; bpe is trained to one"
         )
-    return name, size
+    return name, size if isinstance(size, int) else None
 
 
 def choice(params: dict, section: str, key: str, allowed: tuple[str, ...]) -> str:
@@ -155,5 +150,5 @@ def whole(params: dict, section: str, key: str) -> int:
 
 
 def _value(params: dict, section: str, key: str) -> object:
-    found = params.get(section)
-    return found.get(key) if isinstance(found, dict) else None
+    values = params.get(section)
+    return values.get(key) if isinstance(values, dict) else None

@@ -3,8 +3,10 @@
 The last bits of a float differ between processors; rounded, they are in no file that is compared.
 """
 
+from typing import Any
 
-def rounded(value: object) -> object:
+
+def rounded(value: Any) -> Any:
     """Returns JSON content with every float rounded to six digits; integers stay exact."""
     if isinstance(value, dict):
         return {key: rounded(inner) for key, inner in value.items()}

@@ -1,11 +1,11 @@
 """What are bins like? A split in figures: counts, lengths, ids, entropy, borders.
 
-In: opened bins, and a number of tokens per row. Out: a dict of whole numbers, of floats as they were
-computed (slm.core.rounding rounds them) and of None where there is nothing to divide by. Only the bins
-are read, a part at a time: memory is a few MB, 8 bytes an id of the vocabulary and 24 a document,
-and 472 million tokens take seconds. Tokens are those of the bins: where their manifest says that
-end-of-text was appended or prepended, it is one more token of each document, an empty one too, and
-counts in every figure but documents, empty documents and text bytes.
+In: opened bins, and a number of tokens per row. Out: a dict of whole numbers, of floats as they
+were computed (slm.core.rounding rounds them) and of None where there is nothing to divide by. Only
+the bins are read, a part at a time: memory is a few MB, 8 bytes per id of the vocabulary and 24 per
+document, and 472 million tokens take seconds. Tokens are those of the bins: where their manifest
+says that end-of-text was appended or prepended, it is one more token of each document, an empty one
+too, and counts in every figure but documents, empty documents and text bytes.
 """
 
 from collections.abc import Iterator
@@ -34,10 +34,10 @@ def figures(bins: Bins, split: str, block_size: int, seen: np.ndarray | None = N
     rare_ids                ids of the vocabulary seen fewer than 100 times, unseen ones among them
     entropy_bits_per_token    -Σ p·log2 p over the ids' shares p of the tokens
     entropy_bits_per_byte     the same · tokens / text bytes
-    rank_slope              of log count over log rank, fitted to slm.stats.histograms' rows of `ranks`
+    rank_slope              of log count over log rank, fitted to the rows of `ranks`
     windows_across_borders  the share of rows that hold tokens of two documents or more: of the
-                            rows of T + 1 tokens, T = block_size, that slm.batching.sampling's "random"
-                            draws, which start at 0 … N − T − 1, each as likely
+                            rows of T + 1 tokens, T = block_size, that the order "random" draws,
+                            which start at 0 … N − T − 1, each as likely
     """
     if block_size < 1:
         raise UserError(f"block_size is {block_size}; it must be at least 1")

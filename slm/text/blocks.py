@@ -54,7 +54,7 @@ def read_blocks(raw: Path, split: str, block_bytes: int = BLOCK_BYTES) -> Iterat
                 first += len(texts)
             else:
                 place = locate(source["splits"][split]["files"], first + found)
-                raise UserError(f"{split}: {place} {texts}; mend that row in the source")
+                raise UserError(f"{split}: {place} {texts}; correct that row in the source")
 
 
 # A reader yields (None, an array of text) or, last, (a row counted from the array before, what is

@@ -64,7 +64,7 @@ def find_files(source: Path, globs: str | list[str]) -> list[str]:
 
 def _check_link(source: Path, name: str) -> None:
     if not (source / name).exists():
-        raise UserError(f"files: {name} is a link to nothing; mend or remove it")
+        raise UserError(f"files: {name} is a link to nothing; correct or remove it")
     if any("\ud800" <= character <= "\udfff" for character in name):
         raise UserError(f"files: the name {name!r} is not UTF-8; rename the file")
 
@@ -83,10 +83,10 @@ def _refuse_shared(source: Path, found: dict[str, list[str]]) -> None:
 
 def _runs(names: list[str]) -> list[tuple[str, list[str]]]:
     """One raw file for each file that is linked, and one for each run of .txt files."""
-    runs = []
+    runs: list[tuple[str, list[str]]] = []
     for kind, group in groupby(names, _kind):
-        group = list(group)
-        runs += [(".jsonl", group)] if kind == ".txt" else [(kind, [name]) for name in group]
+        run = [*group]
+        runs += [(".jsonl", run)] if kind == ".txt" else [(kind, [name]) for name in run]
     return runs
 
 
@@ -190,4 +190,4 @@ def _decoded(piece: bytes, row: int, name: str) -> str:
     try:
         return piece.decode()
     except UnicodeDecodeError as error:
-        raise UserError(f"row {row} of {name} is not UTF-8 ({error}); mend that file") from None
+        raise UserError(f"row {row} of {name} is not UTF-8 ({error}); correct that file") from None

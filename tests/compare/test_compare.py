@@ -421,7 +421,9 @@ def test_setting_values_changes_their_lines_alone(tmp_path):
         set_values(path, {"tokenizer.vocab_size": 300, "tokenizer.encoding": "bpe"})
         found = yaml.safe_load(path.read_text())
         assert found == {"tokenizer": {"encoding": "bpe", "vocab_size": 300}}
-    path.write_text("tokenizer: {encoding: gpt2}\n")
+    path.write_text("tokenizer: {encoding: gpt2}  # short\n")
+    set_values(path, {"tokenizer.encoding": "bpe"})
+    assert path.read_text() == "tokenizer: {encoding: bpe}  # short\n"
     with pytest.raises(UserError) as error:
-        set_values(path, {"tokenizer.encoding": "bpe"})
-    assert "has no line `encoding: value` below `tokenizer:`" in one_line(error)
+        set_values(path, {"bins.end_of_text": "append"})
+    assert "params.yaml has no value `bins.end_of_text`" in one_line(error)

@@ -45,7 +45,6 @@ def refused(call, *args) -> str:
         PLAIN.replace("\n", "\r\n").encode(),
         PLAIN.replace("# the one", "# curly “quotes” 😊").encode(),
         PLAIN.rstrip("\n").encode(),
-        b"dataset:\tsample\n",
         b"dataset: sample",
         (ROOT / "params.yaml").read_bytes(),
     ],
@@ -79,12 +78,20 @@ def test_a_name_in_quotes_is_replaced_whole(tmp_path, quote):
 
 
 @pytest.mark.parametrize(
-    "content", ["", "# dataset: x\n", "  dataset: x\n", "dataset:\n  sample\n", "dataset:   # x\n"]
+    "content", ["", "# dataset: x\n", "datasets: {}\n", "dataset: [x]\n", "dataset:\tx: y\n"]
 )
-def test_no_such_line_is_said_and_nothing_is_written(tmp_path, content):
+def test_no_such_value_is_said_and_nothing_is_written(tmp_path, content):
     path = written(tmp_path, content)
-    assert "no line `dataset: name`" in refused(set_dataset, path, "my-own_2")
+    assert "params.yaml" in refused(set_dataset, path, "my-own_2")
     assert path.read_text() == content
+
+
+@pytest.mark.parametrize("content", ["dataset:\n  sample # x\n", "dataset:   # x\n", "dataset:"])
+def test_a_value_on_another_line_or_none_yet_is_set(tmp_path, content):
+    path = written(tmp_path, content)
+    set_dataset(path, "my-own_2")
+    assert yaml.safe_load(path.read_text()) == {"dataset": "my-own_2"}
+    assert path.read_text().count("# x") == content.count("# x")
 
 
 # ---- names ----

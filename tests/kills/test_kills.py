@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmark.data.hub_server import HubServer
 from benchmark.data.workspace import ROOT, commit, environment
 from tests.helpers import parquet
+from tests.hub_faults import FaultyHub
 from tests.kills.ground import OUTS, Ground
 from tests.kills.random_kills import ENDINGS, drawn, play
 
@@ -183,7 +183,7 @@ def follow(ground: Ground, said: str) -> None:
 def test_a_fault_in_flight_is_repaired_at_once_or_by_the_next_run(tmp_path, kind):
     entry = {"kind": "hub", "path": "some/stories", "column": "text", "splits": ["train"]}
     content = parquet([f"Story {i} is about a hill." * 20 for i in range(2000)], rows=500)
-    with HubServer() as hub:
+    with FaultyHub() as hub:
         revision = hub.publish("some/stories", {"data/train.parquet": content})
         (tmp_path / "data/x/source").mkdir(parents=True)
         params = {"dataset": "x", "datasets": {"x": {**entry, "revision": revision}}}

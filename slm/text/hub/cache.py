@@ -29,13 +29,13 @@ def cached(path: str, commit: str, name: str) -> Path | None:
     """Where the cache has a file of a commit, or None."""
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(path, name, revision=commit, repo_type="dataset")
-    return Path(found) if isinstance(found, str) else None
+    file = try_to_load_from_cache(path, name, revision=commit, repo_type="dataset")
+    return Path(file) if isinstance(file, str) else None
 
 
 def has_blob(path: str, sha256: str | None) -> bool:
     """Whether the cache has these bytes from another commit, so that they need no download."""
-    return bool(sha256) and (_folder(path) / "blobs" / sha256).is_file()
+    return sha256 is not None and (_folder(path) / "blobs" / sha256).is_file()
 
 
 def _cache() -> Path:
@@ -83,7 +83,7 @@ def token_bytes(files: list, tokens: int | None) -> int:
     """
     if tokens is not None:
         return 2 * tokens
-    return int(sum((file.bytes or 0) * TOKEN_BYTES[kind_of(file.name)] for file in files))
+    return int(sum((file.bytes or 0) * TOKEN_BYTES[kind_of(file.name) or ""] for file in files))
 
 
 def kind_of(name: str) -> str | None:

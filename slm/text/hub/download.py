@@ -47,7 +47,9 @@ def take_hub(entry: dict, source: Path, raw: Path) -> tuple[dict, dict]:
     identity = {key: entry[key] for key in ("column", "path", "config") if key in entry}
     identity["revision"] = commit
     if pins:
-        pins.check_rows({split: [f.rows for f, _ in of_split] for split, of_split in found.items()})
+        pins.check_rows(
+            {split: [f.rows or 0 for f, _ in of_split] for split, of_split in found.items()}
+        )
         identity |= {"expected_tokens": pins.tokens} if pins.tokens else {}
     else:
         _offer(identity, found, source, raw)
@@ -136,13 +138,13 @@ def _git_hash(place: Path) -> str:
 
 
 def _compare(
-    name: str, what: str, found, expected, who: str, mend: Callable[[], None] | None = None
+    name: str, what: str, found, expected, who: str, discard: Callable[[], None] | None = None
 ) -> None:
     if expected in (None, found):
         return
-    if mend:
-        mend()
-    cure = "it was removed from the cache: run this again" if mend else "mend pins.json"
+    if discard:
+        discard()
+    cure = "it was removed from the cache: run this again" if discard else "correct pins.json"
     raise UserError(f"{name} has {what} {found}, {who} {expected}; {cure}")
 
 
@@ -152,7 +154,9 @@ def _compare(
 def _linked(found: dict[str, list[tuple[File, Path]]], raw: Path) -> dict:
     splits = {}
     for split, files in found.items():
-        names = [raw_name(split, i, len(files), kind_of(f.name)) for i, (f, _) in enumerate(files)]
+        names = [
+            raw_name(split, i, len(files), kind_of(f.name) or "") for i, (f, _) in enumerate(files)
+        ]
         for name, (_, place) in zip(names, files, strict=True):
             link_or_copy(place, raw / name)
         told_of = [{"name": f.name, "rows": f.rows, "sha256": f.sha256} for f, _ in files]

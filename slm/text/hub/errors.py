@@ -1,8 +1,8 @@
 """What went wrong with the hub, in one line?
 
-In: any exception out of `datasets` or `huggingface_hub`. Out: a UserError that names the cure.
-The classes of these exceptions move between modules and versions, so they are known by their
-names, along the chain of causes; what is not known at all is one line too.
+In: any exception out of `datasets` or `huggingface_hub`. Out: a UserError of one of the kinds in
+LINES, each with its cure; what is of no kind is said in the client's own words. Exceptions are
+known by the names of their classes, since these move between modules, along the chain of causes.
 """
 
 import errno
@@ -11,85 +11,56 @@ from contextlib import contextmanager
 
 from slm.core.errors import UserError, cause_chain
 
-# The first line that fits is said. Names are of exception classes, numbers of HTTP statuses.
-LINES = [
-    (
+NO_ACCESS = (
+    "the hub refuses {what} of {path} to you (HTTP {status}); ask for access at "
+    "{endpoint}/datasets/{path}, then `hf auth login`"
+)
+# The first line that fits is said. Names are of exception classes, numbers are HTTP statuses.
+LINES: list[tuple[set[str], str]] = [
+    (  # full disk
         {"full"},
         "the disk of {cache} is full; free some space, or set HF_HOME to a folder on another disk: "
         "files that are finished are kept",
     ),
-    (
+    (  # no network is wanted
         {"OfflineModeIsEnabled"},
-        "HF_HUB_OFFLINE or HF_DATASETS_OFFLINE is set, and {path} at {revision} is not whole and "
-        "pinned in {cache}; unset "
-        "it, or give {cache} the files",
+        "HF_HUB_OFFLINE or HF_DATASETS_OFFLINE is set, and {path} at {revision} is not complete "
+        "and pinned in {cache}; unset it, or give {cache} the files",
     ),
-    (
-        {"GatedRepoError"},
-        "{path} is gated: ask for access at {endpoint}/datasets/{path}, then `hf auth login`",
+    ({"GatedRepoError"}, NO_ACCESS),  # which is a RepositoryNotFoundError, too
+    (  # not found
+        {"RevisionNotFoundError", "RepositoryNotFoundError", "HFValidationError"},
+        "the hub has no {path} at {revision}, or it is private; correct `path` and `revision` in "
+        "params.yaml (see {endpoint}/datasets/{path}), or `hf auth login`",
     ),
-    (
-        {"RevisionNotFoundError"},
-        "{path} has no revision {revision}; see {endpoint}/datasets/{path}/commits/main and mend "
-        "`revision` in params.yaml",
+    ({"401", "403", "429"}, NO_ACCESS),
+    (  # missing
+        {"missing", "DataFilesNotFoundError", "EmptyDatasetError"},
+        "{path} at {revision} does not serve {what}; choose another revision, or download the "
+        "files yourself and use `kind: files`",
     ),
-    (
-        {"RepositoryNotFoundError", "HFValidationError"},
-        "the hub has no dataset {path}, or it is private: mend `path` in params.yaml, or "
-        "`hf auth login` with an account that may read it",
-    ),
-    ({401}, "the hub does not accept your token; `hf auth login` sets another"),
-    (
-        {403},
-        "the hub refuses {what} of {path} to you (HTTP 403); `hf auth login`, or ask its owner",
-    ),
-    ({429}, "the hub asks for fewer requests (HTTP 429); `hf auth login` allows more, or wait"),
-    (
-        set(range(500, 600)),
-        "the hub is out of order (HTTP {status} for {what}, three times); run this again later: "
-        "files that are finished are kept",
-    ),
-    (
-        {"ConnectError", "ConnectTimeout", "ProxyError", "gaierror"},
-        "the hub cannot be reached at {endpoint}; check network and proxy and run this again: "
-        "files that are finished are kept",
-    ),
-    (
-        {"TimeoutException", "GaveUp", "Timeout"},
-        "the hub takes connections at {endpoint}, but does not answer ({what}); run this again "
-        "later: files that are finished are kept",
-    ),
-    (
-        {"RemoteProtocolError", "ReadError", "WriteError", "CloseError", "IncompleteRead"},
-        "the connection to the hub was cut again and again ({what}); run this again: files that "
-        "are finished are kept",
-    ),
-    (
-        {"DataFilesNotFoundError", "EmptyDatasetError"},
-        "{path} at {revision} has no data files that `datasets` finds; choose another dataset, or "
-        "download it yourself and use `kind: files`",
-    ),
-    (
-        {"missing"},
-        "{path} at {revision} does not serve {what}; choose another revision in params.yaml",
-    ),
-    (
-        {"Config name is missing"},
-        "{path} has several configs; add `config: <name>` to its entry in params.yaml ({text})",
-    ),
-    ({"BuilderConfig"}, "{path} has no such config; mend `config` in params.yaml ({text})"),
-    ({"proxy"}, "the proxy cannot be used; mend HTTPS_PROXY, HTTP_PROXY or ALL_PROXY ({text})"),
-    (
+    (  # corrupt
         {"Consistency check failed"},
         "the hub sent less of {what} than it announced; run this again",
+    ),
+    (  # server error
+        {*map(str, range(500, 600))},
+        "the hub fails (HTTP {status} for {what}, three times); run this again later: files that "
+        "are finished are kept",
+    ),
+    (  # no network
+        {"ConnectError", "ConnectTimeout", "ProxyError", "gaierror", "TimeoutException", "GaveUp"}
+        | {"Timeout", "RemoteProtocolError", "ReadError", "WriteError", "CloseError"}
+        | {"IncompleteRead"},
+        "the hub cannot be reached at {endpoint} for {what} ({text}); check network and proxy and "
+        "run this again: files that are finished are kept",
     ),
 ]
 UNKNOWN = (
     "the hub's client failed at {what} of {path}: {text}; see `path`, `revision` and `config` in "
-    "params.yaml and the variables HF_…, then run this again"
+    "params.yaml and the variables HF_… and HTTPS_PROXY, then run this again"
 )
-PHRASES = ("Config name is missing", "Consistency check failed", "BuilderConfig", "proxy")
-PHRASES += ("OfflineModeIsEnabled",)
+PHRASES = ("Consistency check failed", "OfflineModeIsEnabled")
 
 
 @contextmanager
@@ -100,14 +71,14 @@ def as_user_error(entry: dict, what: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        raise UserError(_in_words(error, entry, what)) from None
+        raise UserError(_message(error, entry, what)) from None
 
 
-def _in_words(error: Exception, entry: dict, what: str) -> str:
+def _message(error: Exception, entry: dict, what: str) -> str:
     from huggingface_hub import constants
 
     status = next(filter(None, map(status_of, cause_chain(error))), None)
-    line = next((line for known, line in LINES if known & {status, *_signs(error)}), UNKNOWN)
+    line = next((line for known, line in LINES if known & {str(status), *_signs(error)}), UNKNOWN)
     return line.format(
         path=entry["path"],
         revision=entry["revision"],

@@ -67,7 +67,7 @@ def _named(entry: dict, commit: str) -> dict[str, list[str]]:
     missing = [split for split in entry["splits"] if split not in urls]
     if missing:
         raise UserError(
-            f"{path} has no split {', '.join(missing)}, only {', '.join(urls) or 'none'}; mend "
+            f"{path} has no split {', '.join(missing)}, only {', '.join(urls) or 'none'}; correct "
             "`splits` in params.yaml"
         )
     start = len(f"hf://datasets/{path}@{commit}/")

@@ -36,7 +36,7 @@ class Pins(NamedTuple):
         if missing:
             raise UserError(
                 f"{missing[0]} of {split} is pinned and is not published at {self.revision}; "
-                f"mend `revision` in params.yaml and {self.place}"
+                f"correct `revision` in params.yaml and {self.place}"
             )
         for file in published:
             if file.name not in pinned:
@@ -79,7 +79,7 @@ def read_pins(entry: dict, place: Path) -> Pins | None:
             if found.get(key) != entry.get(key):
                 raise UserError(
                     f"{place} is of {key} {found.get(key)}, params.yaml says {entry.get(key)}; "
-                    "mend one of them, or remove the pins"
+                    "correct one of them, or remove the pins"
                 )
         missing = [split for split in entry["splits"] if not found["files"].get(split)]
         if missing:

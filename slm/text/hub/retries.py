@@ -26,7 +26,7 @@ class GaveUp(Exception):
     """Raised inside the client in place of a fourth try; has the last answer, if there was one."""
 
     def __init__(self, response) -> None:
-        super().__init__("three times in vain")
+        super().__init__("no answer, three times")
         self.response = response
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import tiktoken
 
 
-class Found(NamedTuple):
+class Result(NamedTuple):
     """One variant of a dataset's tokenization."""
 
     label: str  # "gpt2", "gpt2, end of text appended", "bpe 4,096"

@@ -1,0 +1,20 @@
+"""How is a table printed for people? Lines of fixed columns, and notes below them.
+
+In: cells of text. Out: lines; the first column is flush left, the others are flush right.
+"""
+
+from collections.abc import Iterable
+from textwrap import wrap
+
+WIDTH = 100  # characters of a line
+
+
+def table_line(cells: Iterable[object], widths: Iterable[int]) -> str:
+    """One row, or the head; each width has room for the gap before its cell."""
+    (first, width), *others = zip(cells, widths, strict=True)
+    return f"{first:<{width}}" + "".join(f"{cell:>{width}}" for cell, width in others)
+
+
+def wrapped(notes: Iterable[str]) -> list[str]:
+    """Notes as lines of at most WIDTH characters, a note's second line indented."""
+    return [line for note in notes for line in wrap(note, WIDTH, subsequent_indent="  ")]
