@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import takewhile
 from pathlib import Path
 
 from slm.core.errors import UserError
@@ -84,7 +85,7 @@ def _asked(entry: dict, pins: Pins | None) -> tuple[str, Splits]:
 def _fetched(
     entry: dict, commit: str, splits: Splits, pins: Pins | None, dataset: Path
 ) -> dict[str, list[tuple[File, Path]]]:
-    """The files as they were found and where they lie, each checked while the next one comes."""
+    """The files, checked, and where the cache has them; one is checked while the next one comes."""
     path, files = entry["path"], [file for of_split in splits.values() for file in of_split]
     there = {f.name for f in files if cached(path, commit, f.name) or has_blob(path, f.sha256)}
     download = sum(file.bytes or 0 for file in files if file.name not in there)
@@ -98,8 +99,8 @@ def _fetched(
         for file in files:
             place = cached(path, commit, file.name) or _download(entry, commit, file)
             jobs.append(pool.submit(_checked, entry, file, place, bool(pins)))
-            for job in filter(Future.done, jobs):
-                job.result()  # a wrong file is said before the next one is fetched
+            for job in takewhile(Future.done, jobs):
+                job.result()  # the first wrong file is said before another is fetched
         done = iter([job.result() for job in jobs])
     finally:
         pool.shutdown(cancel_futures=True)
