@@ -108,8 +108,8 @@ def as_good_as_best(results: list[Result]) -> frozenset[int]:
     bits = {
         i: result.training["bits_per_byte"] for i, result in enumerate(results) if result.training
     }
-    least = min(bits.values(), key=lambda one: one["mean"])
-    return frozenset(i for i, one in bits.items() if one["low"] <= least["high"])
+    least = min(bits.values(), key=lambda each: each["mean"])
+    return frozenset(i for i, each in bits.items() if each["low"] <= least["high"])
 
 
 def _table(title: str, results: list[Result], made: list[Column]) -> Table:

@@ -73,7 +73,7 @@ def _ignore_source(folder: Path, dataset: str) -> None:
 
 def _carry_changes(top: Path, folder: Path) -> None:
     """Make the clone's files those of the workspace; of those that git does not know, only what
-    results are made of: an experiment is a commit, and a user may have anything lying about."""
+    results are made of: an experiment is a commit, and a user may have anything there."""
     listed = run_git(top, "diff", "--no-renames", "--name-only", "-z", "HEAD")
     new = ("ls-files", "-z", "--others", "--exclude-standard", "--full-name", "--", *MADE_OF)
     for name in filter(None, (listed + run_git(Path(), *new)).split("\0")):

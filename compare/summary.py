@@ -98,19 +98,19 @@ def markdown(
 def _counted(dataset: str, results: list[Result]) -> str:
     split = splits(results)[0]
     made = [result.metrics[split]["tokens"] for result in results]
-    of = f"the {split} split of {dataset}"
+    text = f"the {split} split of {dataset}"
     if len(set(made)) == 1:
         who = (
             f"All {len(results)} tokenizations make"
             if len(results) > 1
             else f"{_names(results)} makes"
         )
-        return f"{who} {COUNT(made[0])} tokens of {of}{_ratio(results[0], split)}."
+        return f"{who} {COUNT(made[0])} tokens of {text}{_ratio(results[0], split)}."
     fewest, most = (
         [results[i] for i, n in enumerate(made) if n == end(made)] for end in (min, max)
     )
     return (
-        f"Of {len(results)} tokenizations of {of}, {_names(fewest)} {_verb('make', fewest)} the "
+        f"Of {len(results)} tokenizations of {text}, {_names(fewest)} {_verb('make', fewest)} the "
         f"fewest tokens, {COUNT(min(made))}{_ratio(fewest[0], split)}, and {_names(most)} the "
         f"most, {COUNT(max(made))}{_ratio(most[0], split)}."
     )

@@ -30,8 +30,8 @@ def lines(table: Table, width: int) -> Iterator[str]:
     for block in _blocks(table, width):
         lines = map("".join, zip(*block, strict=True))
         yield from [*filter(str.strip, lines), ""]
-    if said := same_line(table, f"{table.title}, the same for all"):
-        yield from [*wrap(said, width, subsequent_indent="  "), ""]
+    if text := same_line(table, f"{table.title}, the same for all"):
+        yield from [*wrap(text, width, subsequent_indent="  "), ""]
 
 
 def _blocks(table: Table, width: int) -> Iterator[list[list[str]]]:
@@ -43,7 +43,7 @@ def _blocks(table: Table, width: int) -> Iterator[list[list[str]]]:
     left = _top([f"{line:<{max(map(len, left))}}" for line in left], height)
     block = [left]
     for lines in made if table.columns else ():
-        if len(block) > 1 and sum(len(of[0]) for of in [*block, lines]) > width:
+        if len(block) > 1 and sum(len(values[0]) for values in [*block, lines]) > width:
             yield block
             block = [left]
         block.append(_top(lines, height))

@@ -28,8 +28,8 @@ def main() -> None:
 def _faults(figures: dict) -> str:
     """How many documents are at fault, by kind, over all splits."""
     totals: dict[str, int] = {}
-    for of in figures.values():
-        for kind, value in of.items():
+    for split in figures.values():
+        for kind, value in split.items():
             if isinstance(value, dict):
                 kind = "in several splits" if kind.startswith("also_in_") else kind
                 totals[kind] = totals.get(kind, 0) + value["documents"]

@@ -53,11 +53,13 @@ def _built(name: str, listed: list[Variant], params: dict) -> dict[str, tuple[Va
     decided = deciding(params, name)
     wanted = {name_of(variant, name, decided): variant for variant in listed}
     have = kept(name, list(wanted))
-    missing = {of: variant for of, variant in wanted.items() if of not in have}
+    missing = {
+        experiment: variant for experiment, variant in wanted.items() if experiment not in have
+    }
     if missing:
         make(name, _grouped(missing, params), _say)
         have = kept(name, list(wanted))
-    return {of: (variant, have[of]) for of, variant in wanted.items()}
+    return {experiment: (variant, have[experiment]) for experiment, variant in wanted.items()}
 
 
 def _grouped(missing: dict[str, Variant], params: dict) -> dict[str, Variant]:
@@ -84,7 +86,9 @@ def _trained(bins: dict[str, Bins], settings: dict, out: Path) -> dict:
     from slm.training.runs import WORKSPACE, train
 
     os.environ.setdefault(*WORKSPACE)
-    return train([of.folder for of in bins.values()], settings, this_device(), out, say=_say)
+    return train(
+        [opened.folder for opened in bins.values()], settings, this_device(), out, say=_say
+    )
 
 
 def _say_what_is_left_out(trained: dict) -> None:

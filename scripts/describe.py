@@ -51,9 +51,14 @@ def _described(bins: Bins, text: dict, block_size: int) -> tuple[dict, dict]:
 
 def _first(described: dict) -> str:
     """Two figures of the first split."""
-    split, of = next((name, of) for name, of in described.items() if isinstance(of, dict))
-    used = f"{100 * of['vocabulary_share']:.1f} % of the vocabulary used ({split})"
-    return f"{of['tokens_per_word']:.2f} tokens per word, {used}" if of["tokens_per_word"] else used
+    splits = (pair for pair in described.items() if isinstance(pair[1], dict))
+    split, figures = next(splits)
+    used = f"{100 * figures['vocabulary_share']:.1f} % of the vocabulary used ({split})"
+    return (
+        f"{figures['tokens_per_word']:.2f} tokens per word, {used}"
+        if figures["tokens_per_word"]
+        else used
+    )
 
 
 if __name__ == "__main__":

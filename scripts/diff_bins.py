@@ -1,7 +1,7 @@
 """`make diff A=rev B=rev`: say what differs between the bins of two revisions.
 
 A revision is a tag, a commit, a branch or a DVC experiment of this repository. Without A it is
-HEAD, and without B what lies in the workspace, as with `git diff`.
+HEAD, and without B what is in the workspace, as with `git diff`.
 """
 
 from pathlib import Path
@@ -25,11 +25,11 @@ def main() -> None:
     a = open_revision(path, args.a, remote=args.remote)
     b = open_revision(path, args.b, remote=args.remote) if args.b else open_bins(path)
     print(f"A {args.a}: {a.version}\nB {args.b or 'workspace'}: {b.version}")
-    found = False
+    differs = False
     for line in differences(a, b):
-        found = True
+        differs = True
         print(line)
-    if not found:
+    if not differs:
         print("A and B are the same bytes")
 
 

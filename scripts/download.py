@@ -17,7 +17,7 @@ def main() -> None:
     folder = Path("data", name)
     with landing(folder / "raw") as raw:
         splits = make_raw(name, entry, folder / "source", raw)["splits"]
-    rows = {split: sum(f["rows"] for f in found["files"]) for split, found in splits.items()}
+    rows = {split: sum(file["rows"] for file in info["files"]) for split, info in splits.items()}
     print(f"download:   {', '.join(f'{n:,} {split} documents' for split, n in rows.items())}")
 
 

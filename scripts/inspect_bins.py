@@ -24,14 +24,14 @@ def main() -> None:
         raise UserError(f"{name} has no split {args.split!r}, only {known}")
     encoding = load_described(bins.manifest["tokenizer"], bins.folder)
     for number in _chosen(args, bins):
-        found = document(bins, args.split, number)
-        ids = found.ids if args.ids else found.ids[:SHOWN]
-        more = " …" if len(ids) < len(found.ids) else ""
+        doc = document(bins, args.split, number)
+        ids = doc.ids if args.ids else doc.ids[:SHOWN]
+        more = " …" if len(ids) < len(doc.ids) else ""
         print(
-            f"--- {args.split} document {number:,}: tokens {found.start:,} to "
-            f"{found.start + len(found.ids):,} ({len(found.ids):,} tokens, "
-            f"{found.text_bytes:,} bytes), {found.source}\n"
-            f"ids: {' '.join(map(str, ids))}{more}\n{decode(encoding, found.ids)}\n"
+            f"--- {args.split} document {number:,}: tokens {doc.start:,} to "
+            f"{doc.start + len(doc.ids):,} ({len(doc.ids):,} tokens, "
+            f"{doc.text_bytes:,} bytes), {doc.source}\n"
+            f"ids: {' '.join(map(str, ids))}{more}\n{decode(encoding, doc.ids)}\n"
         )
 
 

@@ -48,7 +48,7 @@ def main() -> None:
 
 @contextmanager
 def built(name: str, params: dict) -> Iterator[bool]:
-    """Build what dataset `name` lacks, for a block; yields whether it lacked anything.
+    """Build what is missing of dataset `name`, for a block; yields whether anything was.
 
     params.yaml names the dataset then, and the one before it again where build or block fails.
     """
@@ -72,7 +72,7 @@ def check(params: dict, name: str) -> None:
 
 
 def ensure(name: str, params: dict) -> bool:
-    """Build what the chosen dataset lacks; False where it lacks nothing."""
+    """Build what is missing of the chosen dataset; False where nothing is."""
     return bool(stages := todo(name)) and _build(name, params, stages)
 
 

@@ -1,6 +1,6 @@
 """`make push REMOTE=name`: send the bins that dvc.lock names to a DVC remote.
 
-No remote is taken for granted: the default one lies in this repository, for the sample alone.
+No remote is taken for granted: the default one is in this repository, for the sample alone.
 """
 
 from scripts._command import alone, asked, parser

@@ -42,7 +42,7 @@ def _list(raw: Path, kind: str) -> None:
 
 def _show(name: str) -> None:
     metrics = Path("metrics", name)
-    tokens, text = (read_json(metrics / f"{of}.json") for of in ("tokens", "text"))
+    tokens, text = (read_json(metrics / f"{name}.json") for name in ("tokens", "text"))
     splits = tuple(text)
     title = f"{name}, {tokens['vocab_size']:,} ids"
     figures = columns_of(SPLIT, [tokens[split] for split in splits])
@@ -60,12 +60,12 @@ def _faults(text: dict, splits: tuple[str, ...]) -> Table:
     return Table("documents with a fault", splits, [Column(*pair) for pair in cells.items()], [])
 
 
-def _fault(found: dict | None) -> str:
+def _fault(counted: dict | None) -> str:
     """How many documents, and which share; nothing where a split cannot have the fault."""
-    if found is None:
+    if counted is None:
         return "-"
-    share = f" ({100 * found['share']:.2g} %)" if found["documents"] else ""
-    return f"{found['documents']:,}{share}"
+    share = f" ({100 * counted['share']:.2g} %)" if counted["documents"] else ""
+    return f"{counted['documents']:,}{share}"
 
 
 if __name__ == "__main__":

@@ -39,21 +39,21 @@ def measure_digest(bins: Path, batching: dict, device: torch.device) -> dict:
             f"params.yaml: batching asks for {task.tokens:,} tokens per batch and the data has "
             f"{tokens:,}; choose fewer rows or tokens per row, or more data"
         )
-    devices, found = dict.fromkeys(["cpu", str(device)]), {}
+    devices, figures = dict.fromkeys(["cpu", str(device)]), {}
     for where, placement in product(devices, ("host", "device")):
         batches = Batches(bins, "train", device=where, placement=placement, **about)
-        found[f"{placement} placement on {where}"] = digest(batches, DIGESTED)
+        figures[f"{placement} placement on {where}"] = digest(batches, DIGESTED)
         batches.close()
-    check_same(found)
-    return {**about, "steps": DIGESTED, "sha256": next(iter(found.values()))}
+    check_same(figures)
+    return {**about, "steps": DIGESTED, "sha256": next(iter(figures.values()))}
 
 
 def check_same(digests: dict[str, str]) -> None:
     """AssertionError, naming the first that differs, unless all digests are the same."""
     (first, wanted), *others = digests.items()
-    for name, found in others:
-        if found != wanted:
-            raise AssertionError(f"batches differ: {name} has {found}, {first} has {wanted}")
+    for name, figures in others:
+        if figures != wanted:
+            raise AssertionError(f"batches differ: {name} has {figures}, {first} has {wanted}")
 
 
 def measure_batches(
@@ -66,7 +66,7 @@ def measure_batches(
 ) -> tuple[dict, list[str]]:
     """The section "batches", and a line for each shape and loader that is not in it."""
     order, seed = (settings["batching"][key] for key in ("order", "seed"))
-    found, missing = {}, []
+    figures, missing = {}, []
     for batch_size, block_size in settings["benchmark"]["shapes"]:
         name = f"{batch_size}x{block_size}"
         task = Task(bins, batch_size, block_size, order, seed, device)
@@ -74,11 +74,11 @@ def measure_batches(
             missing.append(f"{name}: left out, {why}")
             continue
         say(f"batches of {name}")
-        found[name], failed = _shape(task, copy_gb_s, effort)
+        figures[name], failed = _shape(task, copy_gb_s, effort)
         missing += [f"{name}, {loader}: failed, {why}" for loader, why in failed.items()]
-    if not found:
+    if not figures:
         raise UserError(f"nothing to measure: {'; '.join(missing)}; choose other shapes or data")
-    return found, missing
+    return figures, missing
 
 
 def _left_out(task: Task) -> str:
@@ -122,7 +122,7 @@ def _turn(name: str, task: Task, effort: Effort, seen: Seen) -> None:
     growth = Growth(task.device)
     with closing(LOADERS[name](task)) as loader:
         growth.watch(loader.call, loader.ahead + 2, effort.trial)
-        seen.about.update(bus_bytes=loader.bus_bytes, **growth.found())
+        seen.about.update(bus_bytes=loader.bus_bytes, **growth.figures())
         seen.blocks.extend(blocks(loader, effort, task.device))
         seen.single.extend(one_by_one(loader, median(seen.blocks), effort, task.device))
 

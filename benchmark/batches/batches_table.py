@@ -37,7 +37,7 @@ def batches_table(result: dict, missing: list[str]) -> list[str]:
     lines = [*wrapped(_head(result)), ""]
     for shape, loaders in result["batches"].items():
         lines += [table_line((shape, *HEAD[1:]), WIDTHS)]
-        lines += [_row(name, found) for name, found in loaders.items()]
+        lines += [_row(name, figures) for name, figures in loaders.items()]
         lines += [""]
     graph = GRAPH if result["kind"] == "cuda" else ()
     quick = QUICK if result.get("quick") else ()
@@ -66,20 +66,20 @@ def _head(result: dict) -> Iterator[str]:
     )
 
 
-def _row(name: str, found: dict | None) -> str:
-    if found is None:
+def _row(name: str, figures: dict | None) -> str:
+    if figures is None:
         return table_line((name, "failed", *["-"] * 9), WIDTHS)
     cells = (
-        _short(found["us"]),
-        f"{_short(found['us_min'])} to {_short(found['us_max'])}",
-        _short(found["p50_us"]),
-        _short(found["p99_us"]),
-        _short(found["tokens_s"] / 1e6),
-        _short(found["times"]),
-        _short(found["bus_bytes"] / 1e3),
-        _short(found["device_mb"]),
-        _short(found["host_mb"]),
-        f"{100 * found['of_copy']:.1f}",
+        _short(figures["us"]),
+        f"{_short(figures['us_min'])} to {_short(figures['us_max'])}",
+        _short(figures["p50_us"]),
+        _short(figures["p99_us"]),
+        _short(figures["tokens_s"] / 1e6),
+        _short(figures["times"]),
+        _short(figures["bus_bytes"] / 1e3),
+        _short(figures["device_mb"]),
+        _short(figures["host_mb"]),
+        f"{100 * figures['of_copy']:.1f}",
     )
     return table_line((name, *cells), WIDTHS)
 

@@ -47,7 +47,7 @@ class Loader(NamedTuple):
 
     call: Callable[[], tuple]  # the next x and y, or, where `batches` is more, the last of so many
     bus_bytes: int = 0  # that a batch moves to the GPU
-    ahead: int = 0  # batches that may lie ready because nobody asked for a while
+    ahead: int = 0  # batches that may be ready because nobody asked for a while
     batches: int = 1  # a call
     one: Callable[[], tuple] | None = None  # a single batch, where a call has more
     close: Callable[[], None] = lambda: None

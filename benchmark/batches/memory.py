@@ -76,7 +76,7 @@ class Growth:
             if self._done.wait(SAMPLE_SECONDS):
                 break
 
-    def found(self) -> dict[str, float | None]:
+    def figures(self) -> dict[str, float | None]:
         """`device_mb` and `host_mb`, None where there is nothing to tell."""
         device_mb = host_mb = None
         if self._device.type == "cuda":

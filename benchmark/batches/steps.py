@@ -70,14 +70,14 @@ def measure_steps(
     """
     runs = runs or RUNS[device.type]
     tokens = open_bins(bins_folder).manifest["splits"]["train"]["tokens"]
-    found = {}
+    figures = {}
     for name in list(runs)[: 1 if quick else None]:
         size, rows, length = runs[name]
         task = Task(bins_folder, rows, length, batching["order"], batching["seed"], device)
         if tokens > task.tokens:
             say(f"training steps of {name}")
-            found[name] = _measure(size, task, QUICK if quick else PACE[device.type])
-    return found
+            figures[name] = _measure(size, task, QUICK if quick else PACE[device.type])
+    return figures
 
 
 def _measure(size: Size, task: Task, pace: Pace) -> dict:
@@ -88,15 +88,15 @@ def _measure(size: Size, task: Task, pace: Pace) -> dict:
         model = gpt(size, _vocabulary(task.bins), task.block_size, task.seed, task.device)
         train = partial(training_step, *trainer(model, task.device, MODE))
         x, y = (part.to(task.device) for part in _batches(task, device="cpu").get_batch())
-        found = {"parameters": sum(parameters(model)), "compiled": MODE if on_gpu else None}
-        found["dtype"] = "bfloat16" if on_gpu else "float32"
-        found |= _eager(train(lambda: (x, y)), train, task, pace, failed)
+        figures = {"parameters": sum(parameters(model)), "compiled": MODE if on_gpu else None}
+        figures["dtype"] = "bfloat16" if on_gpu else "float32"
+        figures |= _eager(train(lambda: (x, y)), train, task, pace, failed)
         if on_gpu:
             torch.compiler.reset()  # the mode has graphs of its own, which no graph can hold
             train = partial(training_step, *trainer(model, task.device, "default"))
-            found |= _graphs(train(lambda: (x, y)), train, task, pace, failed)
+            figures |= _graphs(train(lambda: (x, y)), train, task, pace, failed)
             torch.compiler.reset()  # the next model is another program, not a case of this one
-    return found | ({"failed": failed} if failed else {})
+    return figures | ({"failed": failed} if failed else {})
 
 
 def _vocabulary(bins: Path) -> int:
@@ -115,8 +115,8 @@ def _eager(fixed: Step, train: Train, task: Task, pace: Pace, failed: dict[str, 
                 failed[name] = reason(error)
             else:
                 steps[name] = train(loader.call)
-        found = against(interleaved(steps, task.device, pace))
-    return {name: found.get(name) for name in ("fixed", *NAMES)}
+        figures = against(interleaved(steps, task.device, pace))
+    return {name: figures.get(name) for name in ("fixed", *NAMES)}
 
 
 def _graphs(fixed: Step, train: Train, task: Task, pace: Pace, failed: dict[str, str]) -> dict:

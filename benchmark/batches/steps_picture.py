@@ -36,21 +36,23 @@ def height(result: dict) -> float:
 def title(result: dict) -> str:
     """What the notebook and our placement add to the step where the notebook adds most.
 
-    No percentages where no interval lies above 1: those would be of noise.
+    No percentages where no interval is above 1: those would be of noise.
     """
     steps = result["steps"]
     name = max(steps, key=lambda name: _ratio(steps[name], "notebook"))
     ours = "device" if steps[name].get("device") else "host"
     words = {"notebook": "the notebook", ours: f"{ours} placement"}
-    found = [(of, steps[name][loader]) for loader, of in words.items() if steps[name].get(loader)]
-    if not found:
+    figures = [
+        (about, steps[name][loader]) for loader, about in words.items() if steps[name].get(loader)
+    ]
+    if not figures:
         return "training steps"
-    if all(of["low"] <= 1 for _, of in found):
-        names, add = " and ".join(name for name, _ in found), "add" if found[1:] else "adds"
+    if all(about["low"] <= 1 for _, about in figures):
+        names, add = " and ".join(name for name, _ in figures), "add" if figures[1:] else "adds"
         return f"{names} {add} less to a step of {_words(name)} than this run can tell"
-    (first, of), *rest = found
-    said = f"{first} adds {_percent(of['ratio'])} to a step of {_words(name)}"
-    return ", ".join([said, *(f"{other} {_percent(of['ratio'])}" for other, of in rest)])
+    (first, about), *rest = figures
+    said = f"{first} adds {_percent(about['ratio'])} to a step of {_words(name)}"
+    return ", ".join([said, *(f"{other} {_percent(about['ratio'])}" for other, about in rest)])
 
 
 def draw(body: SubFigure, result: dict) -> None:
@@ -87,8 +89,8 @@ def _head(body: SubFigure, y: float, name: str) -> None:
 
 def _panel(axes: Axes, step: dict) -> None:
     places = _places(step)
-    for loader, place in places.items():
-        _bar(axes, place, step, loader)
+    for loader, position in places.items():
+        _bar(axes, position, step, loader)
     axes.set_xlim(0, max(_fixed(step, loader) * step[loader]["high"] for loader in places))
     axes.set_ylim(max(places.values()) + 0.5, -0.5)
     axes.set_yticks(list(places.values()), [LABELS[loader] for loader in places])
@@ -97,19 +99,19 @@ def _panel(axes: Axes, step: dict) -> None:
     axes.spines["bottom"].set_visible(False)
 
 
-def _bar(axes: Axes, place: float, step: dict, loader: str) -> None:
-    fixed, of = _fixed(step, loader), step[loader]
-    end = fixed * of["ratio"]
-    axes.barh(place, min(fixed, end), 0.7, color=FIXED)
+def _bar(axes: Axes, position: float, step: dict, loader: str) -> None:
+    fixed, about = _fixed(step, loader), step[loader]
+    end = fixed * about["ratio"]
+    axes.barh(position, min(fixed, end), 0.7, color=FIXED)
     if loader.endswith("fixed"):
         said = (_ms(fixed, fixed), "1")
     else:
-        axes.barh(place, max(0, end - fixed), 0.7, left=fixed, color=ADDED)
-        interval = [fixed * of["low"], fixed * of["high"]]
-        axes.plot(interval, [place, place], color="black", linewidth=1, clip_on=False)
-        said = (_ms(end - fixed, fixed, "+"), f"{of['ratio']:.3f}")
+        axes.barh(position, max(0, end - fixed), 0.7, left=fixed, color=ADDED)
+        interval = [fixed * about["low"], fixed * about["high"]]
+        axes.plot(interval, [position, position], color="black", linewidth=1, clip_on=False)
+        said = (_ms(end - fixed, fixed, "+"), f"{about['ratio']:.3f}")
     for words, right in zip(said, COLUMNS.values(), strict=True):
-        at = ((right - LEFT) / WIDE, place)
+        at = ((right - LEFT) / WIDE, position)
         axes.text(
             *at,
             words,
@@ -126,8 +128,8 @@ def _height(step: dict) -> float:
 
 def _places(step: dict) -> dict[str, float]:
     """Where the bar of each loader that was measured stands, in bars from the first."""
-    found = [loader for loader in LABELS if step.get(loader)]
-    return {loader: at + GAP * loader.startswith("graph") for at, loader in enumerate(found)}
+    figures = [loader for loader in LABELS if step.get(loader)]
+    return {loader: at + GAP * loader.startswith("graph") for at, loader in enumerate(figures)}
 
 
 def _fixed(step: dict, loader: str) -> float:
@@ -143,9 +145,9 @@ def _percent(ratio: float) -> str:
     return f"{share:.{0 if abs(share) >= 10 else 1}f}\u00a0%".replace("-", "−")
 
 
-def _ms(value: float, of: float, sign: str = "") -> str:
+def _ms(value: float, about: float, sign: str = "") -> str:
     """With the decimals that suit a step of `of` milliseconds."""
-    decimals = 3 if of < 10 else 2 if of < 100 else 1
+    decimals = 3 if about < 10 else 2 if about < 100 else 1
     return f"{round(value, decimals) + 0.0:{sign}.{decimals}f}".replace("-", "−")
 
 

@@ -45,13 +45,13 @@ def _head(name: str, run: dict) -> str:
     return f"{model} model, {shape.replace('x', ' × ')} tokens ({run['dtype']}{how})"
 
 
-def _row(name: str, found: dict, base: bool) -> str:
-    cells = (f"  {name}", f"{found['ms']:,.3f}", "-" if base else _added(found))
+def _row(name: str, figures: dict, base: bool) -> str:
+    cells = (f"  {name}", f"{figures['ms']:,.3f}", "-" if base else _added(figures))
     return table_line(cells, WIDTHS)
 
 
-def _added(found: dict) -> str:
-    ratio, low, high = (100 * (found[key] - 1) for key in ("ratio", "low", "high"))
+def _added(figures: dict) -> str:
+    ratio, low, high = (100 * (figures[key] - 1) for key in ("ratio", "low", "high"))
     return f"{ratio:+.1f} % ({low:.1f} to {high:.1f})"
 
 

@@ -32,10 +32,10 @@ def synthetic(tokens: int) -> Iterator[Path]:
 
     Raises UserError where the disk has no room for it.
     """
-    needed, place = tokens * 2 + tokens // DOCUMENT * 16, tempfile.gettempdir()  # bytes
-    if (free := shutil.disk_usage(place).free) < needed:
+    needed, position = tokens * 2 + tokens // DOCUMENT * 16, tempfile.gettempdir()  # bytes
+    if (free := shutil.disk_usage(position).free) < needed:
         raise UserError(
-            f"{tokens:,} synthetic tokens need {needed / 1e6:,.0f} MB and {place} has "
+            f"{tokens:,} synthetic tokens need {needed / 1e6:,.0f} MB and {position} has "
             f"{free / 1e6:,.0f} free; ask for fewer, or set TMPDIR to a folder on another disk"
         )
     with tempfile.TemporaryDirectory(prefix="slm-synthetic-") as folder:

@@ -101,7 +101,7 @@ def _line(axes: Axes, result: dict, shapes: list[str], name: str) -> float | Non
     """Draw one loader where it was measured; its last rate, or None where it never was."""
     _, colour, marker = LOOKS[name]
     rates = [_rate(result, shape, name) for shape in shapes]
-    points = [(place, rate) for place, rate in enumerate(rates) if rate]
+    points = [(position, rate) for position, rate in enumerate(rates) if rate]
     if not points:
         return None
     axes.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=5, linewidth=1.5)
@@ -144,6 +144,6 @@ def _labels(axes: Axes, ends: dict[str, float]) -> None:
 
 def _apart(places: list[float], step: float = 0.11) -> list[float]:
     """The rising `places`, moved up and down alike until they are `step` apart."""
-    up = accumulate(places, lambda below, place: max(place, below + step))
-    down = accumulate(reversed(places), lambda above, place: min(place, above - step))
+    up = accumulate(places, lambda below, position: max(position, below + step))
+    down = accumulate(reversed(places), lambda above, position: min(position, above - step))
     return [(high + low) / 2 for high, low in zip(up, reversed([*down]), strict=True)]

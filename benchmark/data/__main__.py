@@ -91,7 +91,7 @@ def _stories(work: Path, documents: int) -> Path:
 
 
 def _run_ours(folder: Path, source: Path, repeats: int) -> dict[str, list[Measured]]:
-    """Our stages, laid out in `folder` as the scripts expect it; the runs of each."""
+    """Our stages, put into `folder` as the scripts expect it; the runs of each."""
     (folder / "params.yaml").write_text(PARAMS)
     (folder / "data" / "bench").mkdir(parents=True)
     (folder / "data" / "bench" / "source").symlink_to(source)

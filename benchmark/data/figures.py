@@ -29,12 +29,12 @@ def figures(
     whole, part = _counts(folder, rows, list(first))
     both = map(_both, ours["tokenize"], ours["bins"])
     runs = {**ours, "tokenize + bins": list(both)}
-    steps = {name: {**whole, **_summary(found)} for name, found in runs.items()}
+    steps = {name: {**whole, **_summary(measured)} for name, measured in runs.items()}
     a_document = steps["tokenize + bins"]["seconds"] / whole["documents"]
-    for name, found in first.items():
+    for name, measured in first.items():
         begun = start[name].seconds if start else None
-        at = scaled(documents, rows, found.seconds, begun) / documents
-        steps[name] = {**part, **_summary([found]), "parts": json.loads(found.output)}
+        at = scaled(documents, rows, measured.seconds, begun) / documents
+        steps[name] = {**part, **_summary([measured]), "parts": json.loads(measured.output)}
         steps[name] |= {"start_seconds": begun, "seconds_per_million": round(at * 1e6, 1)}
         steps[name] |= {"times": round(at / a_document, 1)}
     head = {"benchmark": "bench-data", "documents": documents, "same_bytes": True}

@@ -61,12 +61,12 @@ def process(example: dict) -> dict:
 def write_pieces(dataset, out: Path) -> None:
     tokens = int(np.sum(dataset["len"], dtype=np.uint64))
     array = np.memmap(out, np.uint16, "w+", shape=(tokens,))
-    pieces, place = min(PIECES, len(dataset)), 0
+    pieces, position = min(PIECES, len(dataset)), 0
     for index in range(pieces):
         piece = dataset.shard(num_shards=pieces, index=index, contiguous=True).with_format("numpy")
         ids = np.concatenate(piece["ids"])
-        array[place : place + len(ids)] = ids
-        place += len(ids)
+        array[position : position + len(ids)] = ids
+        position += len(ids)
     array.flush()
 
 

@@ -32,16 +32,16 @@ def rehearse(folder: Path, shards: Path, command: list[str]) -> dict:
     with HubServer() as hub:
         revision = hub.publish(REPOSITORY, _published(shards))
         _prepare(repository, revision)
-        found = {}
+        figures = {}
         for name in ("cold", "warm", "nothing"):
             if name != "nothing":
                 _forget(repository)
-            found[name] = _run(repository, folder, name, command, hub.environment(folder / "hub"))
-    found["disk"] = {stage: _disk(repository / out) for stage, out in STAGES.items()}
-    found["disk"]["cache"] = _disk(repository / ".dvc" / "cache")
-    found["disk"]["hub"] = _disk(folder / "hub")
+            figures[name] = _run(repository, folder, name, command, hub.environment(folder / "hub"))
+    figures["disk"] = {stage: _disk(repository / out) for stage, out in STAGES.items()}
+    figures["disk"]["cache"] = _disk(repository / ".dvc" / "cache")
+    figures["disk"]["hub"] = _disk(folder / "hub")
     shutil.rmtree(folder / "hub")
-    return found
+    return figures
 
 
 def _published(shards: Path) -> dict[str, bytes | Path]:

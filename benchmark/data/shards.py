@@ -32,11 +32,11 @@ START_ROWS = 1_024  # rows that tell what they take to start: a piece of the not
 
 
 def folder_of(work: Path, documents: int) -> Path:
-    """Where so many stories of this generator lie; its name says all that identifies them."""
+    """Where so many stories of this generator are; its name says all that identifies them."""
     code = Path(stories.__file__)
     sources = [code, code.with_suffix(".toml"), Path(__file__)]
-    found = hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()
-    return work / f"{documents}-{found[:8]}"
+    figures = hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()
+    return work / f"{documents}-{figures[:8]}"
 
 
 def validation_rows(documents: int) -> int:

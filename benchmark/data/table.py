@@ -29,17 +29,17 @@ WIDTHS = (28, 12, 10, 16, 10, 12, 10)
 HEAD = ("whole process", "documents", "seconds", "min to max", "MB/s", "M tokens/s", "peak MB")
 
 
-def report(found: dict) -> str:
+def report(figures: dict) -> str:
     """The table, and what the numbers mean, from the figures that the last line also holds."""
-    rows = [_row(NAMES[name], step, name in TEXTLESS) for name, step in _ordered(found["steps"])]
-    whole = _make_data(found["make_data"], found["steps"])
+    rows = [_row(NAMES[name], step, name in TEXTLESS) for name, step in _ordered(figures["steps"])]
+    whole = _make_data(figures["make_data"], figures["steps"])
     head = table_line(HEAD, WIDTHS)
-    return "\n".join([head, *rows, "", *whole, "", *wrapped(_notes(found)), ""])
+    return "\n".join([head, *rows, "", *whole, "", *wrapped(_notes(figures)), ""])
 
 
-def _make_data(found: dict, steps: dict) -> list[str]:
+def _make_data(figures: dict, steps: dict) -> list[str]:
     """The second table: `make data` from the hub's files to bins, with nothing in the cache."""
-    cold, warm, disk = found["cold"], found["warm"], found["disk"]
+    cold, warm, disk = figures["cold"], figures["warm"], figures["disk"]
     lines = [_wide("`make data` from a stand-in hub, by DVC", *WIDE)]
     for stage, name in WHOLE.items():
         run = cold["stages"][stage]
@@ -49,14 +49,14 @@ def _make_data(found: dict, steps: dict) -> list[str]:
     )
     for name, run in (("all, hub's cache empty", cold), ("all, files in the hub's cache", warm)):
         lines.append(_wide(name, *_rates(run["seconds"], steps), run["peak_mb"], "-"))
-    nothing = found["nothing"]
+    nothing = figures["nothing"]
     rest = (f"{nothing['seconds']:.2f}", "-", "-", nothing["peak_mb"], "-")
     return [*lines, _wide("all, nothing to do", *rest)]
 
 
 def _rates(seconds: float, steps: dict) -> tuple[str, ...]:
-    of = steps["tokenize + bins"]
-    rates = (of["text_bytes"] / seconds / 1e6, of["tokens"] / seconds / 1e6)
+    values = steps["tokenize + bins"]
+    rates = (values["text_bytes"] / seconds / 1e6, values["tokens"] / seconds / 1e6)
     return (f"{seconds:.2f}", *(f"{rate:,.1f}" for rate in rates))
 
 
@@ -79,8 +79,8 @@ def _row(name: str, step: dict, textless: bool) -> str:
     return table_line(cells, WIDTHS)
 
 
-def _notes(found: dict) -> Iterator[str]:
-    steps, documents = found["steps"], found["documents"]
+def _notes(figures: dict) -> Iterator[str]:
+    steps, documents = figures["steps"], figures["documents"]
     recipe, pool = steps["recipe"], steps["pool"]
     yield _way("recipe", recipe)
     yield _way("pool", pool)
@@ -97,8 +97,10 @@ def _notes(found: dict) -> Iterator[str]:
         "memory: the whole process tree, sampled every 0.2 s (shared pages count in each process), "
         "or the kernel's peak of one process where that is more"
     )
-    yield _machine(found["machine"])
-    whole = recipe["seconds_per_million"] * documents / 1e6 / found["make_data"]["warm"]["seconds"]
+    yield _machine(figures["machine"])
+    whole = (
+        recipe["seconds_per_million"] * documents / 1e6 / figures["make_data"]["warm"]["seconds"]
+    )
     yield (
         "the hub and its client are on this machine; MB/s is of text; disk: what each stage leaves "
         "(raw/ are links into the hub's cache), and DVC's copy of the bins in its cache"
@@ -120,6 +122,6 @@ def _way(name: str, step: dict) -> str:
 
 
 def _machine(machine: dict) -> str:
-    of = [f"{machine['cores']} cores", machine["processor"], machine["system"]]
-    of += [f"Python {machine['python']}", *(f"{name} {machine[name]}" for name in LIBRARIES)]
-    return f"machine: {', '.join(of)}"
+    values = [f"{machine['cores']} cores", machine["processor"], machine["system"]]
+    values += [f"Python {machine['python']}", *(f"{name} {machine[name]}" for name in LIBRARIES)]
+    return f"machine: {', '.join(values)}"

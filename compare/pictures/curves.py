@@ -27,7 +27,7 @@ LOOKS = [  # colour, dashes, marker: six that differ in grey
 ]
 HIGH, LEFT, FOOT, BETWEEN, GUTTER = 2.1, 0.5, 0.5, 0.18, 1.5  # inches
 KEY, WRAP = 0.3, 16  # inches of a line beside its label, and letters in one line of that
-STEEP = 0.2  # of the points of a curve may lie above the axis
+STEEP = 0.2  # of the points of a curve may be above the axis
 AXES = (("text seen, MB", 0, 1e6), ("training, seconds", 1, 1))  # name, place in a point, unit
 
 
@@ -38,11 +38,13 @@ def height(training: dict[str, dict]) -> float:
 
 def about(training: dict[str, dict]) -> str:
     """What is drawn."""
-    seeds = sorted({len(of["runs"]) for of in training.values()})
+    seeds = sorted({len(figures["runs"]) for figures in training.values()})
     spread = f"mean of {' or '.join(map(str, seeds))} seeds, thin: each seed"
     many = "one seed" if seeds == [1] else spread
     top = _span(training)[1]
-    cut = any((curve[:, 2] > top).any() for of in training.values() for curve in _runs(of))
+    cut = any(
+        (curve[:, 2] > top).any() for figures in training.values() for curve in _runs(figures)
+    )
     more = " The steep beginning is cut off." if cut else ""
     return f"Validation bits per byte while training, {many}. Numbers: at its end.{more}"
 
@@ -54,16 +56,22 @@ def draw(body: SubFigure, training: dict[str, dict]) -> None:
     looks = dict(zip(training, cycle(LOOKS), strict=False))
     for place, (name, of_point, unit) in enumerate(AXES):
         axes = inches(body, whole, LEFT + place * (wide + BETWEEN), FOOT, wide, high)
-        for label, of in training.items():
-            _curve(axes, [curve[:, [of_point, 2]] / [unit, 1] for curve in _runs(of)], looks[label])
+        for label, figures in training.items():
+            _curve(
+                axes,
+                [curve[:, [of_point, 2]] / [unit, 1] for curve in _runs(figures)],
+                looks[label],
+            )
         _dress(axes, name, left=place == 0)
         axes.set_ylim(*_span(training))
     _labels(inches(body, whole, WIDTH - GUTTER, FOOT, GUTTER, high), training, looks, high)
 
 
-def _runs(of: dict) -> list[np.ndarray]:
+def _runs(figures: dict) -> list[np.ndarray]:
     """(points, 3) float64 of each seed, as many points of each: bytes, seconds, bits per byte."""
-    curves = [np.array(run.get("curve") or [], np.float64).reshape(-1, 3) for run in of["runs"]]
+    curves = [
+        np.array(run.get("curve") or [], np.float64).reshape(-1, 3) for run in figures["runs"]
+    ]
     points = min(map(len, curves), default=0)
     return [curve[:points] for curve in curves]
 
@@ -91,8 +99,10 @@ def _dress(axes: Axes, name: str, left: bool) -> None:
 
 def _span(training: dict[str, dict]) -> tuple[float, float]:
     """The ends of the vertical axis, which leaves out the steep first part of each curve."""
-    bits = [of["bits_per_byte"][end] for of in training.values() for end in ("low", "high")]
-    for curve in (curve for of in training.values() for curve in _runs(of)):
+    bits = [
+        figures["bits_per_byte"][end] for figures in training.values() for end in ("low", "high")
+    ]
+    for curve in (curve for figures in training.values() for curve in _runs(figures)):
         bits += curve[int(STEEP * len(curve)) :, 2].tolist()
     low, high = min(bits), max(bits)
     return low - 0.06 * (high - low or 1), high + 0.04 * (high - low or 1)
@@ -103,13 +113,13 @@ def _labels(axes: Axes, training: dict[str, dict], looks: dict, high: float) -> 
     axes.axis("off")
     axes.set(xlim=(0, GUTTER), ylim=(0, high))
     low, top = _span(training)
-    ends = {label: of["bits_per_byte"]["mean"] for label, of in training.items()}
+    ends = {label: figures["bits_per_byte"]["mean"] for label, figures in training.items()}
     order = sorted(ends, key=lambda label: ends[label])
     wanted = [(ends[label] - low) / (top - low) * high for label in order]
     for label, y in zip(order, _apart(wanted, [*map(_high, order)], high), strict=True):
         axes.plot([0.1, 0.1 + KEY / 2, 0.1 + KEY], [y] * 3, markevery=[1], **_style(looks[label]))
-        said = "\n".join([*wrap(label, WRAP), BITS(ends[label])])
-        axes.text(0.17 + KEY, y, said, size=8.5, va="center", linespacing=1.05)
+        words = "\n".join([*wrap(label, WRAP), BITS(ends[label])])
+        axes.text(0.17 + KEY, y, words, size=8.5, va="center", linespacing=1.05)
 
 
 def _high(label: str) -> float:
@@ -118,13 +128,13 @@ def _high(label: str) -> float:
 
 
 def _apart(places: list[float], sizes: list[float], room: float) -> list[float]:
-    """The rising middles of things of these sizes, moved no more than needed to lie apart."""
-    found, floor = [], 0.0
+    """The rising middles of things of these sizes, moved no more than needed to be apart."""
+    known, floor = [], 0.0
     for place, size in zip(places, sizes, strict=True):
-        found.append(max(place, floor + size / 2))
-        floor = found[-1] + size / 2
+        known.append(max(place, floor + size / 2))
+        floor = known[-1] + size / 2
     ceiling = room
-    for i in reversed(range(len(found))):
-        found[i] = min(found[i], ceiling - sizes[i] / 2)
-        ceiling = found[i] - sizes[i] / 2
-    return found
+    for i in reversed(range(len(known))):
+        known[i] = min(known[i], ceiling - sizes[i] / 2)
+        ceiling = known[i] - sizes[i] / 2
+    return known

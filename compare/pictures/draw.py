@@ -74,7 +74,7 @@ def _histograms(
 def ranks(tables: Tables, metrics: Metrics, form: str = "svg") -> bytes:
     """How often ids occur, the most frequent first, from rows of ranks."""
     figures = _figures(metrics)
-    slopes = {label: of.get("rank_slope") for label, of in figures.items()}
+    slopes = {label: values.get("rank_slope") for label, values in figures.items()}
     draw = partial(ranks_picture.draw, tables=tables, slopes=slopes)
     words = titles.ranks(figures), ranks_picture.about(tables)
     return image(*words, ranks_picture.height(tables), draw, form)
@@ -101,4 +101,4 @@ def _parsed(row: dict[str, str]) -> dict:
 
 
 def _figures(metrics: Metrics) -> dict[str, dict]:
-    return {label: of or {} for label, of in metrics.items()}
+    return {label: values or {} for label, values in metrics.items()}

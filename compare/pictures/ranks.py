@@ -31,9 +31,9 @@ def height(tables: dict[str, list[dict]]) -> float:
 
 def about(tables: dict[str, list[dict]]) -> str:
     """What is drawn."""
-    said = "How often each id occurs, the most frequent first (log scales). Dashed: a"
+    words = "How often each id occurs, the most frequent first (log scales). Dashed: a"
     more = " Grey: the others." if len(tables) > 1 else ""
-    return f"{said} line of the slope (−1 by Zipf's law).{more}"
+    return f"{words} line of the slope (−1 by Zipf's law).{more}"
 
 
 def draw(body: SubFigure, tables: dict[str, list[dict]], slopes: dict[str, float | None]) -> None:
@@ -105,5 +105,5 @@ def _dress(axes: Axes, left: bool, bottom: bool) -> None:
 
 
 def _short(value: float) -> str:
-    size, word = next(of for of in WORDS if value >= of[0] or of[0] == 1)
+    size, word = next(figures for figures in WORDS if value >= figures[0] or figures[0] == 1)
     return f"{value / size:g}{word}"

@@ -1,7 +1,7 @@
 """From rows of lengths or of bytes per token to histograms, and what is not drawn of them.
 
 In: by label, rows as slm.stats.histograms makes them, and the figures of the split. Out: a `Row`
-for each label, and the ends of an axis that all share. What lies beyond the axis is counted, not
+for each label, and the ends of an axis that all share. What is beyond the axis is counted, not
 dropped.
 """
 
@@ -11,20 +11,20 @@ from itertools import accumulate
 from compare.pictures.rows import Row
 from compare.pictures.titles import COUNT, TWO
 
-EDGE = 0.005  # of the documents at each side may lie beyond the axis of bytes per token
+EDGE = 0.005  # of the documents at each side may be beyond the axis of bytes per token
 Rows = list[dict]
 
 
 def of_lengths(tables: dict[str, Rows], metrics: dict[str, dict]) -> list[Row]:
     """Histograms of tokens per document, without the last row where it is wider than the others."""
-    return [_lengths(label, tables[label], of) for label, of in metrics.items()]
+    return [_lengths(label, tables[label], figures) for label, figures in metrics.items()]
 
 
 def of_bytes(
     tables: dict[str, Rows], metrics: dict[str, dict], axis: tuple[float, float]
 ) -> list[Row]:
-    """Histograms of bytes per token, of what lies on the axis."""
-    return [_bytes(label, tables[label], of, axis) for label, of in metrics.items()]
+    """Histograms of bytes per token, of what is on the axis."""
+    return [_bytes(label, tables[label], figures, axis) for label, figures in metrics.items()]
 
 
 def lengths_axis(rows: list[Row]) -> tuple[float, float]:
@@ -33,7 +33,7 @@ def lengths_axis(rows: list[Row]) -> tuple[float, float]:
 
 
 def bytes_axis(tables: dict[str, Rows]) -> tuple[float, float]:
-    """From where to where at most EDGE of the documents of each lie outside on either side, and a
+    """From where to where at most EDGE of the documents of each are outside on either side, and a
     step more."""
     inner = [row for rows in tables.values() for row in _inner(rows)]
     if not inner:
@@ -62,7 +62,7 @@ def about_bytes(rows: list[Row]) -> str:
             "together; beyond: documents beyond the axis."
         )
     beyond = rows[0].cells["beyond"]
-    more = "" if beyond == "0" else f"; {beyond} lie beyond the axis"
+    more = "" if beyond == "0" else f"; {beyond} are beyond the axis"
     return f"Documents{_steps(rows[0], 'byte')}{more}. Line: all text together."
 
 
@@ -73,8 +73,8 @@ def _steps(row: Row, unit: str) -> str:
     return f" in steps of {step} {unit}{'' if step == '1' else 's'}"
 
 
-def _lengths(label: str, rows: Rows, of: dict) -> Row:
-    spread = of.get("tokens_per_document") or {}
+def _lengths(label: str, rows: Rows, figures: dict) -> Row:
+    spread = figures.get("tokens_per_document") or {}
     drawn = rows[:-1] if len(rows) > 1 and _wide(rows[-1]) != _wide(rows[0]) else rows
     more = rows[len(drawn) :]
     marks = {"median": spread.get("p50"), "99\u00a0%": spread.get("p99")}
@@ -87,10 +87,10 @@ def _lengths(label: str, rows: Rows, of: dict) -> Row:
     return Row(label, *_drawn(drawn), _known(marks), cells, longest)
 
 
-def _bytes(label: str, rows: Rows, of: dict, axis: tuple[float, float]) -> Row:
+def _bytes(label: str, rows: Rows, figures: dict, axis: tuple[float, float]) -> Row:
     drawn = [row for row in rows if axis[0] < (row["from"] + row["to"]) / 2 < axis[1]]
     beyond = sum(row["documents"] for row in rows) - sum(row["documents"] for row in drawn)
-    ratio = of.get("bytes_per_token")
+    ratio = figures.get("bytes_per_token")
     cells = {"all text": _cell(ratio, TWO), "beyond": COUNT(beyond)}
     return Row(label, *_drawn(drawn), _known({"all text": ratio}), cells)
 

@@ -12,14 +12,16 @@ COUNT, TWO, BITS = "{:,}".format, "{:,.2f}".format, "{:.4f}".format
 
 def lengths(metrics: dict[str, dict]) -> str:
     """How many tokens documents have, at the median."""
-    spread = {label: of.get("tokens_per_document") or {} for label, of in metrics.items()}
+    spread = {label: figures.get("tokens_per_document") or {} for label, figures in metrics.items()}
     median = _known(spread, "p50")
     if not median:
         return f"Tokens a document of {names(metrics)}"
     if len(metrics) == 1:
-        (of,) = spread.values()
-        more = "" if of.get("p99") is None else f", 99\u00a0% at most {of['p99']:,}"
-        return f"{names(metrics)}: half of the documents have at most {of['p50']:,} tokens{more}"
+        (figures,) = spread.values()
+        more = "" if figures.get("p99") is None else f", 99\u00a0% at most {figures['p99']:,}"
+        return (
+            f"{names(metrics)}: half of the documents have at most {figures['p50']:,} tokens{more}"
+        )
     (few, least), (many, most) = _ends(median, COUNT)
     if few == many:
         return f"With {few} a document has {least} tokens at the median"
@@ -64,21 +66,21 @@ def bytes_per_token(metrics: dict[str, dict]) -> str:
 
 def curves(training: dict[str, dict], device: str | None) -> str:
     """Which vocabulary a model predicts text best with; no winner where ranges of seeds overlap."""
-    said = _predicted({label: of["bits_per_byte"] for label, of in training.items()})
-    return f"{device}: {said}" if device else f"{said[0].upper()}{said[1:]}"
+    text = _predicted({label: figures["bits_per_byte"] for label, figures in training.items()})
+    return f"{device}: {text}" if device else f"{text[0].upper()}{text[1:]}"
 
 
 def _predicted(bits: dict[str, dict]) -> str:
     best, worst = (end(bits, key=lambda label: bits[label]["mean"]) for end in (min, max))
-    near = [label for label, of in bits.items() if of["low"] <= bits[best]["high"]]
+    near = [label for label, figures in bits.items() if figures["low"] <= bits[best]["high"]]
     values = sorted(bits[label]["mean"] for label in near)
-    said = " to ".join(dict.fromkeys((BITS(values[0]), BITS(values[-1]))))
+    text = " to ".join(dict.fromkeys((BITS(values[0]), BITS(values[-1]))))
     if len(bits) == 1:
-        return f"with {names(bits)} text takes {said} bits per byte"
+        return f"with {names(bits)} text takes {text} bits per byte"
     if len(near) == len(bits):
-        return f"these runs do not tell {names(bits)} apart ({said}\u00a0bits a byte)"
+        return f"these runs do not tell {names(bits)} apart ({text}\u00a0bits a byte)"
     return (
-        f"text takes the fewest bits per byte with {names(near)} ({said}) "
+        f"text takes the fewest bits per byte with {names(near)} ({text}) "
         f"and the most with {names([worst])} ({BITS(bits[worst]['mean'])})"
     )
 
@@ -95,7 +97,9 @@ def minus(value: float) -> str:
 
 
 def _known(metrics: dict[str, dict], key: str) -> dict[str, float]:
-    return {label: of[key] for label, of in metrics.items() if of.get(key) is not None}
+    return {
+        label: figures[key] for label, figures in metrics.items() if figures.get(key) is not None
+    }
 
 
 def _ends(values: dict[str, float], form: Callable) -> tuple[tuple[str, str], tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Where do the tokens of a split lie, and which source makes batches of them?
+"""Where are the tokens of a split, and which source makes batches of them?
 
 "device": in the device's memory; on the CPU, read into memory. "host": mapped from the file; for a
 GPU a thread prefetches. "auto": "device" if they take at most half of a GPU's free memory, and

@@ -141,7 +141,7 @@ def first_document(a: Bins, b: Bins, split: str) -> int | None:
 
 
 def _hashed_alike(a: Bins, b: Bins, split: str) -> int:
-    """Returns how many documents lie entirely in leading chunks of equal hash."""
+    """Returns how many documents are entirely in leading chunks of equal hash."""
     if a.manifest["end_of_text"] != b.manifest["end_of_text"]:
         return 0
     name = f"{split}.bin"

@@ -41,7 +41,7 @@ def without_end_of_text(
 def _placed(
     chunks: Iterator[np.ndarray], positions: np.ndarray, back: int = 0
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields each chunk with the positions, moved `back`, that lie in it, from 0 in the chunk."""
+    """Yields each chunk with the positions, moved `back`, that are in it, from 0 in the chunk."""
     done = read = 0
     for chunk in chunks:
         until = bisect_left(positions, read + len(chunk) + back, lo=done)

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -51,7 +52,7 @@ def write_file(path: Path, content: bytes) -> None:
     _flush(path.parent)
 
 
-def read_json(path: Path) -> dict:
+def read_json(path: Path) -> Any:
     """Returns the content of a JSON file; raises UserError if it is missing or corrupt."""
     try:
         content = json.loads(path.read_bytes())

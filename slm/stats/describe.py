@@ -65,15 +65,15 @@ def figures(bins: Bins, split: str, block_size: int, seen: np.ndarray | None = N
 def counts(bins: Bins, split: str) -> np.ndarray:
     """(vocabulary size,) int64: how often each id stands in a split."""
     size = bins.manifest["tokenizer"]["vocab_size"]
-    found = np.zeros(size, np.int64)
+    counted = np.zeros(size, np.int64)
     for ids in _chunks(bins, split):
         if (largest := int(ids.max())) >= size:
             raise UserError(
                 f"{bins.folder / split}.bin holds the id {largest} and its vocabulary has {size}; "
                 f"{REPAIR}"
             )
-        found += np.bincount(ids, minlength=size)
-    return found
+        counted += np.bincount(ids, minlength=size)
+    return counted
 
 
 def lengths(bins: Bins, split: str) -> np.ndarray:

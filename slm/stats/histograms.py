@@ -33,7 +33,7 @@ def to_csv(name: str, rows: dict[str, list[tuple]]) -> bytes:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(("split", *TABLES[name]))
-    writer.writerows((split, *row) for split, of in rows.items() for row in of)
+    writer.writerows((split, *row) for split, values in rows.items() for row in values)
     return file.getvalue().encode()
 
 
@@ -49,8 +49,8 @@ def length_rows(lengths: np.ndarray) -> list[tuple[int, int, int]]:
     width = next(width for width in _nice() if width * MOST > common)
     edges = [*range(0, common + 1, width), (common // width + 1) * width]
     edges += [longest + 1] * (longest >= edges[-1])
-    found = np.diff(np.searchsorted(ordered, edges)).tolist()
-    return list(zip(edges, edges[1:], found, strict=False))
+    counted = np.diff(np.searchsorted(ordered, edges)).tolist()
+    return list(zip(edges, edges[1:], counted, strict=False))
 
 
 def _nice() -> Iterator[int]:
@@ -65,11 +65,11 @@ def rank_rows(seen: np.ndarray) -> list[tuple[int, int]]:
 
 def ranks(last: int) -> list[int]:
     """1 … `last`, thinned out to an eighth apart; none where `last` is 0."""
-    found, rank = [], 1
+    counted, rank = [], 1
     while rank < last:
-        found.append(rank)
+        counted.append(rank)
         rank = max(rank + 1, rank * 9 // 8)
-    return [*found, last] if last else []
+    return [*counted, last] if last else []
 
 
 def slope(rows: list[tuple[int, int]]) -> float | None:
@@ -91,8 +91,8 @@ def byte_rows(docs: np.ndarray) -> list[tuple[str, str, int]]:
     places = text[tokens > 0] * STEPS // tokens[tokens > 0]
     if not len(places):
         return []
-    first, found = int(places.min()), np.bincount(places - places.min()).tolist()
-    return [(_step(first + i), _step(first + i + 1), n) for i, n in enumerate(found)]
+    first, counted = int(places.min()), np.bincount(places - places.min()).tolist()
+    return [(_step(first + i), _step(first + i + 1), n) for i, n in enumerate(counted)]
 
 
 def _step(number: int) -> str:

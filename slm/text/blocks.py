@@ -26,7 +26,7 @@ BLOCK_BYTES = 4 * 2**20  # enough to keep a core busy, little enough to keep sev
 
 
 class Block(NamedTuple):
-    """Consecutive documents of one split, as a column of text lies in memory."""
+    """Consecutive documents of one split, as a column of text in memory."""
 
     first: int  # number of the first document, from 0 in its split
     offsets: np.ndarray  # (documents + 1,) int64: where each document begins and ends in `data`
@@ -48,13 +48,13 @@ def read_blocks(raw: Path, split: str, block_bytes: int = BLOCK_BYTES) -> Iterat
     first = 0
     for name in source["splits"][split]["raw"]:
         read = _read_parquet if name.endswith(".parquet") else _read_json_lines
-        for found, texts in read(raw / name, source["column"], block_bytes):
-            if found is None:
+        for actual, texts in read(raw / name, source["column"], block_bytes):
+            if actual is None:
                 yield _block(first, texts)
                 first += len(texts)
             else:
-                place = locate(source["splits"][split]["files"], first + found)
-                raise UserError(f"{split}: {place} {texts}; correct that row in the source")
+                position = locate(source["splits"][split]["files"], first + actual)
+                raise UserError(f"{split}: {position} {texts}; correct that row in the source")
 
 
 # A reader yields (None, an array of text) or, last, (a row counted from the array before, what is

@@ -31,9 +31,9 @@ def make_raw(name: str, entry: dict, source: Path, raw: Path) -> dict:
         if not sum(file["rows"] for file in of_split["files"]):
             raise UserError(f"{name}: split {split} has no documents; expected at least one")
     splits = dict(sorted(splits.items()))  # a mapping has no order to DVC, so to our bytes neither
-    found = {"name": name, "kind": entry["kind"], **identity, "splits": splits}
-    (raw / "source.json").write_bytes(to_json(found))
-    return found
+    actual = {"name": name, "kind": entry["kind"], **identity, "splits": splits}
+    (raw / "source.json").write_bytes(to_json(actual))
+    return actual
 
 
 def _generate(entry: dict, _source: Path, raw: Path) -> tuple[dict, dict]:

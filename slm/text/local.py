@@ -29,10 +29,10 @@ def take_files(entry: dict, source: Path, raw: Path) -> tuple[dict, dict]:
     Raises UserError, which names file and row, where a file cannot be read or is not text.
     """
     column, separator = entry.get("column", "text"), entry.get("separator")
-    found = {split: find_files(source, globs) for split, globs in entry["files"].items()}
-    _refuse_shared(source, found)
+    actual = {split: find_files(source, globs) for split, globs in entry["files"].items()}
+    _refuse_shared(source, actual)
     splits = {}
-    for split, names in found.items():
+    for split, names in actual.items():
         runs = _runs(names)
         files, raws = [], []
         for number, (kind, run) in enumerate(runs):
@@ -69,10 +69,10 @@ def _check_link(source: Path, name: str) -> None:
         raise UserError(f"files: the name {name!r} is not UTF-8; rename the file")
 
 
-def _refuse_shared(source: Path, found: dict[str, list[str]]) -> None:
+def _refuse_shared(source: Path, actual: dict[str, list[str]]) -> None:
     """No file twice, under another name neither: a link would repeat or leak its documents."""
     taken: dict[Path, tuple[str, str]] = {}
-    for split, names in found.items():
+    for split, names in actual.items():
         for name in names:
             other, its_split = taken.setdefault((source / name).resolve(), (name, split))
             if (other, its_split) != (name, split):

@@ -1,9 +1,7 @@
-"""How does text lie on disk before it is read? The layout of a dataset's raw/ folder.
+"""How is text stored before it is read? The layout of a dataset's raw/ folder.
 
-`<split>-<i>-of-<n>.parquet`, `.jsonl` or `.jsonl.gz`, and source.json: `name`, `kind`,
-`column`, what else identifies the source, and for each split `raw` (the names of its files here)
-and `files` (name, rows and SHA-256 of each file of the source, in the order of the documents).
-Names here come from the split and a number, never from a source's own names.
+`<split>-<i>-of-<n>.parquet`, `.jsonl` or `.jsonl.gz`, and source.json, a `Source`. Names here come
+from the split and a number, never from a source's own names.
 """
 
 import hashlib
@@ -11,7 +9,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypedDict
 
 from tqdm import tqdm
 
@@ -21,9 +19,33 @@ PART_BYTES = 2**20
 _ENCODE = json.JSONEncoder(ensure_ascii=False).encode
 
 
-def raw_name(split: str, number: int, of: int, kind: str) -> str:
-    """The name of a split's file `number` (from 0) of `of`; `kind` is its ending."""
-    return f"{split}-{number:05d}-of-{of:05d}{kind}"
+class SourceFile(TypedDict):
+    """A file of the source."""
+
+    name: str  # as the source calls it
+    rows: int  # documents
+    sha256: str  # hexadecimal
+
+
+class SourceSplit(TypedDict):
+    """A split of the source."""
+
+    raw: list[str]  # the names of its files in raw/
+    files: list[SourceFile]  # in the order of the documents
+
+
+class Source(TypedDict):
+    """source.json; what else identifies a source (seed, path, revision …) is in it, too."""
+
+    name: str  # of the dataset
+    kind: str  # generated | hub | files
+    column: str
+    splits: dict[str, SourceSplit]  # by name
+
+
+def raw_name(split: str, number: int, files: int, kind: str) -> str:
+    """The name of a split's file `number` (from 0) of so many `files`; `kind` is its ending."""
+    return f"{split}-{number:05d}-of-{files:05d}{kind}"
 
 
 def json_line(column: str, text: str) -> bytes:
@@ -41,12 +63,12 @@ def parts_of(file: BinaryIO, path: Path, digest: "hashlib._Hash") -> Iterator[by
             yield part
 
 
-def read_source(raw: Path) -> dict:
-    """raw/source.json."""
+def read_source(raw: Path) -> Source:
+    """raw/source.json; raises UserError if it is missing or not JSON."""
     return read_json(raw / "source.json")
 
 
-def locate(files: list[dict], document: int) -> str:
+def locate(files: list[SourceFile], document: int) -> str:
     """Which row of which file of a split's `files` document `document` came from, in words."""
     row = document
     for file in files:

@@ -6,7 +6,7 @@ depend on how many are asked for. Memory is constant. Paragraphs are parted by b
 text holds a little beyond ASCII, and about one document in 2,000 is empty on purpose.
 
 "train" and "validation" share no story, by construction: the numbers of the hero's and the
-friend's names, added up, say on which side of a fixed line a story lies (`_held_out`). Every
+friend's names, added up, say on which side of a fixed line a story is (`_held_out`). Every
 story says both names and no other, so a text belongs to one pair, and a pair to one side.
 The words and sentences are data: see stories.toml.
 """

@@ -121,7 +121,7 @@ def _curve(
 def training_step(model: GPT, draw: Callable, rates: torch.Tensor) -> Callable[[], None]:
     """Returns a function that makes the next step on the batch from `draw`, x and y.
 
-    `rates` are the learning rates, (steps,) float32; they and their counter lie on the device, so
+    `rates` are the learning rates, (steps,) float32; they and their counter are on the device, so
     that each replay of a CUDA graph takes the next one.
     """
     count, now = torch.zeros(1, dtype=torch.int64, device=rates.device), rates[0].clone()

@@ -20,7 +20,7 @@ READ_ONLY = 0o444  # DVC's mode of an object
 
 
 def object_path(cache: Path, name: str) -> Path:
-    """Where the object called `name` lies, or would."""
+    """The path of the object called `name`, which may be missing."""
     return cache / name[:2] / name[2:]
 
 

@@ -3,7 +3,7 @@
 DVC copies under names of its own, writes its list of locks in place, and removes neither after a
 kill; on a full disk the copies would block every later run. What has a process id in its name is
 removed once that process has ended, DVC's nameless copies while we hold DVC's own lock (those in a
-cache that lies outside of the clone, and may be shared, once they are a day old).
+cache that is outside of the clone, and may be shared, once they are a day old).
 """
 
 import json

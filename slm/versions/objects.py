@@ -2,7 +2,7 @@
 
 A version of bins is a listing, named in dvc.lock by its MD5 with `.dir` behind it, and the files
 that it lists, named by theirs. What arrives is hashed before it counts, whatever `verify` of the
-remote says, and so is what lies in the cache: no corrupt object stays there. A push sends the
+remote says, and so is what is in the cache: no corrupt object stays there. A push sends the
 bytes of the workspace, the listing last, so that a remote that has the listing has all. DVC's own
 transfer is not used: it first asks what a remote has, and takes a dead HTTP server for an empty
 one.

@@ -124,7 +124,7 @@ def open_repo() -> Iterator[Repository]:
     """DVC's repository here, without what killed runs left in it.
 
     Raises UserError outside of a clone, where another DVC is at work, and where DVC cannot write
-    its own records, which lie outside of the clone.
+    its own records, which are outside of the clone.
     """
     with _records(), ExitStack() as stack:
         try:

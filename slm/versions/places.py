@@ -17,7 +17,7 @@ FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class Place(NamedTuple):
-    """Where objects may lie; `get` copies one, given its hash, to a path, or raises."""
+    """Where objects may be; `get` copies one, given its hash, to a path, or raises."""
 
     name: str
     get: Callable[[str, Path], None]

@@ -94,7 +94,7 @@ def _set_aside(folder: Path) -> Iterator[Path]:
 
 
 def aside(folder: Path) -> Path:
-    """Where the bins of `folder` lie while they are repaired."""
+    """Where the bins of `folder` are while they are repaired."""
     return folder.with_name("damaged.tmp")
 
 

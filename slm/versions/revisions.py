@@ -130,7 +130,7 @@ def _git(clone: Path, *words: str) -> str | None:
     return None if done.returncode else done.stdout.decode(errors="replace")
 
 
-# --- where its objects lie ---
+# --- where its objects are ---
 
 
 def _places(root: Path, commit: str, remote: str | None) -> Generator[Place]:

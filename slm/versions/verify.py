@@ -1,4 +1,4 @@
-"""Are a dataset's bins intact, and what lies beside them?
+"""Are a dataset's bins intact, and what is beside them?
 
 In: the name of a dataset. The truth is dvc.lock as the last commit has it; bins that were built and
 are not committed yet are intact, too, if they are what dvc.lock in the workspace names. Every byte

@@ -1,4 +1,4 @@
-"""What lies in the hub's cache on this machine, and is there room for the rest?
+"""What is in the hub's cache on this machine, and is there room for the rest?
 
 The cache is huggingface_hub's own (`HF_HOME`): blobs by hash, and for each commit links to them by
 name. Files that are finished are kept in it for the next run; partial ones that no process is

@@ -3,7 +3,7 @@
 In: a dataset's path, a revision (commit, branch or tag), a column, splits, the config where there
 are several; and where they are known, source/pins.json: the files' names, sizes, SHA-256, rows, and
 the tokens to expect. Out: Parquet and JSON Lines as they were published, linked. Every byte is
-checked against the pins, or, without them, against what the hub says. Where the pinned files lie
+checked against the pins, or, without them, against what the hub says. Where the pinned files are
 in the hub's cache, the hub is not asked. What fails says so in one line; finished files are kept.
 """
 
@@ -44,24 +44,24 @@ def take_hub(entry: dict, source: Path, raw: Path) -> tuple[dict, dict]:
     pins = read_pins(entry, source / "pins.json")
     with quiet():
         commit, splits = _cached(entry, pins) or _asked(entry, pins)
-        found = _fetched(entry, commit, splits, pins, source.parent)
+        fetched = _fetched(entry, commit, splits, pins, source.parent)
     identity = {key: entry[key] for key in ("column", "path", "config") if key in entry}
     identity["revision"] = commit
     if pins:
         pins.check_rows(
-            {split: [f.rows or 0 for f, _ in of_split] for split, of_split in found.items()}
+            {split: [f.rows or 0 for f, _ in of_split] for split, of_split in fetched.items()}
         )
         identity |= {"expected_tokens": pins.tokens} if pins.tokens else {}
     else:
-        _offer(identity, found, source, raw)
-    return identity, _linked(found, raw)
+        _offer(identity, fetched, source, raw)
+    return identity, _linked(fetched, raw)
 
 
 # --- what there is ---
 
 
 def _cached(entry: dict, pins: Pins | None) -> tuple[str, Splits] | None:
-    """The pinned files, where all of them lie in the hub's cache: the hub is not asked."""
+    """The pinned files, where all of them are in the hub's cache: the hub is not asked."""
     if not pins:
         return None
     splits = {split: [File(**f) for f in pins.files[split]] for split in entry["splits"]}
@@ -97,8 +97,8 @@ def _fetched(
     pool, jobs = ThreadPoolExecutor(os.cpu_count()), []
     try:
         for file in files:
-            place = cached(path, commit, file.name) or _download(entry, commit, file)
-            jobs.append(pool.submit(_checked, entry, file, place, bool(pins)))
+            location = cached(path, commit, file.name) or _download(entry, commit, file)
+            jobs.append(pool.submit(_checked, entry, file, location, bool(pins)))
             for job in takewhile(Future.done, jobs):
                 job.result()  # the first wrong file is said before another is fetched
         done = iter([job.result() for job in jobs])
@@ -115,59 +115,63 @@ def _download(entry: dict, commit: str, file: File) -> Path:
         return Path(with_retries(lambda: DownloadManager().download(url)))
 
 
-def _checked(entry: dict, file: File, place: Path, pinned: bool) -> tuple[File, Path]:
+def _checked(entry: dict, file: File, location: Path, pinned: bool) -> tuple[File, Path]:
     """The file as it was found; its bytes before anything reads them, then its rows."""
     who = "pins.json expects" if pinned else "the hub announced"
-    _compare(file.name, "bytes", place.stat().st_size, file.bytes, who, lambda: discard(place))
+    _compare(
+        file.name, "bytes", location.stat().st_size, file.bytes, who, lambda: discard(location)
+    )
     if file.git:
-        _compare(file.name, "git's hash", _git_hash(place), file.git, who, lambda: discard(place))
-    sha256, rows = read_through(place)
-    _compare(file.name, "SHA-256", sha256, file.sha256, who, lambda: discard(place))
+        _compare(
+            file.name, "git's hash", _git_hash(location), file.git, who, lambda: discard(location)
+        )
+    sha256, rows = read_through(location)
+    _compare(file.name, "SHA-256", sha256, file.sha256, who, lambda: discard(location))
     if kind_of(file.name) == ".parquet":
-        rows = parquet_rows(place, file.name, entry["column"])
+        rows = parquet_rows(location, file.name, entry["column"])
     elif kind_of(file.name) == ".jsonl.gz":
-        rows = gzip_lines(place, file.name)
+        rows = gzip_lines(location, file.name)
     _compare(file.name, "rows", rows, file.rows, who)
-    return File(file.name, place.stat().st_size, sha256, rows), place
+    return File(file.name, location.stat().st_size, sha256, rows), location
 
 
-def _git_hash(place: Path) -> str:
+def _git_hash(location: Path) -> str:
     """The SHA-1 by which git names a file's bytes: all the hub says where it has no SHA-256."""
-    begun = hashlib.sha1(b"blob %d\0" % place.stat().st_size, usedforsecurity=False)
-    with place.open("rb") as file:
+    begun = hashlib.sha1(b"blob %d\0" % location.stat().st_size, usedforsecurity=False)
+    with location.open("rb") as file:
         return hashlib.file_digest(file, lambda: begun).hexdigest()
 
 
 def _compare(
-    name: str, what: str, found, expected, who: str, discard: Callable[[], None] | None = None
+    name: str, what: str, fetched, expected, who: str, discard: Callable[[], None] | None = None
 ) -> None:
-    if expected in (None, found):
+    if expected in (None, fetched):
         return
     if discard:
         discard()
     cure = "it was removed from the cache: run this again" if discard else "correct pins.json"
-    raise UserError(f"{name} has {what} {found}, {who} {expected}; {cure}")
+    raise UserError(f"{name} has {what} {fetched}, {who} {expected}; {cure}")
 
 
 # --- handing on ---
 
 
-def _linked(found: dict[str, list[tuple[File, Path]]], raw: Path) -> dict:
+def _linked(fetched: dict[str, list[tuple[File, Path]]], raw: Path) -> dict:
     splits = {}
-    for split, files in found.items():
+    for split, files in fetched.items():
         names = [
             raw_name(split, i, len(files), kind_of(f.name) or "") for i, (f, _) in enumerate(files)
         ]
-        for name, (_, place) in zip(names, files, strict=True):
-            link_or_copy(place, raw / name)
-        told_of = [{"name": f.name, "rows": f.rows, "sha256": f.sha256} for f, _ in files]
-        splits[split] = {"raw": names, "files": told_of}
+        for name, (_, location) in zip(names, files, strict=True):
+            link_or_copy(location, raw / name)
+        listed = [{"name": f.name, "rows": f.rows, "sha256": f.sha256} for f, _ in files]
+        splits[split] = {"raw": names, "files": listed}
     return splits
 
 
-def _offer(identity: dict, found: dict, source: Path, raw: Path) -> None:
+def _offer(identity: dict, fetched: dict, source: Path, raw: Path) -> None:
     """Write what was found as raw/pins.json, and say how it is kept."""
-    files = {split: [file.pin() for file, _ in of_split] for split, of_split in found.items()}
+    files = {split: [file.pin() for file, _ in of_split] for split, of_split in fetched.items()}
     pins = {k: identity[k] for k in ("path", "config", "revision") if k in identity}
     pins["files"] = files
     (raw / "pins.json").write_bytes(to_json(pins))

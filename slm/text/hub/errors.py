@@ -103,10 +103,10 @@ def _signs(error: Exception) -> set[str]:
 
 def _causes(error: BaseException) -> list[BaseException]:
     """An exception and its declared causes alone: `datasets` looks for files that need not be."""
-    found = [error]
-    while found[-1].__cause__ and found[-1].__cause__ not in found:
-        found.append(found[-1].__cause__)
-    return found
+    causes = [error]
+    while causes[-1].__cause__ and causes[-1].__cause__ not in causes:
+        causes.append(causes[-1].__cause__)
+    return causes
 
 
 def status_of(error: BaseException) -> int | None:

@@ -87,10 +87,10 @@ def _urls(entry: dict, commit: str) -> dict[str, list[str]]:
     # With an empty cache of its own `datasets` cannot fall back on another revision.
     with as_user_error(entry, "its data files"), TemporaryDirectory() as empty:
         load = partial(load_dataset_builder, entry["path"], entry.get("config"))
-        found = (
+        fetched = (
             with_retries(partial(load, revision=commit, cache_dir=empty)).config.data_files or {}
         )
-    return {str(split): list(map(str, urls)) for split, urls in found.items()}
+    return {str(split): list(map(str, urls)) for split, urls in fetched.items()}
 
 
 def _refuse_elsewhere(path: str, commit: str, urls: list[str]) -> None:

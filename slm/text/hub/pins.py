@@ -10,20 +10,29 @@
 import json
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 from slm.core.errors import UserError
 from slm.text.hub.cache import kind_of
 
 
+class PinnedFile(TypedDict):
+    """A file in pins.json."""
+
+    name: str  # in the repository
+    bytes: int  # length
+    sha256: str  # hexadecimal
+    rows: int | None  # where they are pinned by file
+
+
 class Pins(NamedTuple):
     """A pins.json that agrees with params.yaml and has all of its splits."""
 
-    place: Path
-    revision: str
-    files: dict[str, list[dict]]
-    rows: dict[str, int]
-    tokens: dict[str, dict[str, int]]
+    path: Path  # of pins.json
+    revision: str  # the full commit
+    files: dict[str, list[PinnedFile]]  # by split
+    rows: dict[str, int]  # by split
+    tokens: dict[str, dict[str, int]]  # by encoding and split
 
     def agree(self, splits: dict[str, list]) -> dict[str, list]:
         """The published files of each split as they are pinned; UserError where they differ."""
@@ -36,30 +45,30 @@ class Pins(NamedTuple):
         if missing:
             raise UserError(
                 f"{missing[0]} of {split} is pinned and is not published at {self.revision}; "
-                f"correct `revision` in params.yaml and {self.place}"
+                f"correct `revision` in params.yaml and {self.path}"
             )
         for file in published:
             if file.name not in pinned:
                 raise UserError(
-                    f"{file.name} of {split} is published, and {self.place} does not have it; pin "
+                    f"{file.name} of {split} is published, and {self.path} does not have it; pin "
                     "all files of the split"
                 )
             expected = pinned[file.name]["sha256"]
             if file.sha256 not in (None, expected):
                 raise UserError(
-                    f"{file.name} is published with SHA-256 {file.sha256}, {self.place} expects "
+                    f"{file.name} is published with SHA-256 {file.sha256}, {self.path} expects "
                     f"{expected}; nothing was downloaded: this is not the pinned dataset"
                 )
         kind = type(published[0])
         return [kind(**file) for file in pinned.values()]
 
-    def check_rows(self, found: dict[str, list[int]]) -> None:
+    def check_rows(self, fetched: dict[str, list[int]]) -> None:
         """Raise UserError where a split's rows are not as many as are pinned."""
-        for split, rows in found.items():
+        for split, rows in fetched.items():
             expected = self.rows.get(split)
             if expected not in (None, sum(rows)):
                 raise UserError(
-                    f"{split} has {sum(rows):,} rows in {len(rows)} files, {self.place} expects "
+                    f"{split} has {sum(rows):,} rows in {len(rows)} files, {self.path} expects "
                     f"{expected:,}: a file is missing or short there; pin all of them"
                 )
 
@@ -71,42 +80,46 @@ class Pins(NamedTuple):
         }
 
 
-def read_pins(entry: dict, place: Path) -> Pins | None:
+def read_pins(entry: dict, path: Path) -> Pins | None:
     """source/pins.json, or None; raises UserError where it is not of what params.yaml names."""
     try:
-        found = json.loads(place.read_bytes())
+        content = json.loads(path.read_bytes())
         for key in ("path", "revision", "config"):
-            if found.get(key) != entry.get(key):
+            if content.get(key) != entry.get(key):
                 raise UserError(
-                    f"{place} is of {key} {found.get(key)}, params.yaml says {entry.get(key)}; "
+                    f"{path} is of {key} {content.get(key)}, params.yaml says {entry.get(key)}; "
                     "correct one of them, or remove the pins"
                 )
-        missing = [split for split in entry["splits"] if not found["files"].get(split)]
+        missing = [split for split in entry["splits"] if not content["files"].get(split)]
         if missing:
-            raise UserError(f"{place} has no files of split {missing[0]}; pin them too")
-        files = {split: [_pin(f) for f in found["files"][split]] for split in entry["splits"]}
+            raise UserError(f"{path} has no files of split {missing[0]}; pin them too")
+        files = {split: [_pin(f) for f in content["files"][split]] for split in entry["splits"]}
         names = [file["name"] for of_split in files.values() for file in of_split]
         twice = [name for name in names if names.count(name) > 1]
         if twice:
             raise ValueError(f"{twice[0]} is pinned twice")
-        rows = _counts(found.get("rows", {}), found["files"])
-        tokens = found.get("tokens", {})
-        tokens = {name: _counts(of, found["files"]) for name, of in tokens.items()}
+        rows = _counts(content.get("rows", {}), content["files"])
+        tokens = content.get("tokens", {})
+        tokens = {name: _counts(counts, content["files"]) for name, counts in tokens.items()}
     except FileNotFoundError:
         return None
     except UserError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{place} cannot be read: {error!r}; see `git diff {place}`") from None
-    if not re.fullmatch(r"[0-9a-f]{40}", found["revision"]):
-        raise UserError(f"{place}: revision {found['revision']} is no full commit; pins need one")
-    return Pins(place, found["revision"], files, rows, tokens)
+        raise UserError(f"{path} cannot be read: {error!r}; see `git diff {path}`") from None
+    if not re.fullmatch(r"[0-9a-f]{40}", content["revision"]):
+        raise UserError(f"{path}: revision {content['revision']} is no full commit; pins need one")
+    return Pins(path, content["revision"], files, rows, tokens)
 
 
-def _pin(file: dict) -> dict:
-    """The four keys of a pinned file; raises where one of the first three is missing or wrong."""
-    pin = {"name": file["name"], "bytes": file["bytes"], "sha256": file["sha256"].lower()}
-    pin["rows"] = file.get("rows")
+def _pin(file: dict) -> PinnedFile:
+    """A pinned file; raises where a key but `rows` is missing or wrong."""
+    pin = PinnedFile(
+        name=file["name"],
+        bytes=file["bytes"],
+        sha256=file["sha256"].lower(),
+        rows=file.get("rows"),
+    )
     numbers = [pin["bytes"], 0 if pin["rows"] is None else pin["rows"]]
     if not (
         kind_of(pin["name"])
