@@ -31,7 +31,7 @@ class Pace(NamedTuple):
 
 
 def interleaved(steps: dict[str, Step], device: torch.device, pace: Pace) -> dict[str, list[float]]:
-    """Seconds a step, one number a round, for each name; every block has as many steps."""
+    """Seconds per step, one number a round, for each name; every block has as many steps."""
     names = list(steps)
     for step in steps.values():
         _repeat(step, FIRST)

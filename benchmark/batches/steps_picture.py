@@ -11,7 +11,7 @@ from matplotlib.figure import SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-SUBTITLE = "milliseconds a training step (a scale of its own for each model)"
+SUBTITLE = "milliseconds per training step (a scale of its own for each model)"
 FIXED, ADDED = "#b8c6d4", "#b5541c"  # light and dark, so that they differ in grey too
 LABELS = {
     "fixed": "one fixed batch",

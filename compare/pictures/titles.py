@@ -78,7 +78,7 @@ def _predicted(bits: dict[str, dict]) -> str:
     if len(bits) == 1:
         return f"with {names(bits)} text takes {text} bits per byte"
     if len(near) == len(bits):
-        return f"these runs do not tell {names(bits)} apart ({text}\u00a0bits a byte)"
+        return f"these runs do not tell {names(bits)} apart ({text}\u00a0bits per byte)"
     return (
         f"text takes the fewest bits per byte with {names(near)} ({text}) "
         f"and the most with {names([worst])} ({BITS(bits[worst]['mean'])})"

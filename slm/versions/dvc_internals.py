@@ -1,6 +1,6 @@
 """What of DVC is used beyond its documented interface, which is its commands and `dvc.api`?
 
-All of it is named here, since any release may change it: what is imported, what is replaced and put
+All of it is here, since any release may change it: what is imported, what is replaced and put
 back, and, as protocols, what the objects that come out of it must have. pyproject.toml gives DVC an
 upper bound, and tests/versions/test_dvc_internals.py holds each of these to the DVC that is
 installed. DVC is imported where it is needed, since that takes half a second.
@@ -102,11 +102,6 @@ def failed_copies() -> Iterator[list[OSError]]:
     )
     with replaced(logging.getLogger("dvc_data"), "handlers", [handler]):
         yield errors
-
-
-def quiet_http_retries() -> None:
-    """Keep the log of DVC's HTTP client, which names what DVC leaves open, off the terminal."""
-    logging.getLogger("aiohttp_retry").setLevel(logging.ERROR)
 
 
 def local_files() -> FileSystem:

@@ -9,6 +9,7 @@ one.
 """
 
 import json
+import logging
 from pathlib import Path
 
 from slm.bins.verifying import damage
@@ -21,7 +22,6 @@ from slm.versions.dvc_internals import (
     Store,
     link_or_copy_object,
     local_files,
-    quiet_http_retries,
 )
 
 
@@ -39,7 +39,7 @@ class MissingFolderError(Exception):
 
 def remote_store(repo: Repository, remote: str | None) -> Store:
     """DVC's store of objects on a remote (None: the default one); nothing is asked of it yet."""
-    quiet_http_retries()
+    logging.getLogger("aiohttp_retry").setLevel(logging.ERROR)  # it logs what DVC leaves open
     store = repo.cloud.get_remote_odb(remote, "pull or push")
     set_client_defaults(store.fs)
     return store

@@ -169,7 +169,7 @@ def test_the_headline_of_training_claims_nothing_that_the_seeds_leave_open():
     said = "Some GPU: text takes the fewest bits per byte with “b” and “c” (1.1100 to 1.1550)"
     assert titles.curves(apart, "Some GPU") == f"{said} and the most with “a” (1.3050)"
     close = {"a": trained(1.1, 1.3), "b": trained(1.2)}
-    said = "These runs do not tell “a” and “b” apart (1.2000\u00a0bits a byte)"
+    said = "These runs do not tell “a” and “b” apart (1.2000\u00a0bits per byte)"
     assert titles.curves(close, None) == said
 
 
