@@ -26,6 +26,7 @@ LIBRARIES = (
     *("dvc.repo.reproduce", "dvc.repo.data", "dvc.stage", "dvc.dvcfile", "dvc.fs", "dvc.cli"),
     *("dvc.repo.commit", "dvc.repo.experiments", "dvc_data.index", "networkx", "pandas"),
     *("awkward", "gigatoken", "pyarrow.parquet", "pyarrow.compute", "tiktoken", "yaml", "orjson"),
+    *("httpx", "fsspec", "aiohttp", "dill", "multiprocess", "xxhash", "requests", "filelock"),
     *("psutil", "tqdm", "matplotlib.figure", "matplotlib.backends.backend_svg", "jinja2"),
 )
 CLIENT = """#!{python} -IS

@@ -42,7 +42,7 @@ files: {train: [a.parquet, b.jsonl, c.txt], validation: [d.jsonl]}"""
 class Ground:
     """A workspace, what is true of it, and how long each process takes there."""
 
-    def __init__(self, folder: Path, documents: int = 3000) -> None:
+    def __init__(self, folder: Path, documents: int = 1000) -> None:
         self.root, self.data = workspace(folder), folder / "data" / "faults"
         self.metrics = folder / "metrics" / "faults"
         _fill(add_dataset(folder, "faults", FILES), documents)

@@ -27,6 +27,7 @@ import pytest
 import yaml
 from filelock import FileLock
 
+from benchmark.data import workspace as workspaces
 from benchmark.data.workspace import ROOT, environment, hashes
 from slm.bins.from_tokens import write_bins
 from slm.bins.manifest import read_manifest
@@ -114,11 +115,18 @@ def prepare(folder: Path, entry: dict, pins: dict | None = None) -> Path:
     return source
 
 
-def start(hub: FaultyHub, folder: Path, *words: str, env: dict | None = None, **more):
+def start(
+    hub: FaultyHub,
+    folder: Path,
+    *words: str,
+    env: dict | None = None,
+    python: Path = Path(sys.executable),
+    **more,
+):
     words = words or ("-m", "scripts.download", "x")
     variables = {**environment(ROOT), **hub.environment(folder / "home"), **(env or {})}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **more}
-    return subprocess.Popen([sys.executable, *words], cwd=folder, env=variables, **pipes)
+    return subprocess.Popen([str(python), *words], cwd=folder, env=variables, **pipes)
 
 
 def download(
@@ -130,7 +138,7 @@ def download(
     **entry: object,
 ) -> subprocess.CompletedProcess:
     prepare(folder, entry, pins)
-    process = start(hub, folder, *words, env=env)
+    process = start(hub, folder, *words, env=env, python=workspaces.PYTHON)
     out, err = process.communicate(timeout=60)
     return subprocess.CompletedProcess(words, process.returncode, out, err)
 
