@@ -25,7 +25,7 @@ from compare.table import markdown as markdown_table
 
 CAPTIONS = {
     "lengths": "How many tokens documents have.",
-    "ranks": "How often ids stand in the tokens, the most frequent first.",
+    "ranks": "How often ids occur in the tokens, the most frequent first.",
     "bytes": "How many bytes of text a token stands for, document by document.",
     "curves": "Validation bits per byte while training.",
 }

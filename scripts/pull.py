@@ -1,7 +1,7 @@
 """`make pull`: bring the bins that dvc.lock names from a DVC remote, checked byte by byte.
 
 As `make data` does, it lets params.yaml name the dataset that was asked for, and the one before
-it again where the pull fails. What was in the workspace stays until the new bins are whole.
+it again where the pull fails. What was in the workspace stays until the new bins are complete.
 """
 
 from pathlib import Path

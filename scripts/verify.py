@@ -30,7 +30,7 @@ def main() -> None:
         if args.fix:
             _said(repair(name, args.remote, known, wrong))
         elif removed or wrong:
-            state = "is not what was built" if wrong else "is whole, what lay beside it was not"
+            state = "is not what was built" if wrong else "is intact, what was beside it was not"
             cure = f"`make verify DATASET={name} FIX=1` repairs it"
             if wrong and known == (None, None):
                 cure = f"no dvc.lock names any of {name}; `make data DATASET={name}` builds them"

@@ -167,7 +167,7 @@ def test_what_rots_in_the_cache_is_removed_and_comes_back_from_the_bins(here, ho
         spoil(path, how)
         before = all_files()
         said = here.found()
-        assert f"{path} had other bytes than its name says" in said and "bins is whole" in said
+        assert f"{path} had other bytes than its name says" in said and "bins is intact" in said
         assert before.items() - all_files().items() == {(str(path), before[str(path)])}
         here.fixed()
         assert path.is_file()
