@@ -9,7 +9,7 @@ import pytest
 
 from benchmark.data import workspace as workspaces
 from benchmark.data.workspace import edit, environment, workspace
-from tests.pages import NAMES, PAGES, blocks, prose
+from tests.pages import FOLLOWED, NAMES, PAGES, blocks, prose
 
 CANNOT = {  # commands that this test cannot run, and why
     "make data DATASET=tinystories": "asks the true hub for 1 GB; test_hub.py has a stand-in",
@@ -125,6 +125,10 @@ def test_the_readme_is_read_in_one_sitting():
 def test_a_page_is_short_and_is_in_the_readme_s_table(name):
     assert len(PAGES[name].split()) <= 900
     assert f"| [{name}]({name}) |" in PAGES["README.md"]
+
+
+def test_pages_whose_blocks_are_not_followed_have_none():
+    assert [name for name in NAMES if name not in FOLLOWED and "```" in PAGES[name]] == []
 
 
 def test_all_pages_are_listed_here():

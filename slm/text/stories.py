@@ -2,7 +2,7 @@
 
 In: a seed, the name of a split and a number of documents. Out: that many stories as strings.
 The same three give the same text on every Python and platform, and the first k stories do not
-depend on how many are asked for. Memory is constant. Paragraphs are parted by blank lines, the
+depend on how many are asked for. Memory is constant. Paragraphs are separated by blank lines, the
 text holds a little beyond ASCII, and about one document in 2,000 is empty on purpose.
 
 "train" and "validation" share no story, by construction: the numbers of the hero's and the

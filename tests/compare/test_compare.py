@@ -248,17 +248,17 @@ def test_a_project_in_a_folder_of_a_repository_is_compared_and_renames_are_carri
 
 
 def test_what_rotted_in_the_cache_is_built_again(compared, tmp_path):
-    folder = shutil.copytree(compared[0], tmp_path / "rotten", symlinks=True)
+    folder = shutil.copytree(compared[0], tmp_path / "corrupt", symlinks=True)
     name = next(name for name in experiments(folder) if name.startswith("sample-bpe-300-none"))
     manifest = open_revision("data/sample/bins", name, repo=folder, store=tmp_path).folder
     content = (manifest / "train.bin").read_bytes()
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    rotten = folder / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
-    rotten.chmod(0o644)
-    rotten.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    corrupt = folder / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
+    corrupt.chmod(0o644)
+    corrupt.write_bytes(bytes([content[0] ^ 1]) + content[1:])
     said = script(folder, "compare")
     assert re.findall("-- .*", said) == ["-- bpe 300 (1 of 1)"]
-    assert rotten.read_bytes() == content
+    assert corrupt.read_bytes() == content
 
 
 # --- when it does not go well ---

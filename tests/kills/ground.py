@@ -145,14 +145,14 @@ class Ground:
         for name, key in (("dvc.lock", "schema"), ("params.yaml", "dataset")):
             if key not in (yaml.safe_load((self.root / name).read_bytes()) or {}):
                 wrong.append(f"{name} is not whole")
-        return wrong + [f"{path} is rotten" for path in self.rotten()]
+        return wrong + [f"{path} is corrupt" for path in self.corrupt()]
 
     def objects(self) -> list[Path]:
         """The objects of DVC's cache."""
         found = (self.root / ".dvc/cache/files/md5").glob("[0-9a-f][0-9a-f]/*")
         return sorted(path for path in found if not path.name.endswith(".tmp"))
 
-    def rotten(self) -> list[Path]:
+    def corrupt(self) -> list[Path]:
         """The objects that do not have the hash that names them."""
         named = {path: (path.parent.name + path.name).split(".")[0] for path in self.objects()}
         return [path for path, name in named.items() if _md5(path) != name]
