@@ -10,7 +10,7 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3 python3.12 python3.13,$(if 
 # Stages are started as `python -m scripts.…`, so the environment comes first on PATH.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONUTF8 := 1
-unexport PYTHONDONTWRITEBYTECODE  # set-up compiles nothing, so that the first use of a module must
+unexport PYTHONDONTWRITEBYTECODE  # set-up writes no bytecode, so the first import has to
 # An account without a name, as a container may have, and without a home: libraries ask for both.
 export USER := $(or $(USER),$(LOGNAME),nobody)
 export HOME := $(or $(HOME),$(CURDIR)/.dvc/tmp)
@@ -31,15 +31,15 @@ pull: ready  ## bring the bins that dvc.lock names from a DVC remote (REMOTE=nam
 push: ready  ## send the bins that dvc.lock names to a DVC remote (REMOTE=name DATASET=name)
 	@$(PY) -m scripts.push $(if $(DATASET),"$(DATASET)") $(if $(REMOTE),--remote "$(REMOTE)")
 
-verify: ready  ## check every byte of the bins; FIX=1 repairs them (REMOTE=name DATASET=name)
+verify: ready  ## check every byte of the bins, remove what is corrupt in the cache; FIX=1 repairs the bins (REMOTE=name DATASET=name)
 	@$(PY) -m scripts.verify $(if $(DATASET),"$(DATASET)") $(if $(filter-out 0,$(FIX)),--fix) $(if $(REMOTE),--remote "$(REMOTE)")
 
 diff: ready  ## say what differs between the bins of two revisions (A=rev B=rev; without B, the workspace)
 	@$(PY) -m scripts.diff_bins $(if $(DATASET),"$(DATASET)") $(if $(REMOTE),--remote "$(REMOTE)") \
 		$(if $(A),--a "$(A)") $(if $(B),--b "$(B)")
 
-inspect: ready  ## print documents decoded from the bins (ARGS="--help" lists the ways to choose)
-	@$(PY) -m scripts.inspect_bins $(ARGS)
+inspect: ready  ## print documents decoded from the bins (DATASET=name; ARGS="--help" lists the ways to choose)
+	@$(PY) -m scripts.inspect_bins $(if $(DATASET),--dataset "$(DATASET)") $(ARGS)
 
 describe: ready  ## figures and pictures of the bins, and an audit of their text (ROWS=kind DATASET=name)
 	@$(PY) -m scripts.show $(if $(DATASET),"$(DATASET)") $(if $(ROWS),--rows "$(ROWS)")
@@ -67,7 +67,7 @@ check: ready  ## run the linter and the type checker, then the tests
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
 	@$(PYTEST)
 
-clean:  ## remove what can be made again, and what killed runs left; what cannot stays, and is named
+clean:  ## remove what can be made again, and what killed runs left; names what it keeps
 	@if test -e $(VENV)/installed; then $(PY) -m scripts.clean; else echo "no $(VENV): data/ stays as it is"; fi
 	rm -rf benchmark/stories .pytest_cache .ruff_cache .mypy_cache .hypothesis
 

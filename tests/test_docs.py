@@ -26,7 +26,7 @@ CANNOT = {  # commands that this test cannot run, and why
     "make bench-data DOCUMENTS=2119719": "takes minutes; test_bench_data.py runs it small",
     "make pull REMOTE=name": "a remote to fill in; tests/versions/test_prebuilt.py pulls from one",
     "make push REMOTE=name": "a remote to fill in; tests/versions/test_prebuilt.py pushes to one",
-    "make push REMOTE=prebuilt": "needs a commit first; tests/versions/test_prebuilt.py runs it",
+    "make push DATASET=sample REMOTE=prebuilt": "needs a commit first; test_prebuilt.py runs it",
     "git rm -rq --cached data/prebuilt": "tests/versions/test_prebuilt.py runs it",
     "git add -f data/prebuilt": "tests/versions/test_prebuilt.py has a clone of what was added so",
     "git status": "its answer is tested in tests/versions/test_prebuilt.py",

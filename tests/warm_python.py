@@ -3,8 +3,8 @@
 Tests start some thousand commands, most of whose time is the import of DVC, pyarrow and others. A
 server imports these once, nothing of ours; `<folder>/bin/python`, which stands in for the real
 Python, hands it a command line (`-m scripts.…` or `-m dvc`), its environment, folder and streams,
-and the server forks: the fork runs that module as `__main__`. All else is run by the real Python,
-and so is every process that a test itself kills.
+and the server forks: the fork runs that module as `__main__`. All else is run by the real Python.
+A test that kills a process starts that with `sys.executable`, since a kill would not reach a fork.
 """
 
 import atexit

@@ -17,7 +17,7 @@ def with_end_of_text(
 
     `offsets` has (documents + 1,) offsets in tokens, from 0.
     """
-    positions = offsets[1:] if policy == "append" else offsets[:-1]
+    positions = {"append": offsets[1:], "prepend": offsets[:-1]}[policy]
     left = len(positions)
     for chunk, inside in _placed(chunks, positions):
         yield np.insert(chunk, inside, end_of_text)
@@ -33,7 +33,7 @@ def without_end_of_text(
     `offsets` has (documents + 1,) offsets in tokens, from 0, with end-of-text counted. The removed
     ids are not compared: a document may hold the id of end-of-text itself.
     """
-    positions, back = (offsets[1:], 1) if policy == "append" else (offsets[:-1], 0)
+    positions, back = {"append": (offsets[1:], 1), "prepend": (offsets[:-1], 0)}[policy]
     for chunk, inside in _placed(chunks, positions, back):
         yield np.delete(chunk, inside)
 

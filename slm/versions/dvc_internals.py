@@ -1,9 +1,10 @@
 """What of DVC is used beyond its documented interface, which is its commands and `dvc.api`?
 
-All of it is here, since any release may change it: what is imported, what is replaced and put
-back, and, as protocols, what the objects that come out of it must have. pyproject.toml gives DVC an
-upper bound, and tests/versions/test_dvc_internals.py holds each of these to the DVC that is
-installed. DVC is imported where it is needed, since that takes half a second.
+Any release may change it, so all imports and patches are here, and, as protocols, what the objects
+that come out of DVC must have (its names of files on disk are in slm.versions.leftovers).
+pyproject.toml gives DVC an upper bound, and tests/versions/test_dvc_internals.py holds the protocols
+and patches to the DVC that is installed. DVC is imported where it is needed, since that takes half
+a second.
 """
 
 import logging

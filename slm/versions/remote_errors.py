@@ -30,8 +30,7 @@ LINES: list[tuple[set[str], str]] = [
     ),
     (  # no plugin
         {"RemoteMissingDepsError", "ModuleNotFoundError"},
-        "{remote} needs a plugin that is not installed; `make setup` installs it, or in another "
-        'environment `pip install -e ".[{scheme}]"`',
+        "{remote} needs a plugin that is not installed; {plugin}",
     ),
     (
         {"RemoteNotFoundError", "NoRemoteError"},
@@ -102,7 +101,8 @@ def as_user_error(config: Config, remote: str | None) -> Iterator[None]:
 def _message(error: Exception, name: str, remotes: Config) -> str:
     config = remotes.get(name.lower(), {})
     url, chain = config.get("url", ""), cause_chain(error)
-    scheme = url.partition("://")[0].removesuffix("s") if "://" in url else "folder"
+    scheme = url.partition("://")[0] if "://" in url else "folder"
+    scheme = {"https": "http", "webdavs": "webdav"}.get(scheme, scheme)
     status = next(filter(None, map(_status, chain)), None)
     signs = {sign for link in chain for sign in _signs(link, config)} | {status or ""}
     if name == SHIPPED and signs & {"CorruptObjectError", "MissingObjectError"}:
@@ -115,13 +115,20 @@ def _message(error: Exception, name: str, remotes: Config) -> str:
         if scheme == "http"
         else f"`make push REMOTE={name}`",
         name=name,
-        scheme=scheme,
+        plugin=_plugin(scheme),
         secret=SECRETS.get(scheme, "the owner and mode of the folder"),
         known=", ".join(sorted(remotes)) or "none",
         status=status,
         text=_words(error),
     )
     return re.sub(r"(?<=//)[^/@\s]*@", "", message)  # user and password in a url
+
+
+def _plugin(scheme: str) -> str:
+    """How the plugin of a kind of remote is installed; set-up has those that SECRETS names."""
+    if scheme in SECRETS:
+        return f'`make setup` installs it, or elsewhere `pip install -e ".[{scheme}]"`'
+    return f"`pip install dvc-{scheme}`"
 
 
 def _words(error: Exception) -> str:

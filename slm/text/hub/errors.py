@@ -33,7 +33,12 @@ LINES: list[tuple[set[str], str]] = [
         "the hub has no {path} at {revision}, or it is private; correct `path` and `revision` in "
         "params.yaml (see {endpoint}/datasets/{path}), or `hf auth login`",
     ),
-    ({"401", "403", "429"}, NO_ACCESS),
+    ({"401", "403"}, NO_ACCESS),
+    (
+        {"429"},
+        "the hub asks for fewer requests (HTTP 429); wait and run this again: files that are "
+        "finished are kept",
+    ),
     (  # missing
         {"missing", "DataFilesNotFoundError", "EmptyDatasetError"},
         "{path} at {revision} does not serve {what}; choose another revision, or download the "
