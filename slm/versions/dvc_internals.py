@@ -2,8 +2,8 @@
 
 Any release may change it, so all imports and patches are here, and, as protocols, what the objects
 that come out of DVC must have (its names of files on disk are in slm.versions.leftovers).
-pyproject.toml gives DVC an upper bound, and tests/versions/test_dvc_internals.py holds the protocols
-and patches to the DVC that is installed. DVC is imported where it is needed, since that takes half
+pyproject.toml gives DVC an upper bound; tests/versions/test_dvc_internals.py holds protocols
+and patches to the DVC that is installed. It is imported where it is needed, since that takes half
 a second.
 """
 
