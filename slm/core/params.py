@@ -5,12 +5,13 @@ that is built; setting it changes that value and no other byte of the file. What
 is in slm.core.entries.
 """
 
+from functools import reduce
 from pathlib import Path
 
 import yaml
 
 from slm.core.entries import NAME, check_entry
-from slm.core.errors import UserError
+from slm.core.errors import UserError, check
 from slm.core.files import write_file
 
 RESERVED = {"prebuilt"}
@@ -74,7 +75,7 @@ def dataset_of(params: dict, name: str) -> dict:
 def set_dataset(path: Path, name: str) -> None:
     """Make `name` the dataset that is built; raises UserError where params.yaml names none."""
     text = path.read_bytes().decode("utf-8")
-    if (changed := _with_value(text, ("dataset",), name)) != text:
+    if (changed := with_values(text, {"dataset": name})) != text:
         write_file(path, changed.encode())
 
 
@@ -82,7 +83,7 @@ def set_values(path: Path, values: dict[str, object]) -> None:
     """Give keys `section.key` of params.yaml these values and change no other byte of the file.
 
     A value is a word that YAML reads as it is, an integer or None. Raises UserError where
-    params.yaml has no such key.
+    params.yaml has no such key, or where YAML would read another value, there or elsewhere.
     """
     content = with_values(path.read_bytes().decode("utf-8"), values)
     write_file(path, content.encode())
@@ -90,17 +91,22 @@ def set_values(path: Path, values: dict[str, object]) -> None:
 
 def with_values(content: str, values: dict[str, object]) -> str:
     """The text of a params.yaml with these values; raises UserError as `set_values` does."""
-    for name, value in values.items():
-        content = _with_value(content, tuple(name.split(".")), value)
+    try:
+        expected = yaml.safe_load(content)
+        for name, value in values.items():
+            *sections, key = name.split(".")
+            content = _with_value(content, [*sections, key], value)
+            reduce(dict.__getitem__, sections, expected)[key] = value
+        same = yaml.safe_load(content) == expected
+    except yaml.YAMLError as error:
+        raise UserError(f"params.yaml cannot be read: {error}") from None
+    check(same, f"params.yaml cannot take {values} as they are; write them there by hand")
     return content
 
 
-def _with_value(content: str, keys: tuple[str, ...], value: object) -> str:
+def _with_value(content: str, keys: list[str], value: object) -> str:
     """The text with another value at a path of keys: between the marks that YAML sets there."""
-    try:
-        node = yaml.compose(content, yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        raise UserError(f"params.yaml cannot be read: {error}") from None
+    node = yaml.compose(content, yaml.SafeLoader)
     for key in keys:
         pairs = node.value if isinstance(node, yaml.MappingNode) else []
         node = next((inner for name, inner in pairs if name.value == key), None)

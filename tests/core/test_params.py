@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from slm.core.errors import UserError
-from slm.core.params import choice, chosen, dataset_of, read_params, set_dataset
+from slm.core.params import choice, chosen, dataset_of, read_params, set_dataset, set_values
 from tests.helpers import one_line
 
 ROOT = Path(__file__).parents[2]
@@ -83,6 +83,21 @@ def test_a_name_in_quotes_is_replaced_whole(tmp_path, quote):
 def test_no_such_value_is_said_and_nothing_is_written(tmp_path, content):
     path = written(tmp_path, content)
     assert "params.yaml" in refused(set_dataset, path, "my-own_2")
+    assert path.read_text() == content
+
+
+@pytest.mark.parametrize(
+    ("content", "value"),
+    [
+        ("bins:\n  end_of_text: none\n", "null"),  # a word that YAML reads as another value
+        ("bins:\n  end_of_text: &a none\nother: *a\n", "append"),  # `other` would lose its value
+    ],
+)
+def test_a_value_that_would_be_read_otherwise_or_change_another_is_refused(
+    tmp_path, content, value
+):
+    path = written(tmp_path, content)
+    assert "params.yaml cannot " in refused(set_values, path, {"bins.end_of_text": value})
     assert path.read_text() == content
 
 
