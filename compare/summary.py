@@ -100,11 +100,8 @@ def _counted(dataset: str, results: list[Result]) -> str:
     made = [result.metrics[split]["tokens"] for result in results]
     text = f"the {split} split of {dataset}"
     if len(set(made)) == 1:
-        who = (
-            f"All {len(results)} tokenizations make"
-            if len(results) > 1
-            else f"{_names(results)} makes"
-        )
+        all_make = f"All {len(results)} tokenizations make"
+        who = all_make if len(results) > 1 else f"{_names(results)} makes"
         return f"{who} {COUNT(made[0])} tokens of {text}{_ratio(results[0], split)}."
     fewest, most = (
         [results[i] for i, n in enumerate(made) if n == end(made)] for end in (min, max)

@@ -53,13 +53,11 @@ def _built(name: str, listed: list[Variant], params: dict) -> dict[str, tuple[Va
     decided = deciding(params, name)
     wanted = {name_of(variant, name, decided): variant for variant in listed}
     have = kept(name, list(wanted))
-    missing = {
-        experiment: variant for experiment, variant in wanted.items() if experiment not in have
-    }
+    missing = {label: variant for label, variant in wanted.items() if label not in have}
     if missing:
         make(name, _grouped(missing, params), _say)
         have = kept(name, list(wanted))
-    return {experiment: (variant, have[experiment]) for experiment, variant in wanted.items()}
+    return {label: (variant, have[label]) for label, variant in wanted.items()}
 
 
 def _grouped(missing: dict[str, Variant], params: dict) -> dict[str, Variant]:
@@ -86,9 +84,8 @@ def _trained(bins: dict[str, Bins], settings: dict, out: Path) -> dict:
     from slm.training.runs import WORKSPACE, train
 
     os.environ.setdefault(*WORKSPACE)
-    return train(
-        [opened.folder for opened in bins.values()], settings, this_device(), out, say=_say
-    )
+    folders = [variant.folder for variant in bins.values()]
+    return train(folders, settings, this_device(), out, say=_say)
 
 
 def _say_what_is_left_out(trained: dict) -> None:

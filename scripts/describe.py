@@ -51,14 +51,10 @@ def _described(bins: Bins, text: dict, block_size: int) -> tuple[dict, dict]:
 
 def _first(described: dict) -> str:
     """Two figures of the first split."""
-    splits = (pair for pair in described.items() if isinstance(pair[1], dict))
-    split, figures = next(splits)
-    used = f"{100 * figures['vocabulary_share']:.1f} % of the vocabulary used ({split})"
-    return (
-        f"{figures['tokens_per_word']:.2f} tokens per word, {used}"
-        if figures["tokens_per_word"]
-        else used
-    )
+    split, first = next((name, own) for name, own in described.items() if isinstance(own, dict))
+    used = f"{100 * first['vocabulary_share']:.1f} % of the vocabulary used ({split})"
+    words = first["tokens_per_word"]
+    return f"{words:.2f} tokens per word, {used}" if words else used
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ BUILDERS = {"Ground", "FaultyHub", "remote_servers", "script", "workspace"}
 # What may be skipped in CI, by its reason; anything else that is skipped there fails the run.
 MAY_BE_SKIPPED = {
     "no CUDA GPU": "CI has none; these tests run on the GPU machines",
-    "real stories are not part of the repository": "an excerpt of them may lie beside the clone",
+    "real stories are not part of the repository": "an excerpt of them may be beside the clone",
     "needs ../shared/tinystories": "real stories are not part of the repository",
     "only one Python found": "another Python is a convenience of the machine",
     "needs leave to mount a tmpfs": "a full disk is made by mounting a small one",
@@ -47,16 +46,20 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if BUILDERS & vars(item.module).keys():
-            item.add_marker("slow")
-    items.sort(key=_place)
+    for item in filter(_builds, items):
+        item.add_marker("slow")
+    items.sort(key=_rank)
 
 
-def _place(item: pytest.Item) -> int:
-    """Where the file of a test stands in LONGEST; the order within a file stays."""
-    places = [place for place, name in enumerate(LONGEST) if str(item.path).endswith(name)]
-    return places[0] if places else len(LONGEST)
+def _builds(item: pytest.Item) -> bool:
+    """Whether the module of a test uses one of BUILDERS."""
+    return not BUILDERS.isdisjoint(vars(item.module))
+
+
+def _rank(item: pytest.Item) -> int:
+    """The rank in LONGEST of a test's file; the order within a file stays."""
+    ranks = (rank for rank, name in enumerate(LONGEST) if str(item.path).endswith(name))
+    return next(ranks, len(LONGEST))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -81,29 +84,22 @@ def _others(reporter: pytest.TerminalReporter) -> list[str]:
 def small_sample(tmp_path_factory, _fast_commands) -> Path:
     """A workspace with a small sample, built and committed once for all tests, which copy it."""
     folder = tmp_path_factory.getbasetemp().parent / "small-sample"
-    with only_one_builds(folder.with_suffix(".lock")):
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of the processes that run tests one builds
         if not (folder / "built").exists():
             workspace.workspace(folder / "clone")
-            edit = (folder / "clone/params.yaml", "{train: 5000, validation: 250}", SMALL)
-            workspace.edit(*edit)
+            params = folder / "clone" / "params.yaml"
+            workspace.edit(params, "{train: 5000, validation: 250}", SMALL)
             workspace.script(folder / "clone", "make_data")
             workspace.commit(folder / "clone")
             (folder / "built").touch()
     return folder / "clone"
 
 
-@contextmanager
-def only_one_builds(lock: Path) -> Iterator[None]:
-    """Hold a lock among the processes that run tests."""
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 @pytest.fixture(scope="session", autouse=True)
 def _fast_commands(request, tmp_path_factory) -> Iterator[None]:
     """Let the commands that tests start be forks of a Python that has imported DVC already."""
-    if not any(BUILDERS & vars(item.module).keys() for item in request.session.items):
+    if not any(map(_builds, request.session.items)):
         yield
         return
     with (

@@ -15,7 +15,7 @@ def lengths(metrics: dict[str, dict]) -> str:
     spread = {label: figures.get("tokens_per_document") or {} for label, figures in metrics.items()}
     median = _known(spread, "p50")
     if not median:
-        return f"Tokens a document of {names(metrics)}"
+        return f"Tokens per document of {names(metrics)}"
     if len(metrics) == 1:
         (figures,) = spread.values()
         more = "" if figures.get("p99") is None else f", 99\u00a0% at most {figures['p99']:,}"

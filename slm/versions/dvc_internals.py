@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-Config = dict[str, Any]  # the sections of .dvc/config
+Settings = dict[str, Any]  # the sections of .dvc/config
 FileSystem = Any  # the client of a remote, with the methods of fsspec
 
 
@@ -37,7 +37,7 @@ class Repository(Protocol):
 
     root_dir: str
     tmp_dir: str
-    config: Config
+    config: Settings
     cache: Any
     cloud: Any
     experiments: Any
@@ -120,7 +120,7 @@ def link_or_copy_object(cache: Store, name: str, target: Path) -> None:
     transfer(cache.fs, cache.oid_to_path(name), cache.fs, str(target), links=links)
 
 
-def read_config(root: Path) -> Config:
+def read_config(root: Path) -> Settings:
     """The settings of the clone at `root`."""
     from dvc.config import Config
 
@@ -136,7 +136,7 @@ def share_cache(root: Path, cache: Path) -> None:
         settings["core"]["site_cache_dir"] = str(root / ".dvc" / "tmp" / "site")
 
 
-def remote_files(config: Config, name: str) -> tuple[Callable[[], FileSystem], str]:
+def remote_files(config: Settings, name: str) -> tuple[Callable[[], FileSystem], str]:
     """What makes the client of a remote, and the remote's path there."""
     from dvc.fs import get_cloud_fs
 

@@ -9,7 +9,7 @@ import os
 import sqlite3
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 from slm.core.errors import UserError
@@ -77,9 +77,7 @@ def build(target: str | None = None, *, alone: bool = False, record: bool = True
     Alone it asks for what it reads and not for what that was made from. Without `record` dvc.lock
     stays as it is. Raises UserError or exits where a stage fails.
     """
-    with _running() as repo, ExitStack() as stack:
-        if not record:
-            stack.enter_context(unrecorded())
+    with _running() as repo, nullcontext() if record else unrecorded():
         repo.reproduce(target, single_item=alone)
     return True
 

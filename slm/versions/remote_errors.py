@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from slm.core.errors import REPAIRS, UserError, cause_chain
-from slm.versions.dvc_internals import Config
+from slm.versions.dvc_internals import Settings
 
 SHIPPED = "prebuilt"  # the remote that is a folder of this repository
 SECRETS = {
@@ -82,7 +82,7 @@ UNKNOWN = "{remote} failed: {text}; see `dvc remote list` and its settings in .d
 
 
 @contextmanager
-def as_user_error(config: Config, remote: str | None) -> Iterator[None]:
+def as_user_error(config: Settings, remote: str | None) -> Iterator[None]:
     """Turn what DVC or a client raises in the block into one UserError about this remote.
 
     What concerns this machine's own files (no space, no right) passes: `run_main` says it.
@@ -98,7 +98,7 @@ def as_user_error(config: Config, remote: str | None) -> Iterator[None]:
         raise UserError(_message(error, name, config["remote"])) from None
 
 
-def _message(error: Exception, name: str, remotes: Config) -> str:
+def _message(error: Exception, name: str, remotes: Settings) -> str:
     config = remotes.get(name.lower(), {})
     url, chain = config.get("url", ""), cause_chain(error)
     scheme = url.partition("://")[0] if "://" in url else "folder"
@@ -108,12 +108,11 @@ def _message(error: Exception, name: str, remotes: Config) -> str:
     if name == SHIPPED and signs & {"CorruptObjectError", "MissingObjectError"}:
         signs.add("shipped")
     line = next((line for known, line in LINES if known & signs), UNKNOWN)
+    by_hand = "push them the way that its folder is filled"  # HTTP is read-only
     endpoint = f" at {config['endpointurl']}" if "endpointurl" in config else ""
     message = line.format(
         remote=f"remote {name} ({url}{endpoint})",
-        push="push them the way that its folder is filled"
-        if scheme == "http"
-        else f"`make push REMOTE={name}`",
+        push=by_hand if scheme == "http" else f"`make push REMOTE={name}`",
         name=name,
         plugin=_plugin(scheme),
         secret=SECRETS.get(scheme, "the owner and mode of the folder"),
@@ -138,7 +137,7 @@ def _words(error: Exception) -> str:
     return text if ours and text else f"{type(error).__name__}: {text}"
 
 
-def _signs(link: BaseException, config: Config) -> Iterator[str]:
+def _signs(link: BaseException, config: Settings) -> Iterator[str]:
     """What one exception of a chain is known by."""
     yield from (cls.__name__ for cls in type(link).__mro__)
     response = getattr(link, "response", None)

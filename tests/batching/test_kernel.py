@@ -34,6 +34,7 @@ for kind in (np.uint16, np.uint32):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not importlib.util.find_spec("triton"), reason="Triton is not installed")
 @pytest.mark.parametrize("order", ["random", "shuffled", "sequential"])
 @pytest.mark.parametrize("sizes", [

@@ -181,14 +181,14 @@ def test_any_flipped_bit_is_found_and_its_file_named(tokens, tmp_path):
     folder = built(tokens, tmp_path / "bins")
     draw = np.random.default_rng(0)
     for path in sorted(folder.iterdir()):
-        whole = path.read_bytes()
-        for bit in draw.integers(0, len(whole) * 8, 40):
-            spoilt = bytearray(whole)
+        intact = path.read_bytes()
+        for bit in draw.integers(0, len(intact) * 8, 40):
+            spoilt = bytearray(intact)
             spoilt[bit // 8] ^= 1 << (bit % 8)
             path.write_bytes(spoilt)
             lines = list(damage(folder))
             assert len(lines) == 1 and path.name in lines[0], (path.name, bit, lines)
-        path.write_bytes(whole)
+        path.write_bytes(intact)
 
 
 def test_a_flipped_bit_is_located_by_chunk_and_byte_range(tmp_path, monkeypatch):
@@ -207,12 +207,12 @@ def test_a_flipped_bit_is_located_by_chunk_and_byte_range(tmp_path, monkeypatch)
 
 
 def test_missing_truncated_swapped_and_stray_files_are_named(tokens, tmp_path):
-    whole = built(tokens, tmp_path / "whole")
+    intact = built(tokens, tmp_path / "intact")
 
     def after(change) -> str:
         folder = tmp_path / "broken"
         shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(whole, folder)
+        shutil.copytree(intact, folder)
         change(folder)
         return "\n".join(damage(folder))
 
@@ -232,7 +232,7 @@ def test_missing_truncated_swapped_and_stray_files_are_named(tokens, tmp_path):
     assert "notes.txt is not of these bins" in after(lambda f: (f / "notes.txt").touch())
     assert "manifest.json not found" in after(lambda f: (f / "manifest.json").unlink())
     with pytest.raises(ValueError, match="not found: no bins here"):  # a UserError is one
-        open_bins(whole / "train.bin")
+        open_bins(intact / "train.bin")
 
 
 def test_a_manifest_of_another_format_is_refused_with_both_numbers(tokens, tmp_path):
@@ -274,13 +274,13 @@ def test_opening_reads_every_byte_when_asked_to_verify(tokens, tmp_path):
 @pytest.mark.parametrize("policy", ["none", "append"])
 @pytest.mark.parametrize("name", ["train.ids", "train.totals"])
 def test_tokens_that_rotted_never_become_bins(tokens, tmp_path, name, policy):
-    rotten = tmp_path / "tokens"
-    shutil.copytree(tokens, rotten)
-    content = bytearray((rotten / name).read_bytes())
+    corrupt = tmp_path / "tokens"
+    shutil.copytree(tokens, corrupt)
+    content = bytearray((corrupt / name).read_bytes())
     content[len(content) // 2] ^= 1
     for spoilt in (bytes(content), content[:-8], b""):
-        (rotten / name).write_bytes(spoilt)
+        (corrupt / name).write_bytes(spoilt)
         out = tmp_path / f"bins{len(spoilt)}{spoilt[:1].hex()}"
         shutil.rmtree(out, ignore_errors=True)
         with pytest.raises(UserError, match=f"{name} is not as tokens.json says"):
-            built(rotten, out, policy)
+            built(corrupt, out, policy)

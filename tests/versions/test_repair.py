@@ -204,13 +204,13 @@ def test_with_hard_links_one_fault_is_in_bins_cache_and_tokens_and_all_are_repai
 
 
 def test_tokens_that_rot_are_removed_and_the_bins_stay(here):
-    whole = shutil.copytree(TOKENS, "whole")
+    intact = shutil.copytree(TOKENS, "intact")
     for name, how in (*product(("train.totals", "validation.ids"), HOWS), ("tokens.json", "empty")):
         spoil(TOKENS / name, how)
         said = here.found()
         assert f"tokens/{name} was not as tokens.json says" in said and not TOKENS.exists()
         here.fixed()
-        shutil.copytree(whole, TOKENS)
+        shutil.copytree(intact, TOKENS)
 
 
 def test_after_a_mend_dvc_finds_nothing_to_say(here):
@@ -247,7 +247,7 @@ def test_a_stray_is_taken_out_of_the_bins_and_kept(here):
     assert kept.read_text() == "seeds of my runs"
 
 
-def test_whole_files_of_broken_bins_stand_in_for_objects_that_the_cache_lacks(here):
+def test_intact_files_of_damaged_bins_replace_objects_that_are_missing_in_the_cache(here):
     shutil.rmtree("store")
     here.object("validation.bin").unlink()
     spoil(BINS / "train.bin")

@@ -115,10 +115,10 @@ def test_a_second_open_touches_neither_cache_nor_remote(clone):
     assert "not in DVC's cache, not in the default remote" in refused("append", clone)
 
 
-def test_what_the_cache_lacks_or_has_damaged_comes_from_the_remote(clone):
+def test_what_is_missing_or_corrupt_in_the_cache_comes_from_the_remote(clone):
     for path in objects(clone / ".dvc/cache")[::2]:
         path.chmod(0o644)
-        path.write_bytes(b"rotten")
+        path.write_bytes(b"corrupt")
     for path in objects(clone / ".dvc/cache")[1::2]:
         path.unlink()
     assert opened("none", clone, verify=True).manifest["end_of_text"] == "none"
@@ -221,7 +221,7 @@ def test_two_processes_at_once_both_open_and_one_fetches(clone):
         ("torn", BINS, "dvc.lock of revision torn cannot be read"),
     ],
 )
-def test_what_a_revision_lacks_is_said_in_one_line(clone, rev, path, said):
+def test_what_is_missing_in_a_revision_is_said_in_one_line(clone, rev, path, said):
     if rev == "bare":
         git(clone, "rm", "-q", "dvc.lock")
     (clone / "dvc.lock").write_text("<<<<<<<\n") if rev == "torn" else None
