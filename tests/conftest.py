@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.data import workspace
+from tests import workspace
 from tests.warm_python import warm_python
 
 # `make test-quick` leaves out what is marked `slow`: tests that take seconds, and those of a module

@@ -7,8 +7,8 @@ import struct
 import time
 from dataclasses import dataclass
 
-from benchmark.data.hub_handler import Handler
-from benchmark.data.hub_server import HubServer
+from tests.hub_handler import Handler
+from tests.hub_server import HubServer
 
 
 @dataclass

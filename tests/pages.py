@@ -2,7 +2,7 @@
 
 import re
 
-from benchmark.data.workspace import ROOT
+from tests.workspace import ROOT
 
 NAMES = (
     "README.md",

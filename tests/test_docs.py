@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.data import workspace as workspaces
-from benchmark.data.workspace import edit, environment, workspace
+from tests import workspace as workspaces
 from tests.pages import FOLLOWED, NAMES, PAGES, blocks, prose
+from tests.workspace import edit, environment, workspace
 
 CANNOT = {  # commands that this test cannot run, and why
     "make data DATASET=tinystories": "asks the true hub for 1 GB; test_hub.py has a stand-in",

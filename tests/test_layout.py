@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmark.data.workspace import ROOT, git
+from tests.workspace import ROOT, git
 
 # From the bottom up: a package imports itself and those before it.
 ORDER = (

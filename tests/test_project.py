@@ -8,7 +8,7 @@ import tomllib
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from benchmark.data.workspace import ROOT, environment, git
+from tests.workspace import ROOT, environment, git
 
 
 def locked() -> dict[str, str]:

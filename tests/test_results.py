@@ -4,8 +4,8 @@ import json
 from statistics import mean
 
 from benchmark.batches.steps import GRAPHS, NAMES
-from benchmark.data.workspace import ROOT
 from tests.pages import PAGES
+from tests.workspace import ROOT
 
 BATCHES, TRAININGS = PAGES["docs/benchmarks.md"], PAGES["docs/comparing.md"]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.data.workspace import ROOT, environment
 from scripts.set_up import _failed, _move_scripts
+from tests.workspace import ROOT, environment
 
 NO_REGISTRY = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "UV_OFFLINE": "1", "UV_NO_CACHE": "1"}
 

@@ -1,6 +1,6 @@
 """The whole of `make data` at full size: a stand-in hub, its real client, every stage, DVC.
 
-In: Parquet shards on disk. They are published by a hub on 127.0.0.1 (tests/hub_server.py), and
+In: Parquet shards on disk. They are published on 127.0.0.1 (see benchmark.data.stand_in_hub), and
 `make data` builds them in a copy of this repository: once with nothing in the hub's cache, once
 with the files there and nothing else, once with nothing to do. Out: seconds, peak memory and disk
 of each stage, with DVC's own share apart: what `make data` took beyond its stages.
@@ -11,9 +11,9 @@ import os
 import shutil
 from pathlib import Path
 
-from benchmark.data.hub_server import HubServer
 from benchmark.data.measure import Measured, measure
-from benchmark.data.workspace import add_entry, commit, edit, environment, workspace
+from benchmark.data.stand_in_hub import COMMIT, REPOSITORY, serving
+from slm.core.git import git
 
 STAGES = {
     "download": "data/bench/raw",
@@ -23,20 +23,22 @@ STAGES = {
     "audit": "metrics/bench",
     "describe": "metrics/bench",
 }
-REPOSITORY = "someone/stories"
+ROOT = Path(__file__).parents[2]
+ENTRY = f"""datasets:
+  bench: {{kind: hub, path: {REPOSITORY}, revision: "{COMMIT}", column: text, \
+splits: [train, validation]}}"""
 
 
 def rehearse(folder: Path, shards: Path, command: list[str]) -> dict:
     """Run `command` (that of `make data`) cold, warm and with nothing to do; what each took."""
-    repository = workspace(folder / "repository")
-    with HubServer() as hub:
-        revision = hub.publish(REPOSITORY, _published(shards))
-        _prepare(repository, revision)
-        figures = {}
+    repository = _copy(folder / "repository")
+    files = [p for p in shards.iterdir() if p.name.startswith(("train-", "validation-"))]
+    figures = {}
+    with serving(files, folder / "hub") as hub:
         for name in ("cold", "warm", "nothing"):
             if name != "nothing":
                 _forget(repository)
-            figures[name] = _run(repository, folder, name, command, hub.environment(folder / "hub"))
+            figures[name] = _run(repository, folder, name, command, hub)
     figures["disk"] = {stage: _disk(repository / out) for stage, out in STAGES.items()}
     figures["disk"]["cache"] = _disk(repository / ".dvc" / "cache")
     figures["disk"]["hub"] = _disk(folder / "hub")
@@ -44,22 +46,24 @@ def rehearse(folder: Path, shards: Path, command: list[str]) -> dict:
     return figures
 
 
-def _published(shards: Path) -> dict[str, bytes | Path]:
-    files = [p for p in shards.iterdir() if p.name.startswith(("train-", "validation-"))]
-    return {f"data/{path.name}": path for path in files} | {"TinyStories-train.txt": b"a decoy"}
+def _copy(folder: Path) -> Path:
+    """The files that git knows or would add, committed, with a dataset and with timed stages."""
+    listed = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard").stdout
+    for name in filter(None, listed.decode().split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    (folder / "data" / "bench" / "source").mkdir(parents=True)
+    _replace(folder / "params.yaml", "datasets:", ENTRY)
+    _replace(folder / "dvc.yaml", "python -m ", "python -m benchmark.data.timed ")
+    git(folder, "init", "-q")
+    git(folder, "add", "-A")
+    git(folder, "-c", "user.name=bench", "-c", "user.email=bench@localhost", "commit", "-qm", "-")
+    return folder
 
 
-def _prepare(repository: Path, revision: str) -> None:
-    lines = [f"path: {REPOSITORY}", f"revision: {revision}", "column: text"]
-    add_entry(repository, "bench", "hub", [*lines, "splits: [train, validation]"])
-    (repository / "data" / "bench" / "source").mkdir(parents=True)
-    edit(
-        repository / "dvc.yaml",
-        "python -m scripts.",
-        "python -m benchmark.data.timed scripts.",
-        len(STAGES),
-    )
-    commit(repository)
+def _replace(file: Path, old: str, new: str) -> None:
+    file.write_text(file.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
 
 
 def _forget(repository: Path) -> None:
@@ -74,7 +78,9 @@ def _run(repository: Path, folder: Path, name: str, command: list[str], hub: dic
     fresh = {"SLM_TIMES": str(times), "DVC_SITE_CACHE_DIR": str(folder / f"{name}.dvc")}
     if name == "nothing":  # DVC remembers what it has hashed, as it does for a user
         fresh["DVC_SITE_CACHE_DIR"] = str(folder / "warm.dvc")
-    whole: Measured = measure(command, repository, {**environment(repository), **hub, **fresh})
+    whole: Measured = measure(
+        command, repository, {**os.environ, "PYTHONPATH": str(repository), **hub, **fresh}
+    )
     lines = times.read_text().splitlines() if times.exists() else []
     stages = {line["stage"].split(".")[-1]: line for line in map(json.loads, lines)}
     own = whole.seconds - sum(stage["seconds"] for stage in stages.values())

@@ -17,7 +17,6 @@ from benchmark.batches.batches_table import batches_table
 from benchmark.batches.loaders import LOADERS, Task
 from benchmark.batches.memory import PROC, private_bytes
 from benchmark.batches.synthetic import synthetic
-from benchmark.data.workspace import ROOT, edit, environment
 from scripts.benchmark import main
 from slm.batching.sampling import plan, starts
 from slm.bins.opening import open_bins
@@ -25,6 +24,7 @@ from slm.bins.verifying import damage
 from slm.training.hardware import kebab
 from slm.training.settings import SECTIONS, read_settings
 from tests.helpers import one_line
+from tests.workspace import ROOT, edit, environment
 
 pytestmark = pytest.mark.slow  # whole benchmarks, small
 

@@ -11,7 +11,6 @@ import tiktoken
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.data.workspace import hashes
 from slm.bins import format as format_
 from slm.bins.end_of_text import with_end_of_text
 from slm.bins.format import write_docs
@@ -23,6 +22,7 @@ from slm.core.files import CHUNK_BYTES
 from slm.core.ids import dtype_for, to_dtype, write_ids
 from slm.text.corpus import make_raw
 from slm.tokens.token_files import make_tokens
+from tests.workspace import hashes
 
 ENCODING = tiktoken.get_encoding("gpt2")
 EOT = ENCODING.eot_token

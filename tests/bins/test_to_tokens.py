@@ -15,7 +15,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.data.workspace import commit, edit, environment, git, hashes, script, workspace
 from slm.bins import to_tokens
 from slm.bins.end_of_text import with_end_of_text, without_end_of_text
 from slm.bins.from_tokens import write_bins
@@ -31,6 +30,7 @@ from slm.versions import restore as restoring
 from slm.versions.pipeline import todo
 from slm.versions.restore import restore
 from tests.helpers import json_lines, one_line
+from tests.workspace import commit, edit, environment, git, hashes, script, workspace
 
 EOT = 9
 POLICIES = ("none", "append", "prepend")

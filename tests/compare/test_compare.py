@@ -14,7 +14,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmark.data.workspace import (
+from compare.reports import known_training
+from compare.variants import Variant, deciding, name_of, variants
+from slm.bins.documents import decode
+from slm.bins.opening import open_bins
+from slm.core.errors import UserError
+from slm.core.params import read_params, set_values
+from slm.tokens.vocabulary import load_described
+from slm.versions.revisions import open_revision
+from tests.helpers import one_line
+from tests.workspace import (
     ROOT,
     add_dataset,
     commit,
@@ -25,15 +34,6 @@ from benchmark.data.workspace import (
     hashes,
     script,
 )
-from compare.reports import known_training
-from compare.variants import Variant, deciding, name_of, variants
-from slm.bins.documents import decode
-from slm.bins.opening import open_bins
-from slm.core.errors import UserError
-from slm.core.params import read_params, set_values
-from slm.tokens.vocabulary import load_described
-from slm.versions.revisions import open_revision
-from tests.helpers import one_line
 
 BPE = {"tokenizer.encoding": "bpe", "tokenizer.vocab_size": 300}
 LISTED = [{}, BPE, {"bins.end_of_text": "append"}, {**BPE, "bins.end_of_text": "append"}]

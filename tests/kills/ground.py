@@ -18,7 +18,10 @@ import pyarrow.parquet as pq
 import yaml
 from dvc.repo import Repo
 
-from benchmark.data.workspace import (
+from slm.bins.verifying import damage
+from slm.text.raw import json_line
+from slm.text.stories import stories
+from tests.workspace import (
     add_dataset,
     commit,
     edit,
@@ -27,9 +30,6 @@ from benchmark.data.workspace import (
     script,
     workspace,
 )
-from slm.bins.verifying import damage
-from slm.text.raw import json_line
-from slm.text.stories import stories
 
 OUTS = ("raw", "vocabulary", "tokens", "bins")
 SCRIPTS = ("download", "make_vocabulary", "tokenize_text", "write_bins")

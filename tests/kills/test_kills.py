@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmark.data.workspace import ROOT, commit, environment
 from tests.helpers import parquet
 from tests.hub_faults import FaultyHub
 from tests.kills.ground import OUTS, Ground
 from tests.kills.random_kills import ENDINGS, drawn, play
+from tests.workspace import ROOT, commit, environment
 
 SIZE = 256 * 2**20
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.data.workspace import EXCERPT
 from slm.core.errors import UserError
 from slm.selection.audit import ENDINGS, MOJIBAKE, WIDE_SPACES, Audit, audit, shares, words
 from slm.text.stories import stories
 from tests.helpers import NASTY, block, build, json_lines
+from tests.workspace import EXCERPT
 
 FILES = {"train": ["train.jsonl"], "validation": ["validation.jsonl"]}
 # Whitespace and its neighbours, mojibake and what looks like it, controls, ends.

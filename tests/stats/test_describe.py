@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import slm.stats.describe
-from benchmark.data.workspace import EXCERPT
 from slm.batching.sampling import plan, starts
 from slm.bins.format import write_docs, write_manifest
 from slm.bins.from_tokens import write_bins
@@ -26,6 +25,7 @@ from slm.text.stories import stories
 from slm.tokens.token_files import make_tokens
 from slm.tokens.vocabulary import load_encoding
 from tests.helpers import NASTY, build, json_lines, texts_of
+from tests.workspace import EXCERPT
 
 GPT2 = tiktoken.get_encoding("gpt2")
 FILES = {"train": ["train.jsonl"], "validation": ["validation.jsonl"]}

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import tiktoken
 
-from benchmark.data.workspace import EXCERPT, add_dataset, commit, edit, git, script, workspace
 from slm.bins.opening import open_bins
 from slm.core.rounding import rounded
 from slm.stats.histograms import ranks
@@ -21,6 +20,7 @@ from slm.versions.pipeline import todo
 from tests.helpers import json_lines
 from tests.selection.test_audit import slowly as slow_audit
 from tests.stats.test_describe import slowly as slow_figures
+from tests.workspace import EXCERPT, add_dataset, commit, edit, git, script, workspace
 
 GPT2 = tiktoken.get_encoding("gpt2")
 FILES = 'column: text\nfiles: {train: ["train.jsonl"], validation: ["validation.jsonl"]}'

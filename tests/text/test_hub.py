@@ -27,8 +27,6 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from benchmark.data import workspace as workspaces
-from benchmark.data.workspace import ROOT, environment, hashes
 from slm.bins.from_tokens import write_bins
 from slm.bins.manifest import read_manifest
 from slm.core.errors import UserError
@@ -39,8 +37,10 @@ from slm.text.hub.pins import read_pins
 from slm.text.raw import read_source
 from slm.tokens.token_files import make_tokens
 from slm.tokens.vocabulary import load_encoding
+from tests import workspace as workspaces
 from tests.helpers import json_lines, parquet
 from tests.hub_faults import FaultyHub
+from tests.workspace import ROOT, environment, hashes
 
 REPO = "roneneldan/TinyStories"
 TRAIN = [f"data/train-{i:05d}-of-00003-2d5a1467fff1081{i}.parquet" for i in range(3)]

@@ -17,7 +17,6 @@ import torch
 import scripts.train_variants
 import slm.training.runs
 import slm.training.trainer
-from benchmark.data.workspace import ROOT, environment
 from compare.training_table import left_out, training_table
 from slm.bins.format import write_docs, write_manifest
 from slm.bins.opening import Bins, open_bins
@@ -29,6 +28,7 @@ from slm.training.model import Size, gpt
 from slm.training.runs import CODE, code, train
 from slm.training.trainer import Fitted, fit, moments, rate, training_step
 from tests.helpers import one_line
+from tests.workspace import ROOT, environment
 
 CPU, CUDA = torch.device("cpu"), torch.cuda.is_available()
 TOKENS = (*BYTES, b"th", b"the", b" the", b"at", b" cat", b" sat")

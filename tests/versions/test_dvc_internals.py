@@ -9,10 +9,10 @@ import pytest
 from dvc.repo import Repo
 from dvc.rwlock import rwlock
 
-from benchmark.data.workspace import workspace
 from slm.versions import dvc_internals
 from slm.versions.dvc_internals import Repository, Store, failed_copies, lock_holders, replaced
 from slm.versions.pipeline import open_repo
+from tests.workspace import workspace
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,13 @@ import numpy as np
 import pytest
 import tiktoken
 
-from benchmark.data.workspace import (
+from slm.bins.from_tokens import write_bins
+from slm.bins.opening import open_bins
+from slm.tokens.token_files import make_tokens
+from slm.tokens.vocabulary import load_encoding
+from slm.versions.lock import folder_hash, locked_hash
+from tests.helpers import as_kind, build
+from tests.workspace import (
     EXCERPT,
     ROOT,
     add_dataset,
@@ -25,12 +31,6 @@ from benchmark.data.workspace import (
     script,
     workspace,
 )
-from slm.bins.from_tokens import write_bins
-from slm.bins.opening import open_bins
-from slm.tokens.token_files import make_tokens
-from slm.tokens.vocabulary import load_encoding
-from slm.versions.lock import folder_hash, locked_hash
-from tests.helpers import as_kind, build
 
 SMALL = ("documents: {train: 5000, validation: 250}", "documents: {train: 60, validation: 8}")
 DONE = ("download", "vocabulary", "tokenize", "bins")  # what the stages say first

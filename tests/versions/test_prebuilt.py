@@ -14,7 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.data.workspace import (
+from slm.bins.format import write_docs, write_manifest
+from slm.core.files import md5_of
+from slm.core.ids import write_ids
+from slm.versions.cache import file_list, missing_objects, object_path
+from slm.versions.lock import locked_hash
+from tests.workspace import (
     ROOT,
     commit,
     dvc,
@@ -25,11 +30,6 @@ from benchmark.data.workspace import (
     script,
     workspace,
 )
-from slm.bins.format import write_docs, write_manifest
-from slm.core.files import md5_of
-from slm.core.ids import write_ids
-from slm.versions.cache import file_list, missing_objects, object_path
-from slm.versions.lock import locked_hash
 
 BINS, OBJECTS, CACHE = "data/sample/bins", "data/prebuilt/files/md5", ".dvc/cache/files/md5"
 VERSION = locked_hash(ROOT / "dvc.lock", "bins@sample", BINS)

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.data.workspace import ROOT, git, hashes, script
 from slm.core.errors import UserError
 from slm.core.files import md5_of
 from slm.versions.cache import all_objects, corrupt_objects
@@ -27,6 +26,7 @@ from tests.helpers import one_line
 from tests.pages import blocks
 from tests.versions import remote_servers
 from tests.versions.remote_servers import Server
+from tests.workspace import ROOT, git, hashes, script
 
 pytestmark = [
     pytest.mark.remotes,

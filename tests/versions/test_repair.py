@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.data.workspace import commit, edit, environment, git, hashes, script
 from scripts import verify as script_verify
 from slm.core.errors import UserError
 from slm.versions.cache import all_objects, corrupt_objects, file_list, object_path
 from slm.versions.lock import locked_hash
 from slm.versions.pipeline import open_repo
 from tests.pages import PAGES
+from tests.workspace import commit, edit, environment, git, hashes, script
 
 BINS, TOKENS, CACHE = (Path(p) for p in ("data/sample/bins", "data/sample/tokens", ".dvc/cache"))
 OBJECTS, STORE = CACHE / "files/md5", Path("store/files/md5")

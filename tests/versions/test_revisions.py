@@ -12,7 +12,6 @@ import tiktoken
 
 import slm.bins.diff
 import slm.versions.places
-from benchmark.data.workspace import commit, dvc, edit, environment, git, hashes, script
 from slm.bins.diff import differences
 from slm.bins.format import write_docs, write_manifest
 from slm.bins.opening import Bins, open_bins
@@ -21,6 +20,7 @@ from slm.core.ids import write_ids
 from slm.tokens.vocabulary import describe
 from slm.versions.revisions import open_revision
 from tests.helpers import one_line
+from tests.workspace import commit, dvc, edit, environment, git, hashes, script
 
 BINS = "data/sample/bins"
 URL = "file://{}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from benchmark.data.hub_files import File, described, entries
+from tests.hub_files import File, described, entries
 
 PART = 2**16  # bytes sent at a time where something may go wrong between them
 

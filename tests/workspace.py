@@ -8,7 +8,7 @@ import sys
 from importlib.util import cache_from_source
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 PYTHON = Path(sys.executable)  # what runs the commands; tests put one here that starts faster
 EXCERPT = ROOT.parent / "shared" / "tinystories"
 

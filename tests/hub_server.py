@@ -1,4 +1,4 @@
-"""An honest stand-in for the Hugging Face hub, for tests and benchmarks: one socket, no network.
+"""An honest stand-in for the Hugging Face hub: one socket, no network.
 
 In: repositories of files, from memory or from disk, each published at a commit, under branches.
 Out: what the real client asks of the true hub, answered as the hub answers it: repository and
@@ -16,8 +16,8 @@ import threading
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
-from benchmark.data.hub_files import File, Repository, describe
-from benchmark.data.hub_handler import Disturbance, Handler
+from tests.hub_files import File, Repository, describe
+from tests.hub_handler import Disturbance, Handler
 
 
 class HubServer:
