@@ -20,6 +20,7 @@ from compare.columns import (
     splits,
     tables,
 )
+from compare.pictures import titles
 from compare.result import Result
 from compare.table import markdown as markdown_table
 
@@ -56,8 +57,12 @@ def caption(picture: str) -> str:
 
 def lead(dataset: str, results: list[Result]) -> str:
     """What was found, in one to three sentences."""
-    bits = _trained(results) if any(result.training for result in results) else ()
-    return " ".join([_counted(dataset, results), *bits])
+    return f"{_counted(dataset, results)} {trained_sentences(results)}".strip()
+
+
+def trained_sentences(results: list[Result]) -> str:
+    """What training says of the variants, in one or two sentences; empty where none has any."""
+    return " ".join(_trained(results) if any(result.training for result in results) else ())
 
 
 def trained_on(results: list[Result], device: str | None) -> str:
@@ -146,8 +151,7 @@ def _mean(result: Result) -> float:
 
 
 def _names(results: list[Result]) -> str:
-    *others, last = (f"“{result.label}”" for result in results)
-    return f"{', '.join(others)} and {last}" if others else last
+    return titles.names(result.label for result in results)
 
 
 def _verb(verb: str, results: list[Result]) -> str:

@@ -9,32 +9,19 @@ Titles are made of the numbers, whoever wins. Loaders that are null or missing a
 same result gives the same bytes, with the same matplotlib. Prints the paths.
 """
 
-import io
 import json
 import sys
+from functools import partial
 from pathlib import Path
-from textwrap import wrap
-from types import ModuleType
-
-from matplotlib import style
-from matplotlib.figure import Figure
 
 from benchmark.batches import steps_picture, throughput_picture
+from benchmark.frame import image
 from slm.core.errors import UserError, run_main
 from slm.core.files import write_file
 from slm.training.hardware import kebab
 
 HERE = Path(__file__).parents[1]
 KINDS = {"batches": ("throughput", throughput_picture), "steps": ("steps", steps_picture)}
-WIDTH = 5.0  # inches; at 9 cm the smallest text is still nearly 6 points high
-LOOK = {
-    "font.family": "DejaVu Sans",  # matplotlib brings it, so every machine draws the same
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "svg.hashsalt": "slm",  # ids in the file are random otherwise
-}
 
 
 def main() -> None:
@@ -52,30 +39,16 @@ def draw(result: dict, folder: Path) -> list[Path]:
     for section, (name, _) in KINDS.items():
         if result.get(section):
             paths.append(folder / f"{device}-{name}.svg")
-            write_file(paths[-1], image(result, section))
+            write_file(paths[-1], picture(result, section))
     return paths
 
 
-def image(result: dict, section: str, form: str = "svg", dpi: int = 100) -> bytes:
+def picture(result: dict, section: str, form: str = "svg") -> bytes:
     """The picture of "batches" or "steps" as the bytes of a file; `form` may be "png" too."""
-    kind, file = KINDS[section][1], io.BytesIO()
+    kind = KINDS[section][1]
     title = f"{result['device']}: {kind.title(result)}"
-    # no date and no version of matplotlib in the file
-    about = {"Title": title, "Date": None, "Creator": None} if form == "svg" else None
-    with style.context(["default", LOOK], after_reset=True):
-        figure = _headed(wrap(title, 54), kind, result)
-        figure.savefig(file, format=form, dpi=dpi, metadata=about)
-    return file.getvalue()
-
-
-def _headed(lines: list[str], kind: ModuleType, result: dict) -> Figure:
-    above, below = 0.35 + 0.18 * len(lines), kind.height(result)  # inches
-    figure = Figure(figsize=(WIDTH, above + below))
-    head, body = figure.subfigures(2, 1, height_ratios=[above, below])  # type: ignore[misc]
-    head.text(0.02, 0.9, "\n".join(lines), weight="bold", size=10.5, va="top", linespacing=1.15)
-    head.text(0.02, 0, kind.SUBTITLE, color="#444444", va="bottom")
-    kind.draw(body, result)
-    return figure
+    draw = partial(kind.draw, result=result)
+    return image(title, kind.SUBTITLE, kind.height(result), draw, form)
 
 
 def _read(path: Path) -> dict:

@@ -5,10 +5,9 @@ are the ceilings: all that is read and written at the bandwidth of a copy, and w
 sends at that of the bus. Line styles and markers differ, not colours alone.
 """
 
-from itertools import accumulate
-from math import log
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 
@@ -46,9 +45,10 @@ def title(result: dict) -> str:
 def draw(body: SubFigure, result: dict) -> None:
     """Fill `body`."""
     axes, shapes = body.subplots(), _shapes(result)
-    body.subplots_adjust(left=0.16, right=0.79, bottom=0.13, top=0.95)
-    drawn = {name: _line(axes, result, shapes, name) for name in LOOKS}
-    ends = {name: end for name, end in drawn.items() if end}
+    body.subplots_adjust(left=0.16, right=0.73, bottom=0.13, top=0.95)
+    for name in LOOKS:
+        _line(axes, result, shapes, name)
+    lines = sorted(axes.get_lines(), key=lambda line: -np.asarray(line.get_ydata())[-1])
     axes.set_yscale("log")
     axes.set_xlim(-0.3, len(shapes) - 0.8)
     axes.set_xticks(range(len(shapes)), [_words(shape, "\n× ") for shape in shapes])
@@ -56,7 +56,8 @@ def draw(body: SubFigure, result: dict) -> None:
     axes.tick_params(axis="both", which="both", length=0)
     axes.yaxis.set_major_formatter(lambda value, _: _tokens(value, "g"))
     _ceilings(axes, result)
-    _labels(axes, ends)
+    look: dict[str, Any] = {"fontsize": 8.5, "labelcolor": "linecolor", "labelspacing": 0.9}
+    axes.legend(handles=lines, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), **look)
 
 
 def _shapes(result: dict) -> list[str]:
@@ -97,15 +98,14 @@ def _compared(times: float) -> str:
     )
 
 
-def _line(axes: Axes, result: dict, shapes: list[str], name: str) -> float | None:
-    """Draw one loader where it was measured; its last rate, or None where it never was."""
-    _, colour, marker = LOOKS[name]
+def _line(axes: Axes, result: dict, shapes: list[str], name: str) -> None:
+    """Draw one loader where it was measured."""
+    label, colour, marker = LOOKS[name]
     rates = [_rate(result, shape, name) for shape in shapes]
     points = [(position, rate) for position, rate in enumerate(rates) if rate]
-    if not points:
-        return None
-    axes.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=5, linewidth=1.5)
-    return points[-1][1]
+    if points:
+        look: dict[str, Any] = {"marker": marker, "markersize": 5, "linewidth": 1.5}
+        axes.plot(*zip(*points, strict=True), color=colour, label=label, **look)
 
 
 def _ceilings(axes: Axes, result: dict) -> None:
@@ -123,27 +123,3 @@ def _ceiling(axes: Axes, name: str, gb_s: float, bytes_per_token: int, dashes: s
     shown = f"{gb_s:,.0f}" if gb_s >= 100 else f"{gb_s:.3g}"
     words = f"{name} {shown} GB/s, {bytes_per_token} bytes per token"
     axes.annotate(words, (-0.25, at), (0, 2), textcoords="offset points", size=8, zorder=1)
-
-
-def _labels(axes: Axes, ends: dict[str, float]) -> None:
-    """Name each line at its end."""
-    low, high = axes.get_ylim()
-    names = sorted(ends, key=lambda name: ends[name])
-    shares = [log(ends[name] / low) / log(high / low) for name in names]
-    for name, share in zip(names, _apart(shares), strict=True):
-        words, colour, _ = LOOKS[name]
-        look: dict[str, Any] = {
-            "color": colour,
-            "weight": "bold",
-            "size": 8.5,
-            "va": "center",
-            "linespacing": 1,
-        }
-        axes.text(1.02, share, words, transform=axes.transAxes, **look)
-
-
-def _apart(places: list[float], step: float = 0.11) -> list[float]:
-    """The rising `places`, moved up and down alike until they are `step` apart."""
-    up = accumulate(places, lambda below, position: max(position, below + step))
-    down = accumulate(reversed(places), lambda above, position: min(position, above - step))
-    return [(high + low) / 2 for high, low in zip(up, reversed([*down]), strict=True)]

@@ -58,8 +58,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif path == f"/api/datasets/{REPOSITORY}/tree/{COMMIT}":
             self._json(200, [{"type": "directory", "path": "data", **about}])
         elif path == f"/api/datasets/{REPOSITORY}/tree/{COMMIT}/data":
-            files = [(name, lfs) for name, (_, lfs) in self.published.items()]
-            self._json(200, [{"type": "file", "path": n, **about, "lfs": lfs} for n, lfs in files])
+            own = [(name, lfs) for name, (_, lfs) in self.published.items()]
+            self._json(200, [{"type": "file", "path": n, **about, "lfs": lfs} for n, lfs in own])
         else:
             self._json(404, {"error": "Not found"}, {"X-Error-Code": "EntryNotFound"})
 

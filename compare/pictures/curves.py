@@ -2,7 +2,7 @@
 
 In: what training gave by label: runs of several seeds, each with its curve. Out: two axes in a
 drawing, side by side, with one vertical scale. The thick line of a label is the mean of its seeds,
-point by point; thin ones are the seeds. Labels stand beside, in the order in which lines end, each
+point by point; thin ones are the seeds. The legend is in the order in which lines end, each label
 with the mean of its final bits per byte.
 """
 
@@ -12,9 +12,10 @@ from textwrap import wrap
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from compare.pictures.frame import WIDTH, inches
+from benchmark.frame import WIDTH
 from compare.pictures.titles import BITS
 
 LOOKS = [  # colour, dashes, marker: six that differ in grey
@@ -25,8 +26,8 @@ LOOKS = [  # colour, dashes, marker: six that differ in grey
     ("#5b9bd0", "--", "v"),
     ("#7a7a7a", ":", "X"),
 ]
-HIGH, LEFT, FOOT, BETWEEN, GUTTER = 2.1, 0.5, 0.5, 0.18, 1.5  # inches
-KEY, WRAP = 0.3, 16  # inches of a line beside its label, and letters in one line of that
+HIGH, LEFT, FOOT, LEGEND = 2.1, 0.5, 0.5, 1.6  # inches
+WRAP = 15  # letters in one line of the legend
 STEEP = 0.2  # of the points of a curve may be above the axis
 AXES = (("text seen, MB", 0, 1e6), ("training, seconds", 1, 1))  # name, place in a point, unit
 
@@ -51,20 +52,21 @@ def about(training: dict[str, dict]) -> str:
 
 def draw(body: SubFigure, training: dict[str, dict]) -> None:
     """Fill `body`."""
-    whole, wide = height(training), (WIDTH - LEFT - BETWEEN - GUTTER) / 2
-    high = whole - FOOT - 0.1
+    foot, right = FOOT / height(training), 1 - LEGEND / WIDTH
+    body.subplots_adjust(left=LEFT / WIDTH, right=right, bottom=foot, top=0.97, wspace=0.12)
     looks = dict(zip(training, cycle(LOOKS), strict=False))
-    for place, (name, of_point, unit) in enumerate(AXES):
-        axes = inches(body, whole, LEFT + place * (wide + BETWEEN), FOOT, wide, high)
+    for axes, (name, of_point, unit) in zip(body.subplots(1, 2, sharey=True), AXES, strict=True):
         for label, figures in training.items():
-            _curve(
-                axes,
-                [curve[:, [of_point, 2]] / [unit, 1] for curve in _runs(figures)],
-                looks[label],
-            )
-        _dress(axes, name, left=place == 0)
+            seeds = [curve[:, [of_point, 2]] / [unit, 1] for curve in _runs(figures)]
+            _curve(axes, seeds, looks[label])
+        _dress(axes, name)
         axes.set_ylim(*_span(training))
-    _labels(inches(body, whole, WIDTH - GUTTER, FOOT, GUTTER, high), training, looks, high)
+    ends = {label: figures["bits_per_byte"]["mean"] for label, figures in training.items()}
+    order = sorted(ends, key=lambda label: -ends[label])
+    lines = [Line2D([], [], **_style(looks[label])) for label in order]
+    words = ["\n".join([*wrap(label, WRAP), BITS(ends[label])]) for label in order]
+    place = {"loc": "center left", "bbox_to_anchor": (right, 0.5 + foot / 2)}
+    body.legend(lines, words, frameon=False, fontsize=8.5, handlelength=2.4, **place)
 
 
 def _runs(figures: dict) -> list[np.ndarray]:
@@ -88,13 +90,13 @@ def _style(look: tuple[str, str, str]) -> dict:
     return {"color": colour, "linestyle": dashes, "marker": marker, "markersize": 3.5}
 
 
-def _dress(axes: Axes, name: str, left: bool) -> None:
+def _dress(axes: Axes, name: str) -> None:
     axes.set_xlabel(name)
     axes.set_xlim(left=0)
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.6g}")
     axes.grid(color="#e4e4e4", linewidth=0.6)
-    axes.tick_params(length=0, labelleft=left)
+    axes.tick_params(length=0)
 
 
 def _span(training: dict[str, dict]) -> tuple[float, float]:
@@ -108,33 +110,6 @@ def _span(training: dict[str, dict]) -> tuple[float, float]:
     return low - 0.06 * (high - low or 1), high + 0.04 * (high - low or 1)
 
 
-def _labels(axes: Axes, training: dict[str, dict], looks: dict, high: float) -> None:
-    """Each label at the height of its line's end, or as near as there is room."""
-    axes.axis("off")
-    axes.set(xlim=(0, GUTTER), ylim=(0, high))
-    low, top = _span(training)
-    ends = {label: figures["bits_per_byte"]["mean"] for label, figures in training.items()}
-    order = sorted(ends, key=lambda label: ends[label])
-    wanted = [(ends[label] - low) / (top - low) * high for label in order]
-    for label, y in zip(order, _apart(wanted, [*map(_high, order)], high), strict=True):
-        axes.plot([0.1, 0.1 + KEY / 2, 0.1 + KEY], [y] * 3, markevery=[1], **_style(looks[label]))
-        words = "\n".join([*wrap(label, WRAP), BITS(ends[label])])
-        axes.text(0.17 + KEY, y, words, size=8.5, va="center", linespacing=1.05)
-
-
 def _high(label: str) -> float:
     """Inches that a label takes."""
     return 0.06 + 0.14 * (len(wrap(label, WRAP)) + 1)
-
-
-def _apart(places: list[float], sizes: list[float], room: float) -> list[float]:
-    """The rising middles of things of these sizes, moved no more than needed to be apart."""
-    known, floor = [], 0.0
-    for place, size in zip(places, sizes, strict=True):
-        known.append(max(place, floor + size / 2))
-        floor = known[-1] + size / 2
-    ceiling = room
-    for i in reversed(range(len(known))):
-        known[i] = min(known[i], ceiling - sizes[i] / 2)
-        ceiling = known[i] - sizes[i] / 2
-    return known

@@ -7,15 +7,14 @@ The same input gives the same bytes, with the same matplotlib.
 """
 
 import csv
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+from benchmark.frame import image
 from compare.pictures import curves as curves_picture
 from compare.pictures import ranks as ranks_picture
 from compare.pictures import rows as rows_picture
 from compare.pictures import spread, titles
-from compare.pictures.frame import image
 from compare.pictures.rows import Row
 from slm.core.files import read_json, write_file
 
@@ -80,17 +79,12 @@ def ranks(tables: Tables, metrics: Metrics, form: str = "svg") -> bytes:
     return image(*words, ranks_picture.height(tables), draw, form)
 
 
-def curves(
-    training: Mapping[str, dict | None], device: str | None = None, form: str = "svg"
-) -> bytes:
-    """How bits per byte fell while models were trained, given what training gave by label.
-
-    A label that was not trained, with None, is left out; one at least was.
-    """
-    trained = {label: result for label, result in training.items() if result}
-    words = titles.curves(trained, device), curves_picture.about(trained)
-    draw = partial(curves_picture.draw, training=trained)
-    return image(*words, curves_picture.height(trained), draw, form)
+def curves(training: dict[str, dict], headline: str, form: str = "svg") -> bytes:
+    """How bits per byte fell while models were trained, given what training gave by label."""
+    draw = partial(curves_picture.draw, training=training)
+    return image(
+        headline, curves_picture.about(training), curves_picture.height(training), draw, form
+    )
 
 
 TABLES = {"lengths": lengths, "ranks": ranks, "bytes": bytes_per_token}  # by the name of the table

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from compare.pictures.frame import ACCENT, DARK, WIDTH, inches
+from benchmark.frame import ACCENT, DARK, WIDTH, inches
 from compare.pictures.titles import minus
 
 ALONE, HIGH = 2.3, 1.15  # inches: one panel alone, one of several

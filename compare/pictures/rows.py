@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 from matplotlib.ticker import MaxNLocator
 
-from compare.pictures.frame import ACCENT, DARK, FILL, GREY, WIDTH, inches
+from benchmark.frame import ACCENT, DARK, FILL, GREY, WIDTH, inches
 
 ROW, GAP, ALONE = 0.4, 0.12, 1.7  # inches: a histogram among several, between them, one alone
 HEAD, FOOT = 0.24, 0.5  # above and below all of them
@@ -39,7 +39,7 @@ def height(rows: list[Row]) -> float:
 def draw(body: SubFigure, rows: list[Row], span: tuple[float, float], unit: str) -> None:
     """Fill `body`: `span` are the ends of the horizontal axis, and `unit` is its name."""
     alone, whole = len(rows) == 1, height(rows)
-    left, right = (0.75, 0.5) if alone else (LEFT, 0.1 + COLUMN * len(rows[0].cells))
+    left, right = (0.75, 0.75) if alone else (LEFT, 0.1 + COLUMN * len(rows[0].cells))
     high = _high(rows)
     for place, row in enumerate(rows):
         bottom = whole - HEAD - high - place * (high + GAP)
@@ -92,7 +92,7 @@ def _histogram(axes: Axes, row: Row) -> None:
 def _alone(axes: Axes, row: Row) -> None:
     """The names of the marks above them, on outer sides, and a scale of counts."""
     for (name, value), side in zip(row.marks.items(), ("right", "left"), strict=False):
-        name = f"{name}\u00a0" if side == "right" else f"\u00a0{name}"
+        name = f"\u00a0{name}: {value:,.6g}\u00a0"
         look: dict[str, Any] = {"color": ACCENT, "size": 8.5, "ha": side, "va": "bottom"}
         axes.text(value, 1.02, name, transform=axes.get_xaxis_transform(), **look)
     axes.tick_params(axis="x", pad=7)  # below the 0 of the other scale

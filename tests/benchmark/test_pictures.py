@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmark.batches import steps_picture, throughput_picture
-from benchmark.batches.pictures import draw, image
+from benchmark.batches.pictures import draw, picture
 
 pytestmark = pytest.mark.slow  # many drawings
 
@@ -72,7 +72,7 @@ def title(kind: ModuleType, result: dict) -> str:
 
 def words(result: dict, section: str) -> list[str]:
     """What is written in the picture: its title, then the rest."""
-    svg = image(result, section).decode().replace("\u00a0", " ")
+    svg = picture(result, section).decode().replace("\u00a0", " ")
     title, *_ = re.findall(r"<title>(.*?)</title>", svg)
     return [title, *re.findall(r"<!-- (.*?) -->", svg)]
 
