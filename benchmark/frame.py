@@ -1,6 +1,6 @@
-"""A picture as the bytes of a file: a headline, a line of explanation, and a drawing below.
+"""A picture as the bytes of an SVG file: a headline, a line of explanation, and a drawing below.
 
-In: the words, and a function that draws. Out: SVG or PNG, 5 inches wide, of the same bytes each
+In: the words, and a function that draws. Out: SVG, 5 inches wide, of the same bytes each
 time with the same matplotlib: no date, no version and no random id is in it, and pyplot's global
 state is neither read nor changed. Words are drawn as they are: `$` begins no formula.
 """
@@ -15,7 +15,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 WIDTH = 5.0  # inches; at 9 cm the smallest text is still nearly 6 points high
-DPI = 200  # of a PNG
 LOOK = {
     "font.family": "DejaVu Sans",  # matplotlib brings it, so every machine draws the same
     "font.size": 9,
@@ -26,7 +25,6 @@ LOOK = {
     "text.parse_math": False,
 }
 GREY, DARK, FILL, ACCENT = "#666666", "#0b2545", "#a9bfd6", "#b5541c"  # told apart in grey, too
-ABOUT = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
 
 
 def image(
@@ -34,13 +32,12 @@ def image(
     about: str,
     height: float,  # inches of the drawing
     draw: Callable[[SubFigure], None],
-    form: str = "svg",  # or "png"
 ) -> bytes:
     """The picture: `title` is its headline, `about` says what is drawn."""
-    file, metadata = io.BytesIO(), {"Title": title, **ABOUT[form]}
+    file, metadata = io.BytesIO(), {"Title": title, "Date": None, "Creator": None}
     with style.context(["default", LOOK], after_reset=True):
         figure = _headed(balanced(title, 54), balanced(about, 76), height, draw)
-        figure.savefig(file, format=form, dpi=DPI, metadata=metadata)
+        figure.savefig(file, format="svg", metadata=metadata)
     return file.getvalue()
 
 

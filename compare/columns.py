@@ -28,10 +28,7 @@ def span(bits: dict) -> str:
     return f"{BITS(bits['low'])}–{BITS(bits['high'])}"
 
 
-VARIANT = (
-    ("vocabulary, ids", "metrics.vocab_size", COUNT),
-    ("end of text", "end_of_text", str),
-)
+VARIANT = (("vocabulary, ids", "metrics.vocab_size", COUNT), ("end of text", "end_of_text", str))
 SPLIT = (  # heading, where it stands in the metrics of a split, how it is written
     ("documents", "documents", COUNT),
     ("empty documents", "empty_documents", COUNT),
@@ -99,7 +96,9 @@ def tables(results: list[Result]) -> list[Table]:
     made = [_table(f"{first} split", results, [*about, *_of_split(results, first)])]
     made += [_table(f"{split} split", results, _of_split(results, split)) for split in others]
     if any(result.training for result in results):
-        made.append(_table("training", results, _of_training(results)))
+        bits, *more = columns_of(TRAINING, [result.training for result in results])
+        bits = bits._replace(best=as_good_as_best(results))
+        made.append(_table("training", results, [bits, *more]))
     return made
 
 
@@ -120,11 +119,6 @@ def _table(title: str, results: list[Result], made: list[Column]) -> Table:
 
 def _of_split(results: list[Result], split: str) -> list[Column]:
     return columns_of(SPLIT, [result.metrics[split] for result in results])
-
-
-def _of_training(results: list[Result]) -> list[Column]:
-    bits, *others = columns_of(TRAINING, [result.training for result in results])
-    return [bits._replace(best=as_good_as_best(results)), *others]
 
 
 def columns_of(figures: tuple, sources: list[dict | None]) -> list[Column]:

@@ -30,18 +30,14 @@ LINK = "120000"  # git's mode of a symbolic link
 def kept(dataset: str, names: list[str]) -> dict[str, str]:
     """The commits of those experiments of these names whose bins DVC's cache has."""
     cache = local_cache()
-    return {
-        name: commit
-        for name, commit in _experiments().items()
-        if name in names and _in_cache(cache, commit, dataset)
-    }
-
-
-def _experiments() -> dict[str, str]:
-    """The commit of each experiment of this repository, by name."""
     listed = run_git(Path(), "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps")
     refs = (line.split() for line in listed.splitlines())
-    return {ref.split("/")[4]: commit for commit, ref in refs if ref.count("/") == 4}
+    every = {ref.split("/")[4]: commit for commit, ref in refs if ref.count("/") == 4}
+    return {
+        name: commit
+        for name, commit in every.items()
+        if name in names and _in_cache(cache, commit, dataset)
+    }
 
 
 def _in_cache(cache: Path, commit: str, dataset: str) -> bool:
@@ -90,14 +86,10 @@ def make(dataset: str, wanted: dict[str, Variant], say: Callable[[str], None]) -
         for number, (name, variant) in enumerate(wanted.items(), 1):
             say(f"{variant.label} ({number} of {len(wanted)})")
             with chdir(root):
-                _build(dataset, name, variant)
+                set_values(Path("params.yaml"), variant.values)
+                experiment(name)
+                _keep_link(dataset, name)
             _bring(root, name)
-
-
-def _build(dataset: str, name: str, variant: Variant) -> None:
-    set_values(Path("params.yaml"), variant.values)
-    experiment(name)
-    _keep_link(dataset, name)
 
 
 def _keep_link(dataset: str, name: str) -> None:

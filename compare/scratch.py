@@ -15,7 +15,7 @@ from pathlib import Path
 
 from slm.core.errors import UserError
 from slm.core.files import link_or_copy
-from slm.core.git import git
+from slm.core.git import git, git_text
 from slm.core.params import read_params
 from slm.versions.dvc_internals import share_cache
 from slm.versions.leftovers import remove
@@ -39,11 +39,14 @@ def scratch(dataset: str) -> Iterator[Path]:
     try:
         run_git(top, "clone", "-q", "--shared", "--", str(top), str(folder))
         _sign(top, folder)
-        _ignore_source(folder, dataset)
+        with (folder / ".git" / "info" / "exclude").open("a") as file:
+            # Keeps the user's text out of the commits: DVC adds what a stage reads, of any size.
+            file.write(f"\n**/data/{dataset}/source\n")
         _carry_changes(top, folder)
         _share(dataset, root)
-        with chdir(root):
-            _vocabulary_and_tokens(dataset)
+        with chdir(root), suppress(UserError):  # what does not come back is made again
+            entry = read_params(Path("params.yaml"))["datasets"][dataset]
+            restore(Path("data", dataset), entry, Path("dvc.lock"))
         yield root
     finally:
         _remove(folder)
@@ -63,12 +66,6 @@ def _sign(top: Path, folder: Path) -> None:
     for key, otherwise in (("user.name", "slm"), ("user.email", "slm@localhost")):
         known = git(top, "config", key).stdout.decode(errors="replace").strip()
         run_git(folder, "config", key, known or otherwise)
-
-
-def _ignore_source(folder: Path, dataset: str) -> None:
-    """Keep the user's text out of the commits: DVC adds what a stage reads, whatever its size."""
-    with (folder / ".git" / "info" / "exclude").open("a") as file:
-        file.write(f"\n**/data/{dataset}/source\n")
 
 
 def _carry_changes(top: Path, folder: Path) -> None:
@@ -94,27 +91,16 @@ def _share(dataset: str, root: Path) -> None:
                 there.mkdir(parents=True, exist_ok=True)
                 (there / name).symlink_to((here / name).resolve())
             else:
-                shutil.copytree(here / name, there / name, copy_function=_link)
+                shutil.copytree(
+                    here / name,
+                    there / name,
+                    copy_function=lambda file, to: link_or_copy(Path(file), Path(to)),
+                )
     with suppress(FileNotFoundError):
         shutil.copyfile(".dvc/config.local", root / ".dvc" / "config.local")
     share_cache(root, local_cache().parents[1])
 
 
-def _link(source: str, target: str) -> None:
-    link_or_copy(Path(source), Path(target))
-
-
-def _vocabulary_and_tokens(dataset: str) -> None:
-    """What is not here of them may come back from the bins; else it is made again."""
-    with suppress(UserError):
-        restore(Path("data", dataset), read_params(Path("params.yaml"))["datasets"][dataset],
-                Path("dvc.lock"))  # fmt: skip
-
-
 def run_git(folder: Path, *words: str) -> str:
     """What git prints; raises UserError where it fails."""
-    done = git(folder, *words)
-    if done.returncode:
-        message = done.stderr.decode(errors="replace").split("hint:")[0]
-        raise UserError(f"git {words[0]}: {message}; experiments need a repository with a commit")
-    return done.stdout.decode(errors="replace")
+    return git_text(folder, *words, cure="experiments need a repository with a commit")

@@ -76,9 +76,6 @@ def _span(piece: Piece) -> str:
     about += ' class="long"' if len(piece.text) > UNBROKEN else ""
     # A line may end before a token's space, so that space and word stay together.
     before = "<wbr>" if piece.text.startswith(" ") else ""
-    return f"{before}<span{about}>{_shown(piece.text)}</span>"
-
-
-def _shown(text: str) -> str:
-    shown = escape(text.translate(CONTROLS)).replace("\n", '<i class="feed">\n</i>')
-    return f'<i class="space"> </i>{shown[1:]}' if shown.startswith(" ") else shown
+    shown = escape(piece.text.translate(CONTROLS)).replace("\n", '<i class="feed">\n</i>')
+    shown = f'<i class="space"> </i>{shown[1:]}' if shown.startswith(" ") else shown
+    return f"{before}<span{about}>{shown}</span>"

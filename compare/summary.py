@@ -68,12 +68,9 @@ def trained_sentences(results: list[Result]) -> str:
 def trained_on(results: list[Result], device: str | None) -> str:
     """How the models were trained: on which device, and with how many seeds."""
     runs = {len(result.training["runs"]) for result in results if result.training}
-    seeds = f"with {_seeds(*runs)} a variant" if len(runs) == 1 else "with several seeds"
+    many = "1 seed" if runs == {1} else f"{max(runs, default=0)} seeds"
+    seeds = f"with {many} a variant" if len(runs) == 1 else "with several seeds"
     return f"Trained {f'on {device}, ' if device else ''}{seeds}."
-
-
-def _seeds(number: int) -> str:
-    return "1 seed" if number == 1 else f"{number} seeds"
 
 
 def names(results: list[Result]) -> Table:

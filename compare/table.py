@@ -6,10 +6,10 @@ since there are many figures and few variants. The same input gives the same tex
 """
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from textwrap import wrap
 
-from compare.columns import Column, Table, same_line, tables
+from compare.columns import Table, same_line, tables
 from compare.result import Result
 
 GAP, NARROW = 2, 14  # characters: between columns, and the least to wrap a label to
@@ -65,10 +65,12 @@ def markdown(table: Table) -> str:
     if not table.columns:
         return ""
     rows = [[table.title, *table.labels], ["---", *["---:"] * len(table.labels)]]
-    rows += [[column.heading, *_marked(column, "**{}**".format)] for column in table.columns]
+    rows += [
+        [
+            column.heading,
+            *(f"**{cell}**" if i in column.best else cell for i, cell in enumerate(column.cells)),
+        ]
+        for column in table.columns
+    ]
     lines = (" | ".join(cell.replace("|", r"\|") for cell in row) for row in rows)
     return "".join(f"| {line} |\n" for line in lines)
-
-
-def _marked(column: Column, mark: Callable[[str], str]) -> list[str]:
-    return [mark(cell) if i in column.best else cell for i, cell in enumerate(column.cells)]

@@ -4,11 +4,9 @@ In: the result of slm.training.runs. Out: lines of at most 100 columns: a head, 
 variant, how to read them. Below, however long: what was left out, and where a CUDA graph failed.
 """
 
-from collections.abc import Iterator
 from statistics import mean
 
 from slm.core.tables import table_line, wrapped
-from slm.training.runs import named
 
 WIDTHS = (34, 9, 14, 9, 24, 10)
 HEAD = ("variant", "ids", "parameters", "steps", "bits per byte", "seconds")
@@ -22,7 +20,12 @@ def training_table(result: dict) -> list[str]:
         f"{result['device']}, {shape}; parameters in embeddings + others, in millions; bits per "
         "byte of the validation split, mean and range over seeds; seconds of training, mean"
     )
-    more = [*filter(None, [left_out(result)]), *_failures(result["variants"])]
+    failures = (
+        f"{_name(variant)}: without a CUDA graph, which failed: {variant['graph_failed']}"
+        for variant in result["variants"]
+        if "graph_failed" in variant
+    )
+    more = [*filter(None, [left_out(result)]), *failures]
     head = table_line(HEAD, WIDTHS)
     return [head, *map(_row, result["variants"]), *wrapped([note]), *more]
 
@@ -35,7 +38,7 @@ def left_out(result: dict) -> str:
 
 
 def _name(variant: dict) -> str:
-    return named(variant["encoding"], variant["end_of_text"])
+    return f"{variant['encoding']} {variant['end_of_text']}".removesuffix(" none")
 
 
 def _row(variant: dict) -> str:
@@ -51,9 +54,3 @@ def _row(variant: dict) -> str:
         f"{mean(run['seconds'] for run in variant['runs']):,.1f}",
     )
     return table_line(cells, WIDTHS)
-
-
-def _failures(variants: list[dict]) -> Iterator[str]:
-    for variant in variants:
-        if why := variant.get("graph_failed"):
-            yield f"{_name(variant)}: without a CUDA graph, which failed: {why}"

@@ -7,7 +7,6 @@ a GPU it measures the CPU, less of it. Needs NumPy and PyTorch alone.
 
 import argparse
 import json
-import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,8 @@ from slm.bins.opening import open_bins
 from slm.core.errors import UserError, positive, run_main
 from slm.core.files import make_writable, to_json, write_file
 from slm.core.rounding import rounded
-from slm.training.hardware import device_name, kebab, this_device, training_machine
+from slm.core.tables import say
+from slm.training.hardware import device_name, kebab, machine, this_device
 from slm.training.settings import read_settings
 
 
@@ -46,7 +46,7 @@ def _measured(bins: Path, settings: dict, args: argparse.Namespace) -> dict:
     result: dict[str, Any] = {
         "device": device_name(device),
         "kind": device.type,
-        "machine": training_machine(),
+        "machine": machine("torch", "numpy", "triton"),
         "data": {
             "name": manifest["dataset"]["name"],
             "tokens": manifest["splits"]["train"]["tokens"],
@@ -54,23 +54,23 @@ def _measured(bins: Path, settings: dict, args: argparse.Namespace) -> dict:
         },
     }
     result |= {"quick": True} if args.quick else {}
-    _say("the digest")
+    say("the digest")
     result["digest"] = measure_digest(bins, settings["batching"], device)
-    _say("what the device can do at best")
+    say("what the device can do at best")
     result["ceiling"] = measure_ceiling(device, effort)
     copy = result["ceiling"]["copy_gb_s"]
-    result["batches"], missing = measure_batches(bins, settings, device, copy, effort, _say)
+    result["batches"], missing = measure_batches(bins, settings, device, copy, effort, say)
     _print(batches_table(result, missing))
     if args.steps:
         batching = settings["batching"]
-        result["steps"] = measure_steps(bins, batching, device, args.quick, say=_say)
+        result["steps"] = measure_steps(bins, batching, device, args.quick, say=say)
         _print(steps_table(result["steps"]))
     return rounded(result)
 
 
 def _bins(args: argparse.Namespace, dataset: str) -> AbstractContextManager[Path]:
     if args.synthetic:
-        _say(f"{args.synthetic:,} synthetic tokens")
+        say(f"{args.synthetic:,} synthetic tokens")
         return synthetic(args.synthetic)
     return nullcontext(args.bins or Path("data", args.dataset or dataset, "bins"))
 
@@ -89,11 +89,6 @@ def _arguments() -> argparse.Namespace:
 
 def _print(table: list[str]) -> None:
     print("\n".join([*table, ""]), flush=True)
-
-
-def _say(line: str) -> None:
-    if sys.stderr.isatty():
-        print(f"{line}…", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

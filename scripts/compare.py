@@ -12,6 +12,7 @@ from pathlib import Path
 from compare.experiments import kept, make, opened
 from compare.reports import collected, known_training, write_reports
 from compare.table import terminal
+from compare.training_table import left_out
 from compare.variants import Variant, deciding, name_of, variants
 from scripts._command import PARAMS, alone, asked, parser
 from scripts.make_data import built, check
@@ -40,7 +41,8 @@ def main() -> None:
             trained = _trained(bins, settings, folder) if settings else known_training(folder, bins)
             results = collected(name, experiments, bins, trained)
             print(terminal(results))
-            _say_what_is_left_out(trained)
+            if line := left_out(trained):
+                print(f"{line}\n")
             for path in write_reports(name, results, bins, trained):
                 print(f"wrote {path}")
     example = results[-1].name
@@ -86,13 +88,6 @@ def _trained(bins: dict[str, Bins], settings: dict, out: Path) -> dict:
     os.environ.setdefault(*WORKSPACE)
     folders = [variant.folder for variant in bins.values()]
     return train(folders, settings, this_device(), out, say=_say)
-
-
-def _say_what_is_left_out(trained: dict) -> None:
-    if "left_out" in trained:
-        from compare.training_table import left_out  # PyTorch takes seconds to start
-
-        print(f"{left_out(trained)}\n")
 
 
 def _say(line: str) -> None:

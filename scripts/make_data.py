@@ -54,7 +54,8 @@ def built(name: str, params: dict) -> Iterator[bool]:
     """
     check(params, name)
     with choosing(name, params):
-        yield ensure(name, params)
+        stages = todo(name)
+        yield bool(stages) and _build(name, params, stages)
 
 
 def check(params: dict, name: str) -> None:
@@ -69,11 +70,6 @@ def check(params: dict, name: str) -> None:
         raise UserError(f"data/{name}/source is no folder; make it, or link it to your files")
     if entry["kind"] == "hub":
         read_pins(entry, Path("data", name, "source", "pins.json"))
-
-
-def ensure(name: str, params: dict) -> bool:
-    """Build what is missing of the chosen dataset; False where nothing is."""
-    return bool(stages := todo(name)) and _build(name, params, stages)
 
 
 def _build(name: str, params: dict, stages: set[str]) -> bool:

@@ -47,7 +47,8 @@ def _build(new: Path, digest: str) -> None:
     shutil.rmtree(new, ignore_errors=True)
     _run(sys.executable, "-m", "venv", new)
     python = new / "bin" / "python"
-    pins = _pins()
+    lines = LOCK.read_text(encoding="utf-8").splitlines()
+    pins = {line.split("==")[0]: line for line in lines if "==" in line and line[0] != "#"}
     torch, gigatoken = pins.pop("torch"), pins.pop("gigatoken")
     listed = new / "requirements.txt"
     listed.write_text("\n".join(pins.values()))
@@ -70,12 +71,6 @@ def _build(new: Path, digest: str) -> None:
     _run(python, *PIP, "--no-deps", "--no-build-isolation", "-e", ".")
     _run(python, "scripts/install_vocabulary.py")
     (new / "installed").write_text(digest)  # last: what has it is whole
-
-
-def _pins() -> dict[str, str]:
-    """The lines of requirements.lock by the names of their packages."""
-    lines = LOCK.read_text(encoding="utf-8").splitlines()
-    return {line.split("==")[0]: line for line in lines if "==" in line and line[0] != "#"}
 
 
 def _install(python: Path, uv_pin: str, listed: Path) -> None:

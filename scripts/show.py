@@ -30,14 +30,10 @@ def main() -> None:
             if args.rows and not Path("data", name, "raw").is_dir():  # as after a pull
                 build(f"download@{name}", alone=True)
     if args.rows:
-        _list(Path("data", name, "raw"), args.rows)
+        for line in faults(Path("data", name, "raw"), args.rows, os.cpu_count() or 1):
+            print(line)
     else:
         _show(name)
-
-
-def _list(raw: Path, kind: str) -> None:
-    for line in faults(raw, kind, os.cpu_count() or 1):
-        print(line)
 
 
 def _show(name: str) -> None:

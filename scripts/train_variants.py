@@ -8,12 +8,12 @@ GPU it trains the two smallest vocabularies with one seed. Needs NumPy, PyTorch 
 import argparse
 import json
 import os
-import sys
 from pathlib import Path
 
 from compare.training_table import training_table
 from slm.bins.manifest import read_manifest
 from slm.core.errors import run_main
+from slm.core.tables import say
 from slm.training.hardware import this_device
 from slm.training.runs import WORKSPACE, train
 from slm.training.settings import read_settings
@@ -25,7 +25,7 @@ def main() -> None:
     args, settings = _arguments(), read_settings(Path("params.yaml"))["training"]
     dataset = read_manifest(args.bins[0])["dataset"]["name"]
     out = args.out or Path("reports", dataset, "training")
-    result = train(args.bins, settings, this_device(), out, args.fresh, _say)
+    result = train(args.bins, settings, this_device(), out, args.fresh, say)
     print("\n".join([*training_table(result), ""]))
     print(json.dumps(result, ensure_ascii=False))
 
@@ -36,11 +36,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="reports/<dataset>/training")
     parser.add_argument("--fresh", action="store_true", help="train again what is there already")
     return parser.parse_args()
-
-
-def _say(line: str) -> None:
-    if sys.stderr.isatty():
-        print(f"{line}…", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

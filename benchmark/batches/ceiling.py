@@ -21,27 +21,19 @@ LAUNCHES = 1000  # in the graph
 def measure_ceiling(device: torch.device, effort: Effort) -> dict:
     """The section "ceiling" of the result."""
     if device.type != "cuda":
-        copy = _cpu_copy(min(CPU_BYTES, effort.ceiling_bytes), effort, device)
+        size = min(CPU_BYTES, effort.ceiling_bytes)
+        source, target = np.ones(size, np.uint8), np.zeros(size, np.uint8)
+        copy = 2 * size / 1e9 / _best(lambda: np.copyto(target, source), effort, device)
         return {"copy_gb_s": copy, "bus_gb_s": None, "launch_us": None, "graph_launch_us": None}
-    free, _ = torch.cuda.mem_get_info(device)
+    size = min(effort.ceiling_bytes, torch.cuda.mem_get_info(device)[0] // 4)
+    from_, to = (torch.ones(size, dtype=torch.uint8, device=device) for _ in range(2))
     number = torch.zeros(1, device=device)
     return {
-        "copy_gb_s": _gpu_copy(min(effort.ceiling_bytes, free // 4), effort, device),
+        "copy_gb_s": 2 * size / 1e9 / _best(lambda: to.copy_(from_), effort, device),
         "bus_gb_s": _bus(min(BUS_BYTES, effort.ceiling_bytes), effort, device),
         "launch_us": 1e6 * typical(lambda: number.add_(1), effort, device),
         "graph_launch_us": 1e6 * typical(_graph(number), effort, device) / LAUNCHES,
     }
-
-
-def _cpu_copy(size: int, effort: Effort, device: torch.device) -> float:
-    source, target = np.ones(size, np.uint8), np.zeros(size, np.uint8)
-    return 2 * size / 1e9 / _best(lambda: np.copyto(target, source), effort, device)
-
-
-def _gpu_copy(size: int, effort: Effort, device: torch.device) -> float:
-    source = torch.ones(size, dtype=torch.uint8, device=device)
-    target = torch.empty_like(source)
-    return 2 * size / 1e9 / _best(lambda: target.copy_(source), effort, device)
 
 
 def _bus(size: int, effort: Effort, device: torch.device) -> float:

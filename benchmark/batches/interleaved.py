@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 import torch
 
+from benchmark.batches.timing import repeat
+
 AHEAD = 32  # steps before a block, at most
 FIRST = 5  # steps before anything is timed: they compile, start threads and workers
 
@@ -34,7 +36,7 @@ def interleaved(steps: dict[str, Step], device: torch.device, pace: Pace) -> dic
     """Seconds per step, one number a round, for each name; every block has as many steps."""
     names = list(steps)
     for step in steps.values():
-        _repeat(step, FIRST)
+        repeat(step, FIRST)
     some = block(steps[names[0]], 5, device) / 5
     count = max(2, round(pace.seconds / some))
     measured: dict[str, list[float]] = {name: [] for name in names}
@@ -54,14 +56,14 @@ def block(step: Step, count: int, device: torch.device) -> float:
     flattered, one that can is not. On a GPU the clock is the device's own and the steps before are
     not waited for: a wait would let the loader run ahead again.
     """
-    _repeat(step, min(AHEAD, -(-count // 2)))
+    repeat(step, min(AHEAD, -(-count // 2)))
     if device.type != "cuda":
         began = time.perf_counter()
-        _repeat(step, count)
+        repeat(step, count)
         return time.perf_counter() - began
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     start.record()
-    _repeat(step, count)
+    repeat(step, count)
     end.record()
     end.synchronize()
     return start.elapsed_time(end) / 1000
@@ -89,8 +91,3 @@ def interval_ranks(count: int) -> tuple[int, int]:
     if not rank:
         raise ValueError(f"{count} rounds bound no median with 95 %; 6 are needed")
     return rank, count + 1 - rank
-
-
-def _repeat(step: Step, count: int) -> None:
-    for _ in range(count):
-        step()

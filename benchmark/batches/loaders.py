@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable, Generator, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from slm.batching.batches import Batches
 from slm.batching.prefetch import SLOTS, STEPS
 from slm.bins.opening import open_bins
+from slm.training.cuda import captured
 
 GRAPHED = 200  # batches in one CUDA graph
 WORKERS = 8  # at most, of the DataLoader
@@ -51,9 +52,6 @@ class Loader(NamedTuple):
     batches: int = 1  # a call
     one: Callable[[], tuple] | None = None  # a single batch, where a call has more
     close: Callable[[], None] = lambda: None
-
-
-# --- what people write ---
 
 
 def notebook(task: Task) -> Loader:
@@ -137,12 +135,9 @@ def _wide_bytes(task: Task) -> int:
     return 16 * task.tokens if task.device.type == "cuda" else 0
 
 
-# --- ours ---
-
-
 def host(task: Task) -> Loader:
     """slm.batching with the tokens on the host: narrow ids cross the bus."""
-    batches = _batches(task, "host")
+    batches = batches_of(task, placement="host")
     if task.device.type != "cuda":
         return Loader(_next_of(batches, task.order))
     ids = task.batch_size * (task.block_size + 1)
@@ -152,39 +147,31 @@ def host(task: Task) -> Loader:
 
 def device(task: Task) -> Loader:
     """slm.batching with the tokens on the device, in fresh tensors each time."""
-    return Loader(_next_of(_batches(task, "device"), task.order))
+    return Loader(_next_of(batches_of(task, placement="device"), task.order))
 
 
 def graph(task: Task) -> Loader:
     """The same in a CUDA graph: a call is a replay, which writes GRAPHED batches to one place."""
-    batches = _batches(task, "device", reuse=True)
-    side = torch.cuda.Stream(task.device)
-    side.wait_stream(torch.cuda.current_stream(task.device))
-    with torch.cuda.stream(side):  # what is loaded at a first launch cannot be captured
-        for _ in range(3):
+    batches = batches_of(task, placement="device", reuse=True)
+    place = batches.get_batch()
+
+    def several() -> None:
+        for _ in range(GRAPHED):
             batches.get_batch()
-    torch.cuda.current_stream(task.device).wait_stream(side)
-    return Loader(_captured(batches, GRAPHED), batches=GRAPHED, one=_captured(batches, 1))
+
+    steps = {"several": several, "one": batches.get_batch}
+    with torch.cuda.stream(torch.cuda.Stream(task.device)):
+        replays = captured(steps)
+    torch.cuda.synchronize(task.device)
+    calls = {name: lambda replay=replay: (replay(), place)[1] for name, replay in replays.items()}
+    # The graphs read and write memory of `batches`, which the last function keeps.
+    return Loader(calls["several"], batches=GRAPHED, one=calls["one"], close=batches.close)
 
 
-def _captured(batches: Batches, count: int) -> Callable[[], tuple]:
-    """What writes the next `count` batches, each over the one before, and gives the last."""
-    captured = torch.cuda.CUDAGraph()
-    # thread_local: the threads of the ring and of the DataLoader may go on calling CUDA meanwhile
-    with torch.cuda.graph(captured, capture_error_mode="thread_local"):
-        for _ in range(count):
-            last = batches.get_batch()
-
-    def replay(_held: Batches = batches) -> tuple:  # the graph reads and writes its memory
-        captured.replay()
-        return last
-
-    return replay
-
-
-def _batches(task: Task, placement: str, reuse: bool = False) -> Batches:
+def batches_of(task: Task, **options: Any) -> Batches:
+    """slm.batching's batches of a task."""
     about = task._asdict()
-    return Batches(about.pop("bins"), "train", placement=placement, reuse=reuse, **about)
+    return Batches(about.pop("bins"), "train", **about, **options)
 
 
 def _next_of(batches: Batches, order: str) -> Callable[[], tuple]:

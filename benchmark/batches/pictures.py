@@ -43,12 +43,12 @@ def draw(result: dict, folder: Path) -> list[Path]:
     return paths
 
 
-def picture(result: dict, section: str, form: str = "svg") -> bytes:
-    """The picture of "batches" or "steps" as the bytes of a file; `form` may be "png" too."""
+def picture(result: dict, section: str) -> bytes:
+    """The picture of "batches" or "steps" as the bytes of an SVG file."""
     kind = KINDS[section][1]
     title = f"{result['device']}: {kind.title(result)}"
     draw = partial(kind.draw, result=result)
-    return image(title, kind.SUBTITLE, kind.height(result), draw, form)
+    return image(title, kind.SUBTITLE, kind.height(result), draw)
 
 
 def _read(path: Path) -> dict:

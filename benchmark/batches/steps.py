@@ -13,13 +13,13 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
 from benchmark.batches.interleaved import Pace, Step, against, interleaved
-from benchmark.batches.loaders import LOADERS, Task
-from slm.batching.batches import Batches
+from benchmark.batches.loaders import LOADERS, Task, batches_of
+from benchmark.batches.timing import dropping_out
 from slm.bins.opening import open_bins
 from slm.training.cuda import captured, reason
 from slm.training.model import GPT, SIZES, Size, gpt, parameters
@@ -85,9 +85,13 @@ def _measure(size: Size, task: Task, pace: Pace) -> dict:
     on_gpu = task.device.type == "cuda"
     # One stream for all of a run: what autograd keeps of another would break the capture.
     with torch.cuda.stream(torch.cuda.Stream(task.device) if on_gpu else None):
-        model = gpt(size, _vocabulary(task.bins), task.block_size, task.seed, task.device)
+        ids = open_bins(task.bins).manifest.get("tokenizer", {}).get("vocab_size", 0)
+        model = gpt(size, max(VOCABULARY, ids), task.block_size, task.seed, task.device)
         train = partial(training_step, *trainer(model, task.device, MODE))
-        x, y = (part.to(task.device) for part in _batches(task, device="cpu").get_batch())
+        x, y = (
+            part.to(task.device)
+            for part in batches_of(task._replace(device=torch.device("cpu"))).get_batch()
+        )
         figures = {"parameters": sum(parameters(model)), "compiled": MODE if on_gpu else None}
         figures["dtype"] = "bfloat16" if on_gpu else "float32"
         figures |= _eager(train(lambda: (x, y)), train, task, pace, failed)
@@ -99,21 +103,14 @@ def _measure(size: Size, task: Task, pace: Pace) -> dict:
     return figures | ({"failed": failed} if failed else {})
 
 
-def _vocabulary(bins: Path) -> int:
-    return max(VOCABULARY, open_bins(bins).manifest.get("tokenizer", {}).get("vocab_size", 0))
-
-
 def _eager(fixed: Step, train: Train, task: Task, pace: Pace, failed: dict[str, str]) -> dict:
     steps = {"fixed": fixed}
     with ExitStack() as stack:
         for name in NAMES:
-            try:
+            with dropping_out(name, failed):
                 loader = LOADERS[name](task)
                 stack.callback(loader.close)
                 loader.call()
-            except (RuntimeError, MemoryError) as error:  # too little of it
-                failed[name] = reason(error)
-            else:
                 steps[name] = train(loader.call)
         figures = against(interleaved(steps, task.device, pace))
     return {name: figures.get(name) for name in ("fixed", *NAMES)}
@@ -121,17 +118,12 @@ def _eager(fixed: Step, train: Train, task: Task, pace: Pace, failed: dict[str, 
 
 def _graphs(fixed: Step, train: Train, task: Task, pace: Pace, failed: dict[str, str]) -> dict:
     try:
-        batches = _batches(task, device=task.device, placement="device", reuse=True)
+        batches = batches_of(task, placement="device", reuse=True)
         steps = dict(zip(GRAPHS, (fixed, train(batches.get_batch)), strict=True))
         return against(interleaved(captured(steps), task.device, pace))
     except RuntimeError as error:  # of the step that is captured, or of the end of the capture
         failed |= dict.fromkeys(GRAPHS, reason(error.__context__ or error))
         return dict.fromkeys(GRAPHS)
-
-
-def _batches(task: Task, **options: Any) -> Batches:
-    shape: dict[str, Any] = {"batch_size": task.batch_size, "block_size": task.block_size}
-    return Batches(task.bins, "train", **shape, order=task.order, seed=task.seed, **options)
 
 
 def trainer(

@@ -6,6 +6,8 @@ steadier than a difference of medians. Steps in a CUDA graph are held against th
 graph. A loader that adds nothing shows no dark part; its percentage may be below zero.
 """
 
+from typing import Any
+
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 from matplotlib.lines import Line2D
@@ -39,20 +41,18 @@ def title(result: dict) -> str:
     No percentages where no interval is above 1: those would be of noise.
     """
     steps = result["steps"]
-    name = max(steps, key=lambda name: _ratio(steps[name], "notebook"))
+    name = max(steps, key=lambda name: (steps[name].get("notebook") or {"ratio": 0})["ratio"])
     ours = "device" if steps[name].get("device") else "host"
-    words = {"notebook": "the notebook", ours: f"{ours} placement"}
-    figures = [
-        (about, steps[name][loader]) for loader, about in words.items() if steps[name].get(loader)
-    ]
+    loaders = {"the notebook": "notebook", f"{ours} placement": ours}
+    figures = {who: steps[name][key] for who, key in loaders.items() if steps[name].get(key)}
     if not figures:
         return "training steps"
-    if all(about["low"] <= 1 for _, about in figures):
-        names, add = " and ".join(name for name, _ in figures), "add" if figures[1:] else "adds"
+    if all(about["low"] <= 1 for about in figures.values()):
+        names, add = " and ".join(figures), "add" if len(figures) > 1 else "adds"
         return f"{names} {add} less to a step of {_words(name)} than this run can tell"
-    (first, about), *rest = figures
-    said = f"{first} adds {_percent(about['ratio'])} to a step of {_words(name)}"
-    return ", ".join([said, *(f"{other} {_percent(about['ratio'])}" for other, about in rest)])
+    first, *rest = (f"{who} adds {_percent(about['ratio'])}" for who, about in figures.items())
+    more = (f", {words.replace(' adds', '')}" for words in rest)
+    return f"{first} to a step of {_words(name)}{''.join(more)}"
 
 
 def draw(body: SubFigure, result: dict) -> None:
@@ -64,7 +64,9 @@ def draw(body: SubFigure, result: dict) -> None:
         bars = _height(step) - AROUND
         axes = body.add_axes((LEFT, (top - 0.24 - bars) / inches, WIDE, bars / inches))
         _panel(axes, step)
-        _head(body, (top - 0.2) / inches, name)
+        body.text(0.02, (y := (top - 0.2) / inches), _words(name), weight="bold", va="baseline")
+        for column, right in COLUMNS.items():
+            body.text(right, y, column, size=8, color="#444444", ha="right", va="baseline")
         top -= _height(step)
 
 
@@ -74,17 +76,7 @@ def _legend(body: SubFigure) -> None:
         Patch(color=ADDED, label="added by the loader"),
         Line2D([], [], color="black", linewidth=1, label="95 % interval"),
     ]
-    spaces = {"handlelength": 1.2, "columnspacing": 1.5, "handletextpad": 0.5, "borderpad": 0}
-    body.legend(
-        handles=parts, ncols=3, frameon=False, fontsize=8.5, loc="upper left",
-        bbox_to_anchor=(0.009, 0.98), **spaces,
-    )  # fmt: skip
-
-
-def _head(body: SubFigure, y: float, name: str) -> None:
-    body.text(0.02, y, _words(name), weight="bold", va="baseline")
-    for column, right in COLUMNS.items():
-        body.text(right, y, column, size=8, color="#444444", ha="right", va="baseline")
+    body.legend(handles=parts, ncols=3, frameon=False, fontsize=8.5, loc="upper left")
 
 
 def _panel(axes: Axes, step: dict) -> None:
@@ -110,16 +102,10 @@ def _bar(axes: Axes, position: float, step: dict, loader: str) -> None:
         interval = [fixed * about["low"], fixed * about["high"]]
         axes.plot(interval, [position, position], color="black", linewidth=1, clip_on=False)
         said = (_ms(end - fixed, fixed, "+"), f"{about['ratio']:.3f}")
+    look: dict[str, Any] = {"ha": "right", "va": "center_baseline", "size": 8}
     for words, right in zip(said, COLUMNS.values(), strict=True):
-        at = ((right - LEFT) / WIDE, position)
-        axes.text(
-            *at,
-            words,
-            transform=axes.get_yaxis_transform(),
-            ha="right",
-            va="center_baseline",
-            size=8,
-        )
+        at = (right - LEFT) / WIDE
+        axes.text(at, position, words, transform=axes.get_yaxis_transform(), **look)
 
 
 def _height(step: dict) -> float:
@@ -134,10 +120,6 @@ def _places(step: dict) -> dict[str, float]:
 
 def _fixed(step: dict, loader: str) -> float:
     return step["graph fixed" if loader.startswith("graph") else "fixed"]["ms"]
-
-
-def _ratio(step: dict, loader: str) -> float:
-    return (step.get(loader) or {"ratio": 0})["ratio"]
 
 
 def _percent(ratio: float) -> str:

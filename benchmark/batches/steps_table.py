@@ -4,8 +4,6 @@ In: the benchmark's section "steps". Out: lines; for each model a head, a row fo
 the time of a step and what it adds to the step on a fixed batch, and below all how to read them.
 """
 
-from collections.abc import Iterator
-
 from slm.core.tables import table_line, wrapped
 
 WIDTHS = (58, 12, 30)
@@ -31,29 +29,19 @@ NOTES = (
 
 def steps_table(steps: dict) -> list[str]:
     """The lines; none where nothing was measured."""
-    lines = []
+    lines: list[str] = []
     for name, run in steps.items():
-        lines += [table_line((_head(name, run), "ms per step", "against the fixed batch"), WIDTHS)]
-        lines += [_row(ROWS[key], run[key], key in BASES) for key in ROWS if run.get(key)]
-        lines += [*wrapped(_failures(run)), ""]
+        model, shape = name.split()
+        how = f", {run['compiled']}" if run["compiled"] else ""
+        head = f"{model} model, {shape.replace('x', ' × ')} tokens ({run['dtype']}{how})"
+        lines += [table_line((head, "ms per step", "against the fixed batch"), WIDTHS)]
+        lines += [_row(key, run[key]) for key in ROWS if run.get(key)]
+        failed = run.get("failed", {}).items()
+        lines += [*wrapped(f"  {ROWS[key]}: not here: {why}" for key, why in failed), ""]
     return [*lines, *wrapped(NOTES if steps else ())]
 
 
-def _head(name: str, run: dict) -> str:
-    model, shape = name.split()
-    how = f", {run['compiled']}" if run["compiled"] else ""
-    return f"{model} model, {shape.replace('x', ' × ')} tokens ({run['dtype']}{how})"
-
-
-def _row(name: str, figures: dict, base: bool) -> str:
-    cells = (f"  {name}", f"{figures['ms']:,.3f}", "-" if base else _added(figures))
-    return table_line(cells, WIDTHS)
-
-
-def _added(figures: dict) -> str:
+def _row(key: str, figures: dict) -> str:
     ratio, low, high = (100 * (figures[key] - 1) for key in ("ratio", "low", "high"))
-    return f"{ratio:+.1f} % ({low:.1f} to {high:.1f})"
-
-
-def _failures(run: dict) -> Iterator[str]:
-    return (f"  {ROWS[key]}: not here: {why}" for key, why in run.get("failed", {}).items())
+    added = "-" if key in BASES else f"{ratio:+.1f} % ({low:.1f} to {high:.1f})"
+    return table_line((f"  {ROWS[key]}", f"{figures['ms']:,.3f}", added), WIDTHS)

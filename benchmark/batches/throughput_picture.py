@@ -5,6 +5,7 @@ are the ceilings: all that is read and written at the bandwidth of a copy, and w
 sends at that of the bus. Line styles and markers differ, not colours alone.
 """
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -62,12 +63,7 @@ def draw(body: SubFigure, result: dict) -> None:
 
 def _shapes(result: dict) -> list[str]:
     """From few tokens per batch to many."""
-    return sorted(result["batches"], key=lambda shape: (_size(shape), shape))
-
-
-def _size(shape: str) -> int:
-    rows, tokens = map(int, shape.split("x"))
-    return rows * tokens
+    return sorted(result["batches"], key=lambda shape: (prod(map(int, shape.split("x"))), shape))
 
 
 def _words(shape: str, by: str = "\u00a0×\u00a0") -> str:
@@ -91,11 +87,8 @@ def _compared(times: float) -> str:
         return f"is slower than the notebook, {times:.2g} times its rate,"
     if times < 1.05:
         return "is as fast as the notebook"
-    return (
-        f"is {times:.1f} times as fast as the notebook".replace(".0 ", " ")
-        if times < 10
-        else (f"is {times:,.0f} times as fast as the notebook")
-    )
+    many = f"{times:.1f}".removesuffix(".0") if times < 10 else f"{times:,.0f}"
+    return f"is {many} times as fast as the notebook"
 
 
 def _line(axes: Axes, result: dict, shapes: list[str], name: str) -> None:

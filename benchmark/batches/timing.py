@@ -61,13 +61,13 @@ def typical(call: Callable, effort: Effort, device: torch.device) -> float:
 
 def blocks(loader: Loader, effort: Effort, device: torch.device) -> list[float]:
     """Seconds a batch of each block of a turn."""
-    _run(loader.call, loader.ahead)
+    repeat(loader.call, loader.ahead)
     calls = calls_of(loader.call, effort.seconds, device, loader.ahead)
     return [_fresh_block(loader, calls, device) for _ in range(effort.blocks)]
 
 
 def _fresh_block(loader: Loader, calls: int, device: torch.device) -> float:
-    _run(loader.call, loader.ahead)
+    repeat(loader.call, loader.ahead)
     took = block(loader.call, calls, device)
     time.sleep(loader.ahead * took)  # until it has prepared again what it prepares
     return took / loader.batches
@@ -76,12 +76,13 @@ def _fresh_block(loader: Loader, calls: int, device: torch.device) -> float:
 def one_by_one(loader: Loader, seconds: float, effort: Effort, device: torch.device) -> list[float]:
     """Seconds from call to batch ready, of calls that take about `seconds` each."""
     call = loader.one or loader.call
-    _run(call, 1 + loader.ahead)
+    repeat(call, 1 + loader.ahead)
     many = max(effort.fewest, min(effort.single, int(SINGLE_SECONDS / seconds)))
     return [block(call, 1, device) for _ in range(many)]
 
 
-def _run(call: Callable, calls: int) -> None:
+def repeat(call: Callable, calls: int) -> None:
+    """Call so often."""
     for _ in range(calls):
         call()
 

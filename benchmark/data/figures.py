@@ -11,10 +11,11 @@ from statistics import median
 
 import numpy as np
 
-from benchmark.data.measure import Measured, machine
+from benchmark.data.measure import LIBRARIES, Measured
 from benchmark.data.shards import FIRST_ROWS, START_ROWS
 from slm.bins.opening import open_bins
 from slm.core.errors import UserError
+from slm.training.hardware import machine
 
 
 def figures(
@@ -27,8 +28,9 @@ def figures(
     """All that is reported, once the bytes were found to be the same."""
     rows = min(documents, FIRST_ROWS)
     whole, part = _counts(folder, rows, list(first))
-    both = map(_both, ours["tokenize"], ours["bins"])
-    runs = {**ours, "tokenize + bins": list(both)}
+    pairs = zip(ours["tokenize"], ours["bins"], strict=True)
+    both = [Measured(a.seconds + b.seconds, max(a.peak_bytes, b.peak_bytes), "") for a, b in pairs]
+    runs = {**ours, "tokenize + bins": both}
     steps = {name: {**whole, **_summary(measured)} for name, measured in runs.items()}
     a_document = steps["tokenize + bins"]["seconds"] / whole["documents"]
     for name, measured in first.items():
@@ -38,7 +40,7 @@ def figures(
         steps[name] |= {"start_seconds": begun, "seconds_per_million": round(at * 1e6, 1)}
         steps[name] |= {"times": round(at / a_document, 1)}
     head = {"benchmark": "bench-data", "documents": documents, "same_bytes": True}
-    return {**head, "steps": steps, "machine": machine()}
+    return {**head, "steps": steps, "machine": machine(*LIBRARIES)}
 
 
 def _counts(folder: Path, rows: int, names: list[str]) -> tuple[dict, dict]:
@@ -70,10 +72,6 @@ def scaled(documents: int, rows: int, seconds: float, start_seconds: float | Non
     if start_seconds is None or documents == rows:
         return seconds
     return seconds + (documents - rows) * (seconds - start_seconds) / (rows - START_ROWS)
-
-
-def _both(one: Measured, other: Measured) -> Measured:
-    return Measured(one.seconds + other.seconds, max(one.peak_bytes, other.peak_bytes), "")
 
 
 def _summary(runs: list[Measured]) -> dict:

@@ -7,20 +7,17 @@ The caller must hold little memory itself: Linux counts a parent's peak in a chi
 """
 
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
 import psutil
 
 from slm.core.errors import UserError
-from slm.training.hardware import processor
 
 SAMPLE_SECONDS = 0.2
 UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss: bytes on macOS, KiB on Linux
@@ -86,21 +83,3 @@ def _resident(process: psutil.Process) -> int:
         return process.memory_info().rss
     except psutil.Error:
         return 0
-
-
-def machine() -> dict:
-    """What the numbers were taken on: cores, processor, system, Python, library versions."""
-    return {
-        "cores": os.cpu_count(),
-        "processor": processor(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        **{name: _version(name) for name in LIBRARIES},
-    }
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"

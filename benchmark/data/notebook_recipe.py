@@ -38,9 +38,6 @@ def main() -> None:
     print(json.dumps(seconds))
 
 
-# --- the notebook's recipe ---
-
-
 def recipe(parquet: Path, out: Path) -> Iterator[str]:
     """Load, map, write; yields the name of each part as it ends."""
     from datasets import load_dataset
@@ -68,9 +65,6 @@ def write_pieces(dataset, out: Path) -> None:
         array[position : position + len(ids)] = ids
         position += len(ids)
     array.flush()
-
-
-# --- a process pool over tiktoken ---
 
 
 def pool(parquet: Path, out: Path) -> Iterator[str]:

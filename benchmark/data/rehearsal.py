@@ -37,7 +37,8 @@ def rehearse(folder: Path, shards: Path, command: list[str]) -> dict:
     with serving(files, folder / "hub") as hub:
         for name in ("cold", "warm", "nothing"):
             if name != "nothing":
-                _forget(repository)
+                for made in (".dvc/cache", *STAGES.values()):  # everything but the hub's cache
+                    shutil.rmtree(repository / made, ignore_errors=True)
             figures[name] = _run(repository, folder, name, command, hub)
     figures["disk"] = {stage: _disk(repository / out) for stage, out in STAGES.items()}
     figures["disk"]["cache"] = _disk(repository / ".dvc" / "cache")
@@ -64,13 +65,6 @@ def _copy(folder: Path) -> Path:
 
 def _replace(file: Path, old: str, new: str) -> None:
     file.write_text(file.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
-
-
-def _forget(repository: Path) -> None:
-    """Everything but the hub's cache."""
-    shutil.rmtree(repository / ".dvc" / "cache", ignore_errors=True)
-    for out in STAGES.values():
-        shutil.rmtree(repository / out, ignore_errors=True)
 
 
 def _run(repository: Path, folder: Path, name: str, command: list[str], hub: dict) -> dict:

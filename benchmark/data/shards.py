@@ -14,8 +14,8 @@ import multiprocessing
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterable
+from itertools import chain, islice
 from pathlib import Path
 
 from tqdm import tqdm
@@ -53,41 +53,38 @@ def main() -> None:
     with landing(folder_of(work, documents)) as folder, context.Pool(os.cpu_count()) as pool:
         _write(folder, "train", documents, pool)
         _write(folder, "validation", validation_rows(documents), pool)
-        _write_start(folder)
+        _write_first(folder)
 
 
 def _write(folder: Path, split: str, rows: int, pool) -> None:
     starts = range(0, rows, GROUP_ROWS)
     groups = pool.imap(_group, [(split, start, min(rows, start + GROUP_ROWS)) for start in starts])
     groups = tqdm(groups, f"{split} stories", len(starts), delay=2, disable=None)
-    if split == "train":
-        groups = _also_into(folder / "first.parquet", groups, FIRST_ROWS // GROUP_ROWS)
-    groups, shards = iter(groups), range(0, rows, SHARD_ROWS)
-    for number, start in enumerate(shards):
-        path = folder / f"{split}-{number:05d}-of-{len(shards):05d}.parquet"
+    shards = range(0, rows, SHARD_ROWS)
+    names = (f"{split}-{number:05d}-of-{len(shards):05d}.parquet" for number in range(len(shards)))
+    for name, start in zip(names, shards, strict=True):
         count = len(range(start, min(rows, start + SHARD_ROWS), GROUP_ROWS))
-        for _ in _also_into(path, (next(groups) for _ in range(count)), count):
-            pass
+        _write_groups(folder / name, islice(groups, count))
 
 
-def _write_start(folder: Path) -> None:
+def _write_groups(path: Path, groups: Iterable) -> None:
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(folder / "first.parquet") as file:
-        pq.write_table(file.read_row_group(0).slice(0, START_ROWS), folder / "start.parquet")
+    first = next(iterator := iter(groups))
+    with pq.ParquetWriter(path, first.schema) as writer:
+        for group in chain([first], iterator):
+            writer.write_table(group, GROUP_ROWS)
 
 
-def _also_into(path: Path, groups: Iterable, count: int) -> Iterator:
-    """The same tables, the first `count` of them also written into a Parquet file."""
+def _write_first(folder: Path) -> None:
+    """The rows that the slow recipes read, which are in the first shard."""
     import pyarrow.parquet as pq
 
-    with ExitStack() as stack:
-        writer = None
-        for number, group in enumerate(groups):
-            writer = writer or stack.enter_context(pq.ParquetWriter(path, group.schema))
-            if number < count:
-                writer.write_table(group, GROUP_ROWS)
-            yield group
+    with pq.ParquetFile(next(iter(sorted(folder.glob("train-*"))))) as file:
+        groups = range(min(file.num_row_groups, FIRST_ROWS // GROUP_ROWS))
+        _write_groups(folder / "first.parquet", map(file.read_row_group, groups))
+        start = file.read_row_group(0).slice(0, START_ROWS)
+    _write_groups(folder / "start.parquet", [start])
 
 
 def _group(part: tuple[str, int, int]):

@@ -31,7 +31,7 @@ HEAD = ("whole process", "documents", "seconds", "min to max", "MB/s", "M tokens
 
 def report(figures: dict) -> str:
     """The table, and what the numbers mean, from the figures that the last line also holds."""
-    rows = [_row(NAMES[name], step, name in TEXTLESS) for name, step in _ordered(figures["steps"])]
+    rows = [_row(name, figures["steps"][name]) for name in NAMES]
     whole = _make_data(figures["make_data"], figures["steps"])
     head = table_line(HEAD, WIDTHS)
     return "\n".join([head, *rows, "", *whole, "", *wrapped(_notes(figures)), ""])
@@ -39,19 +39,16 @@ def report(figures: dict) -> str:
 
 def _make_data(figures: dict, steps: dict) -> list[str]:
     """The second table: `make data` from the hub's files to bins, with nothing in the cache."""
-    cold, warm, disk = figures["cold"], figures["warm"], figures["disk"]
-    lines = [_wide("`make data` from a stand-in hub, by DVC", *WIDE)]
+    cold, warm, nothing, disk = (figures[key] for key in ("cold", "warm", "nothing", "disk"))
+    rows = [("`make data` from a stand-in hub, by DVC", *WIDE)]
     for stage, name in WHOLE.items():
         run = cold["stages"][stage]
-        lines.append(_wide(name, *_rates(run["seconds"], steps), run["peak_mb"], disk[stage]))
-    lines.append(
-        _wide("DVC's own share", f"{cold['dvc_seconds']:.2f}", "-", "-", "-", disk["cache"])
-    )
+        rows.append((name, *_rates(run["seconds"], steps), run["peak_mb"], disk[stage]))
+    rows.append(("DVC's own share", f"{cold['dvc_seconds']:.2f}", "-", "-", "-", disk["cache"]))
     for name, run in (("all, hub's cache empty", cold), ("all, files in the hub's cache", warm)):
-        lines.append(_wide(name, *_rates(run["seconds"], steps), run["peak_mb"], "-"))
-    nothing = figures["nothing"]
-    rest = (f"{nothing['seconds']:.2f}", "-", "-", nothing["peak_mb"], "-")
-    return [*lines, _wide("all, nothing to do", *rest)]
+        rows.append((name, *_rates(run["seconds"], steps), run["peak_mb"], "-"))
+    done = (f"{nothing['seconds']:.2f}", "-", "-", nothing["peak_mb"], "-")
+    return [table_line(cells, WIDE_WIDTHS) for cells in (*rows, ("all, nothing to do", *done))]
 
 
 def _rates(seconds: float, steps: dict) -> tuple[str, ...]:
@@ -60,22 +57,13 @@ def _rates(seconds: float, steps: dict) -> tuple[str, ...]:
     return (f"{seconds:.2f}", *(f"{rate:,.1f}" for rate in rates))
 
 
-def _wide(name: str, *cells: object) -> str:
-    return table_line((name, *cells), WIDE_WIDTHS)
-
-
-def _ordered(steps: dict) -> Iterator[tuple[str, dict]]:
-    return ((name, steps[name]) for name in NAMES)
-
-
-def _row(name: str, step: dict, textless: bool) -> str:
+def _row(name: str, step: dict) -> str:
     runs, seconds = step["runs"], step["seconds"]
     spread = f"{min(runs):.2f} to {max(runs):.2f}" if len(runs) > 1 else "one run"
     rates = (f"{step['text_bytes'] / seconds / 1e6:,.1f}", f"{step['tokens'] / seconds / 1e6:,.2f}")
-    documents = f"{step['documents']:,}"
-    if textless:
-        documents, rates = "-", ("-", "-")
-    cells = (name, documents, f"{seconds:.2f}", spread, *rates, f"{step['peak_mb']:,}")
+    counted = ("-",) * 3 if name in TEXTLESS else (f"{step['documents']:,}", *rates)
+    times = (f"{seconds:.2f}", spread)
+    cells = (NAMES[name], counted[0], *times, *counted[1:], f"{step['peak_mb']:,}")
     return table_line(cells, WIDTHS)
 
 
@@ -97,7 +85,9 @@ def _notes(figures: dict) -> Iterator[str]:
         "memory: the whole process tree, sampled every 0.2 s (shared pages count in each process), "
         "or the kernel's peak of one process where that is more"
     )
-    yield _machine(figures["machine"])
+    machine = figures["machine"]
+    values = [f"{machine['cores']} cores", machine["processor"], f"Python {machine['python']}"]
+    yield f"machine: {', '.join([*values, *(f'{name} {machine[name]}' for name in LIBRARIES)])}"
     whole = (
         recipe["seconds_per_million"] * documents / 1e6 / figures["make_data"]["warm"]["seconds"]
     )
@@ -119,9 +109,3 @@ def _way(name: str, step: dict) -> str:
     return (
         f"{name}: {step['seconds']:.1f} s ({inside}), {start}{million:,.0f} s per million documents"
     )
-
-
-def _machine(machine: dict) -> str:
-    values = [f"{machine['cores']} cores", machine["processor"], machine["system"]]
-    values += [f"Python {machine['python']}", *(f"{name} {machine[name]}" for name in LIBRARIES)]
-    return f"machine: {', '.join(values)}"

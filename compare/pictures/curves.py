@@ -34,7 +34,8 @@ AXES = (("text seen, MB", 0, 1e6), ("training, seconds", 1, 1))  # name, place i
 
 def height(training: dict[str, dict]) -> float:
     """Inches."""
-    return 0.1 + max(HIGH, sum(map(_high, training))) + FOOT
+    legend = (0.06 + 0.14 * (len(wrap(label, WRAP)) + 1) for label in training)
+    return 0.1 + max(HIGH, sum(legend)) + FOOT
 
 
 def about(training: dict[str, dict]) -> str:
@@ -108,8 +109,3 @@ def _span(training: dict[str, dict]) -> tuple[float, float]:
         bits += curve[int(STEEP * len(curve)) :, 2].tolist()
     low, high = min(bits), max(bits)
     return low - 0.06 * (high - low or 1), high + 0.04 * (high - low or 1)
-
-
-def _high(label: str) -> float:
-    """Inches that a label takes."""
-    return 0.06 + 0.14 * (len(wrap(label, WRAP)) + 1)

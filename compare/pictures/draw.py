@@ -1,7 +1,7 @@
 """Pictures of one tokenization, or of several side by side, for the width of a column.
 
 In: by label, the rows of tables that stage `describe` writes (slm.stats.histograms) and the figures
-of the same split, or None; or what training gave. Out: the bytes of an SVG file, or of a PNG. The
+of the same split, or None; or what training gave. Out: the bytes of an SVG file. The
 headline is made of the numbers; labels keep their order. A split without documents is drawn, too.
 The same input gives the same bytes, with the same matplotlib.
 """
@@ -25,7 +25,11 @@ Metrics = dict[str, dict | None]  # figures of a split by label
 def read_table(content: bytes, split: str) -> list[dict]:
     """The rows of one split in a table: numbers as int, or as float where they have a point."""
     rows = csv.DictReader(content.decode().splitlines())
-    return [_parsed(row) for row in rows if row.pop("split") == split]
+    return [
+        {key: float(text) if "." in text else int(text) for key, text in row.items()}
+        for row in rows
+        if row.pop("split") == split
+    ]
 
 
 def describe_pictures(metrics: Path, out: Path) -> list[Path]:
@@ -46,52 +50,46 @@ def describe_pictures(metrics: Path, out: Path) -> list[Path]:
     return paths
 
 
-def lengths(tables: Tables, metrics: Metrics, form: str = "svg") -> bytes:
+def lengths(tables: Tables, metrics: Metrics) -> bytes:
     """How many tokens documents have, from rows of lengths."""
     figures = _figures(metrics)
-    rows = spread.of_lengths(tables, figures)
+    rows = [spread.of_lengths(label, tables[label], own) for label, own in figures.items()]
     words = titles.lengths(figures), spread.about_lengths(rows)
-    return _histograms(words, rows, spread.lengths_axis(rows), "tokens per document", form)
+    return _histograms(words, rows, spread.lengths_axis(rows), "tokens per document")
 
 
-def bytes_per_token(tables: Tables, metrics: Metrics, form: str = "svg") -> bytes:
+def bytes_per_token(tables: Tables, metrics: Metrics) -> bytes:
     """How many bytes of text a token of each document stands for, from rows of bytes."""
     figures = _figures(metrics)
     axis = spread.bytes_axis(tables)
-    rows = spread.of_bytes(tables, figures, axis)
+    rows = [spread.of_bytes(label, tables[label], own, axis) for label, own in figures.items()]
     words = titles.bytes_per_token(figures), spread.about_bytes(rows)
-    return _histograms(words, rows, axis, "bytes per token", form)
+    return _histograms(words, rows, axis, "bytes per token")
 
 
 def _histograms(
-    words: tuple[str, str], rows: list[Row], span: tuple[float, float], unit: str, form: str
+    words: tuple[str, str], rows: list[Row], span: tuple[float, float], unit: str
 ) -> bytes:
     draw = partial(rows_picture.draw, rows=rows, span=span, unit=unit)
-    return image(*words, rows_picture.height(rows), draw, form)
+    return image(*words, rows_picture.height(rows), draw)
 
 
-def ranks(tables: Tables, metrics: Metrics, form: str = "svg") -> bytes:
+def ranks(tables: Tables, metrics: Metrics) -> bytes:
     """How often ids occur, the most frequent first, from rows of ranks."""
     figures = _figures(metrics)
     slopes = {label: values.get("rank_slope") for label, values in figures.items()}
     draw = partial(ranks_picture.draw, tables=tables, slopes=slopes)
     words = titles.ranks(figures), ranks_picture.about(tables)
-    return image(*words, ranks_picture.height(tables), draw, form)
+    return image(*words, ranks_picture.height(tables), draw)
 
 
-def curves(training: dict[str, dict], headline: str, form: str = "svg") -> bytes:
+def curves(training: dict[str, dict], headline: str) -> bytes:
     """How bits per byte fell while models were trained, given what training gave by label."""
     draw = partial(curves_picture.draw, training=training)
-    return image(
-        headline, curves_picture.about(training), curves_picture.height(training), draw, form
-    )
+    return image(headline, curves_picture.about(training), curves_picture.height(training), draw)
 
 
 TABLES = {"lengths": lengths, "ranks": ranks, "bytes": bytes_per_token}  # by the name of the table
-
-
-def _parsed(row: dict[str, str]) -> dict:
-    return {key: float(text) if "." in text else int(text) for key, text in row.items()}
 
 
 def _figures(metrics: Metrics) -> dict[str, dict]:

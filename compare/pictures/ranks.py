@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from benchmark.frame import ACCENT, DARK, WIDTH, inches
+from benchmark.frame import ACCENT, DARK, WIDTH
 from compare.pictures.titles import minus
 
 ALONE, HIGH = 2.3, 1.15  # inches: one panel alone, one of several
@@ -40,14 +40,15 @@ def draw(body: SubFigure, tables: dict[str, list[dict]], slopes: dict[str, float
     """Fill `body`."""
     whole, columns, above = height(tables), _columns(tables), _above(tables)
     high = ALONE if len(tables) == 1 else HIGH
-    wide = (WIDTH - LEFT - BESIDE * columns) / columns
+    sides = {"left": LEFT / WIDTH, "right": 1 - BESIDE / WIDTH}
+    ends = {"bottom": FOOT / whole, "top": 1 - above / whole}
+    grid = body.add_gridspec(
+        -(-len(tables) // columns), columns, hspace=above / high, **sides, **ends
+    )
     for place, label in enumerate(tables):
-        row, column = divmod(place, columns)
-        left = LEFT + column * (wide + BESIDE)
-        bottom = whole - (row + 1) * (above + high)
-        axes = inches(body, whole, left, bottom, wide, high)
+        axes = body.add_subplot(grid[place])
         panel(axes, tables, label, slopes[label])
-        _dress(axes, column == 0, place + columns >= len(tables))
+        _dress(axes, place % columns == 0, place + columns >= len(tables))
         if len(tables) > 1:
             axes.set_title("\n".join(_name(label, columns)), size=8.5, loc="left", pad=3)
 
@@ -69,7 +70,8 @@ def _above(tables: dict) -> float:
 
 def panel(axes: Axes, tables: dict[str, list[dict]], label: str, slope: float | None) -> None:
     """Fill `axes` with the line of a label, before those of all, and its fitted line."""
-    points = {label: _points(rows) for label, rows in tables.items()}
+    pairs = {k: [(row["rank"], row["count"]) for row in rows] for k, rows in tables.items()}
+    points = {k: np.array(rows, np.float64).reshape(-1, 2).T for k, rows in pairs.items()}
     axes.loglog()
     for other in points.values():
         axes.plot(*other, color="#c4c4c4", linewidth=1)
@@ -87,11 +89,6 @@ def panel(axes: Axes, tables: dict[str, list[dict]], label: str, slope: float | 
     axes.set_xlim(0.8, 1.5 * every[0].max(initial=1))
     most = every[1].max(initial=1)
     axes.set_ylim(0.7 * every[1].min(initial=most / 7), 2 * most)  # with a power of ten in it
-
-
-def _points(rows: list[dict]) -> np.ndarray:
-    """(2, rows) float64: ranks and counts."""
-    return np.array([(row["rank"], row["count"]) for row in rows], np.float64).reshape(-1, 2).T
 
 
 def _dress(axes: Axes, left: bool, bottom: bool) -> None:

@@ -49,7 +49,9 @@ def draw(body: SubFigure, rows: list[Row], span: tuple[float, float], unit: str)
         if alone:
             _alone(axes, row)
         else:
-            _beside(body, whole, bottom + high / 2, row)
+            y, label = (bottom + high / 2) / whole, "\n".join(_lines(row))
+            body.text(0.02, y, label, size=8.5, va="center", linespacing=1.05)
+            _texts(body, y, list(row.cells.values()), va="center")
     axes.set_xlabel(unit)
     if not alone:
         _texts(body, (whole - HEAD + 0.05) / whole, list(rows[0].cells), va="bottom", color=GREY)
@@ -99,12 +101,6 @@ def _alone(axes: Axes, row: Row) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=True))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.6g}")
     axes.grid(axis="y", color="#e4e4e4", linewidth=0.6)
-
-
-def _beside(body: SubFigure, whole: float, middle: float, row: Row) -> None:
-    label = "\n".join(_lines(row))
-    body.text(0.02, middle / whole, label, size=8.5, va="center", linespacing=1.05)
-    _texts(body, middle / whole, list(row.cells.values()), va="center")
 
 
 def _texts(body: SubFigure, y: float, texts: list[str], **look: Any) -> None:

@@ -15,18 +15,6 @@ EDGE = 0.005  # of the documents at each side may be beyond the axis of bytes pe
 Rows = list[dict]
 
 
-def of_lengths(tables: dict[str, Rows], metrics: dict[str, dict]) -> list[Row]:
-    """Histograms of tokens per document, without the last row where it is wider than the others."""
-    return [_lengths(label, tables[label], figures) for label, figures in metrics.items()]
-
-
-def of_bytes(
-    tables: dict[str, Rows], metrics: dict[str, dict], axis: tuple[float, float]
-) -> list[Row]:
-    """Histograms of bytes per token, of what is on the axis."""
-    return [_bytes(label, tables[label], figures, axis) for label, figures in metrics.items()]
-
-
 def lengths_axis(rows: list[Row]) -> tuple[float, float]:
     """From 0 to the highest edge."""
     return 0, max((edge for row in rows for edge in row.edges), default=1)
@@ -73,7 +61,8 @@ def _steps(row: Row, unit: str) -> str:
     return f" in steps of {step} {unit}{'' if step == '1' else 's'}"
 
 
-def _lengths(label: str, rows: Rows, figures: dict) -> Row:
+def of_lengths(label: str, rows: Rows, figures: dict) -> Row:
+    """A histogram of tokens per document, without the last row where it is wider than others."""
     spread = figures.get("tokens_per_document") or {}
     drawn = rows[:-1] if len(rows) > 1 and _wide(rows[-1]) != _wide(rows[0]) else rows
     more = rows[len(drawn) :]
@@ -87,7 +76,8 @@ def _lengths(label: str, rows: Rows, figures: dict) -> Row:
     return Row(label, *_drawn(drawn), _known(marks), cells, longest)
 
 
-def _bytes(label: str, rows: Rows, figures: dict, axis: tuple[float, float]) -> Row:
+def of_bytes(label: str, rows: Rows, figures: dict, axis: tuple[float, float]) -> Row:
+    """A histogram of bytes per token, of what is on the axis."""
     drawn = [row for row in rows if axis[0] < (row["from"] + row["to"]) / 2 < axis[1]]
     beyond = sum(row["documents"] for row in rows) - sum(row["documents"] for row in drawn)
     ratio = figures.get("bytes_per_token")

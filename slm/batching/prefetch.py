@@ -117,7 +117,9 @@ def _work(view, rows: Rows, step: int, stream, free: SimpleQueue, ready: SimpleQ
             while slot := free.get():
                 _until_copied(slot)
                 slot.fill(view, rows, step)
-                _copy(slot, stream)
+                stream.wait_event(slot.used)
+                slot.ids.copy_(slot.pinned, non_blocking=True)
+                slot.copied.record(stream)
                 ready.put(slot)
                 step += len(slot.pairs)
     except BaseException as error:
@@ -127,12 +129,6 @@ def _work(view, rows: Rows, step: int, stream, free: SimpleQueue, ready: SimpleQ
 def _until_copied(slot: Slot) -> None:
     """Waits until the device has read the pinned buffer; without this, batches are wrong."""
     slot.copied.synchronize()
-
-
-def _copy(slot: Slot, stream: torch.cuda.Stream) -> None:
-    stream.wait_event(slot.used)
-    slot.ids.copy_(slot.pinned, non_blocking=True)
-    slot.copied.record(stream)
 
 
 def _end(thread: Thread, free: SimpleQueue, slots: list[Slot]) -> None:

@@ -16,7 +16,6 @@ import tiktoken
 
 from slm.bins.documents import decode, document
 from slm.bins.end_of_text import without_end_of_text
-from slm.bins.manifest import BinSplit
 from slm.bins.opening import Bins
 from slm.core.files import CHUNK_BYTES
 from slm.tokens.vocabulary import load_described
@@ -58,14 +57,12 @@ def _split(a: Bins, b: Bins, split: str) -> Iterator[str]:
     elif old is None or new is None:
         yield f"{split}: only in {'A' if old else 'B'}"
     else:
-        for (before, after), name in zip(_counts(old, new), COUNTS, strict=True):
+        own = ((s["documents"], s["tokens"], s["text_bytes"]) for s in (old, new))
+        counts = zip(*own, strict=True)
+        for (before, after), name in zip(counts, COUNTS, strict=True):
             more = f" -> {after:,}" if before != after else ""
             yield f"{split}: {before:,}{more} {name}"
         yield from _documents(a, b, split)
-
-
-def _counts(*splits: BinSplit) -> Iterator[tuple[int, ...]]:
-    return zip(*((s["documents"], s["tokens"], s["text_bytes"]) for s in splits), strict=True)
 
 
 def _documents(a: Bins, b: Bins, split: str) -> Iterator[str]:
@@ -91,7 +88,9 @@ def _one_vocabulary(a: Bins, b: Bins) -> bool:
 def _shown(a: Bins, b: Bins, split: str, number: int) -> Iterator[str]:
     """Shows both texts of a document, from a little before the first character that differs."""
     texts = [_text(bins, split, number) for bins in (a, b)]
-    alike = 0 if texts[0] == texts[1] else _alike(*texts)
+    pairs = zip(*(text or "" for text in texts), strict=False)
+    alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    alike = 0 if texts[0] == texts[1] else alike
     start = max(0, alike - SHOWN // 2)
     for side, bins, text in zip("AB", (a, b), texts, strict=True):
         if text is None:
@@ -102,11 +101,6 @@ def _shown(a: Bins, b: Bins, split: str, number: int) -> Iterator[str]:
         yield f"  {side} ({shown.source}, {len(shown.ids):,} tokens): {cut!r}"
 
 
-def _alike(old: str | None, new: str | None) -> int:
-    pairs = zip(old or "", new or "", strict=False)
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-
-
 def _text(bins: Bins, split: str, number: int) -> str | None:
     if number >= len(bins.docs(split)) - 1:
         return None
@@ -115,9 +109,6 @@ def _text(bins: Bins, split: str, number: int) -> str | None:
 
 def _encoding(bins: Bins) -> tiktoken.Encoding:
     return load_described(bins.manifest["tokenizer"], bins.folder)
-
-
-# --- which document differs first? ---
 
 
 def first_document(a: Bins, b: Bins, split: str) -> int | None:

@@ -71,7 +71,10 @@ def _write_split(folder: Path, out: Path, split: str, tokens: Tokens, policy: st
     else:
         dtype = dtype_for(vocabulary["vocab_size"])
         chunks = (chunk.view(dtype) for chunk in prefetch(_checked(path, hashes)))
-        ends = _mapped(folder / f"{split}.totals", documents)
+        totals = folder / f"{split}.totals"
+        if totals.stat().st_size != 16 * (documents + 1):
+            raise _corrupt(totals)
+        ends = np.memmap(totals, "<u8", "r").reshape(-1, 2)[:, 0]
         ids = with_end_of_text(chunks, ends, vocabulary["end_of_text"], policy)
         bin_ = write_ids(out / f"{split}.bin", ids, dtype)
     docs = write_docs(out / f"{split}.docs.npy", offsets, documents)
@@ -100,13 +103,6 @@ def _offsets(path: Path, entry: TokenSplit, one_more: bool) -> Iterator[np.ndarr
             rows[:, 0] += np.arange(first, first + len(rows), dtype=np.uint64)
         yield rows
         first += len(rows)
-
-
-def _mapped(path: Path, documents: int) -> np.ndarray:
-    """Returns the offsets in tokens, (documents + 1,) uint64, mapped."""
-    if path.stat().st_size != 16 * (documents + 1):
-        raise _corrupt(path)
-    return np.memmap(path, "<u8", "r").reshape(-1, 2)[:, 0]
 
 
 def _checked(path: Path, hashes: list[str]) -> Iterator[np.ndarray]:

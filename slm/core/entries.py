@@ -45,11 +45,6 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and value != "" and not re.search("[\ud800-\udfff]", value)
 
 
-def _is_globs(value: object) -> bool:
-    values = value if isinstance(value, list) else [value]
-    return bool(values) and all(map(_is_text, values))
-
-
 def _is_names(value: object) -> bool:
     names = value if isinstance(value, list | dict) else ()
     return bool(names) and all(isinstance(name, str) and NAME.fullmatch(name) for name in names)
@@ -75,7 +70,7 @@ KINDS: dict[str, dict[str, Key]] = {
         "column": Key(_is_text, _TEXT, required=False),
         "separator": Key(_is_text, _TEXT, required=False),
         "files": Key(
-            _by_split(_is_globs),
+            _by_split(lambda v: v != [] and all(map(_is_text, v if isinstance(v, list) else [v]))),
             f'patterns for each split, such as {{train: ["*.jsonl"]}} {_SPLITS}',
         ),
     },

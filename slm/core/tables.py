@@ -1,8 +1,9 @@
-"""How is a table printed for people? Lines of fixed columns, and notes below them.
+"""How is a table printed for people? Lines of fixed columns, and notes below them; and progress.
 
 In: cells of text. Out: lines; the first column is flush left, the others are flush right.
 """
 
+import sys
 from collections.abc import Iterable
 from textwrap import wrap
 
@@ -18,3 +19,9 @@ def table_line(cells: Iterable[object], widths: Iterable[int]) -> str:
 def wrapped(notes: Iterable[str]) -> list[str]:
     """Notes as lines of at most WIDTH characters, a note's second line indented."""
     return [line for note in notes for line in wrap(note, WIDTH, subsequent_indent="  ")]
+
+
+def say(line: str) -> None:
+    """Tells a terminal what comes next."""
+    if sys.stderr.isatty():
+        print(f"{line}…", file=sys.stderr, flush=True)

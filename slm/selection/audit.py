@@ -75,7 +75,8 @@ def audit(raw: Path, workers: int, block_bytes: int = BLOCK_BYTES) -> dict[str, 
         rows = audits[split].rows
         rows["duplicates"] = _repeated(own)
         others = [other for other in numbers if other != split]
-        rows |= {f"also_in_{other}": _shared(own, numbers[other]) for other in others}
+        for other in others:
+            rows[f"also_in_{other}"] = np.flatnonzero((own >= 0) & np.isin(own, numbers[other]))
     return audits
 
 
@@ -88,24 +89,19 @@ def shares(audit: Audit) -> dict[str, object]:
     return {"words": audit.words, **rows}
 
 
-# --- one block ---
-
-
 def _audit_block(block: Block) -> tuple[Audit, bytes]:
     """Returns the audit of a block, and 16 bytes of hash per document, zeros if it is empty."""
     hashes, unfinished, content = [], [], block.data.tobytes()
     for number, (start, end) in enumerate(pairwise(block.offsets.tolist())):
         document = content[start:end]
         hashes.append(blake2b(document, digest_size=16).digest() if document else bytes(16))
-        if not document.endswith(_ENDINGS) and _unfinished(document.decode()):
+        if not document.endswith(_ENDINGS) and document.decode().rstrip()[-1:] not in ENDINGS | {
+            ""
+        }:
             unfinished.append(number)
     numbers = (_with_mojibake(block), _with_controls(block), np.array(unfinished, np.int64))
     rows = {kind: block.first + rows for kind, rows in zip(KINDS, numbers, strict=True)}
     return Audit(block.documents, words(block), rows), b"".join(hashes)
-
-
-def _unfinished(text: str) -> bool:
-    return text.rstrip()[-1:] not in ENDINGS | {""}
 
 
 def words(block: Block) -> int:
@@ -150,9 +146,6 @@ def _documents(block: Block, positions: np.ndarray) -> np.ndarray:
     return np.unique(np.searchsorted(block.offsets, positions, side="right") - 1)
 
 
-# --- all blocks, all splits ---
-
-
 def _joined(blocks: Iterator[tuple[Audit, bytes]]) -> tuple[Audit, np.ndarray]:
     """Returns a split's audit, and the hashes, (documents,) strings of 16 bytes."""
     parts, digests = zip(*blocks, strict=True)
@@ -176,8 +169,3 @@ def _repeated(numbers: np.ndarray) -> np.ndarray:
     later = numbers >= 0
     later[first] = False
     return np.flatnonzero(later)
-
-
-def _shared(numbers: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Returns the rows whose number is also in `other`."""
-    return np.flatnonzero((numbers >= 0) & np.isin(numbers, other))

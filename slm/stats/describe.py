@@ -47,7 +47,7 @@ def figures(bins: Bins, split: str, block_size: int, seen: np.ndarray | None = N
     bits = entropy(seen)
     return {
         "documents": about["documents"],
-        "empty_documents": _empty(bins, split),
+        "empty_documents": int(np.count_nonzero(np.diff(bins.docs(split)[:, 1]) == 0)),
         "tokens": tokens,
         "text_bytes": text_bytes,
         "bin_bytes": about["files"][f"{split}.bin"]["bytes"],
@@ -103,11 +103,6 @@ def _chunks(bins: Bins, split: str) -> Iterator[np.ndarray]:
     which would otherwise count as this process's memory, all of the file in the end."""
     for first in range(0, bins.manifest["splits"][split]["tokens"], CHUNK):
         yield bins.ids(split)[first : first + CHUNK]
-
-
-def _empty(bins: Bins, split: str) -> int:
-    text = bins.docs(split)[:, 1]
-    return int(np.count_nonzero(text[1:] == text[:-1]))
 
 
 def _spread(lengths: np.ndarray, tokens: int) -> dict:

@@ -14,7 +14,6 @@ bytes. Few rows, whatever the size of the bins.
 
 import csv
 import io
-from collections.abc import Iterator
 from itertools import count
 
 import numpy as np
@@ -46,15 +45,12 @@ def length_rows(lengths: np.ndarray) -> list[tuple[int, int, int]]:
     if not len(ordered):
         return []
     longest, common = int(ordered[-1]), int(ordered[(len(ordered) * 99 - 1) // 100])
-    width = next(width for width in _nice() if width * MOST > common)
+    widths = (digit * 10**zeros for zeros in count() for digit in (1, 2, 5))
+    width = next(width for width in widths if width * MOST > common)
     edges = [*range(0, common + 1, width), (common // width + 1) * width]
     edges += [longest + 1] * (longest >= edges[-1])
     counted = np.diff(np.searchsorted(ordered, edges)).tolist()
     return list(zip(edges, edges[1:], counted, strict=False))
-
-
-def _nice() -> Iterator[int]:
-    return (digit * 10**zeros for zeros in count() for digit in (1, 2, 5))
 
 
 def rank_rows(seen: np.ndarray) -> list[tuple[int, int]]:

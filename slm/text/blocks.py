@@ -100,17 +100,10 @@ def _wrong_row(texts: pa.Array) -> tuple[int, str] | None:
     try:
         texts.validate(full=True)
     except pa.ArrowInvalid:
-        values = texts.cast(pa.large_binary())
-        return next(i for i, v in enumerate(values) if not _is_utf8(v.as_py())), "is not UTF-8"
+        rows = (value.as_py() for value in texts.cast(pa.large_binary()))
+        wrong = (row.decode(errors="ignore").encode() != row for row in rows)
+        return next(number for number, is_wrong in enumerate(wrong) if is_wrong), "is not UTF-8"
     return None
-
-
-def _is_utf8(content: bytes) -> bool:
-    try:
-        content.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _read_json_lines(path: Path, column: str, block_bytes: int) -> Read:

@@ -51,9 +51,6 @@ def _held_out(hero: int, friend: int) -> bool:
     return (hero + friend) % HELD_OUT == 0
 
 
-# ---- telling one story -------------------------------------------------------------------------
-
-
 class _Telling(dict):
     """The slots of one story. `template % telling` fills a template, drawing what is missing.
 
@@ -146,9 +143,6 @@ FORMS = {
     "s": _plural,
     "cap": _capital,
 }
-
-
-# ---- reading the grammar -----------------------------------------------------------------------
 
 
 @functools.cache

@@ -6,7 +6,7 @@ ranks, see slm.tokens.vocabulary) and tokenizer.json. The same merges give the s
 merges are derived again from the ranks, which the bins hold.
 """
 
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 
 import tiktoken
@@ -66,7 +66,9 @@ def tokenizer_json(merges: list[Merge]) -> bytes:
     Their `encode` turns the text <|endoftext|> into the id of end-of-text; tiktoken's
     `encode_ordinary`, which makes the bins, does not.
     """
-    letters = _letters()
+    # GPT-2's letter for each byte: a visible Latin-1 one, else one from U+0100 on.
+    visible, spare = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}, count(0x100)
+    letters = [chr(byte if byte in visible else next(spare)) for byte in range(256)]
     pairs = [["".join(letters[byte] for byte in token) for token in merge] for merge in merges]
     tokens = [*letters, *map("".join, pairs)]
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
@@ -88,10 +90,3 @@ def tokenizer_json(merges: list[Merge]) -> bytes:
         },
     }
     return to_json(content)
-
-
-def _letters() -> list[str]:
-    """Returns GPT-2's letter for each byte: a visible Latin-1 one, else one from U+0100 on."""
-    visible = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    spare = iter(range(0x100, 0x200))
-    return [chr(byte if byte in visible else next(spare)) for byte in range(256)]

@@ -68,7 +68,9 @@ def encoder(engine: str, encoding: tiktoken.Encoding) -> Encode:
 
     def proven(block: Block) -> tuple[np.ndarray, np.ndarray]:
         if _splits_as_gpt2(encoding):
-            _refuse_long_space(block)
+            for i in np.flatnonzero(np.diff(block.offsets) > _SPACES).tolist():
+                if _long_space(block.text(i)):
+                    raise Unencodable(block.first + i)
         ids, lengths = encode(block)
         _compare(ids, lengths, encoding, block)
         return ids, lengths
@@ -158,12 +160,6 @@ def _compare(ids: np.ndarray, lengths: np.ndarray, encoding, block: Block) -> No
             f"document {block.first + i} does not have tiktoken's ids; set tokenizer.engine: "
             "tiktoken in params.yaml, and report the document: gigatoken differs on it",
         )
-
-
-def _refuse_long_space(block: Block) -> None:
-    for i in np.flatnonzero(np.diff(block.offsets) > _SPACES).tolist():
-        if _long_space(block.text(i)):
-            raise Unencodable(block.first + i)
 
 
 def _long_space(text: str) -> bool:

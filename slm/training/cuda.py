@@ -1,14 +1,14 @@
 """How is a step captured in a CUDA graph and waited for, and why did the capture fail?"""
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 
 Step = Callable[[], None]
 
 
-def captured(steps: dict[str, Step]) -> dict[str, Step]:
+def captured(steps: Mapping[str, Callable[[], object]]) -> dict[str, Step]:
     """Returns each step as the replay of a CUDA graph, captured on the current stream.
 
     The stream is not the default one. Graphs share their memory: none reads what another wrote, and

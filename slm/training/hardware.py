@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 
@@ -34,20 +35,14 @@ def kebab(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
-def training_machine() -> dict:
-    """Returns cores, processor, Python, and the versions of the libraries."""
-    import numpy as np
-    import torch
+def machine(*libraries: str) -> dict:
+    """Returns cores, processor, Python, and the version of each library, or None without it."""
+    about = {"cores": os.cpu_count(), "processor": processor(), "python": platform.python_version()}
+    return about | {name: _version(name) for name in libraries}
 
+
+def _version(name: str) -> str | None:
     try:
-        from triton import __version__ as triton
-    except ImportError:
-        triton = None
-    return {
-        "cores": os.cpu_count(),
-        "processor": processor(),
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "numpy": np.__version__,
-        "triton": triton,
-    }
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -23,7 +23,7 @@ from slm.bins.opening import Bins, open_bins
 from slm.core.errors import check
 from slm.core.files import make_writable, to_json, write_file
 from slm.core.rounding import rounded
-from slm.training.hardware import device_name, kebab, training_machine
+from slm.training.hardware import device_name, kebab, machine
 from slm.training.trainer import Fitted, fit
 
 ROOT = Path(__file__).parents[2]
@@ -55,7 +55,7 @@ def train(
     result: dict[str, Any] = {
         "device": device_name(device),
         "kind": device.type,
-        "machine": training_machine(),
+        "machine": machine("torch", "numpy", "triton"),
         "settings": rounded(settings),
         "code": code(),
     }
@@ -72,11 +72,6 @@ def train(
         result["variants"] = [known[key] for key in keys if key in known]
         write_file(path, to_json(result))
     return result
-
-
-def named(encoding: str, end_of_text: str) -> str:
-    """Returns a variant's name: its encoding, and its end-of-text policy if it has one."""
-    return encoding if end_of_text == "none" else f"{encoding} {end_of_text}"
 
 
 def kept(path: Path, result: dict) -> dict[str, Any]:
@@ -134,7 +129,9 @@ def _chosen(bins: list[Bins], seeds: list[int], device: torch.device) -> tuple[l
 
 
 def _name(bins: Bins) -> str:
-    return named(bins.manifest["tokenizer"]["encoding"], bins.manifest["end_of_text"])
+    """Returns a variant's name: its encoding, and its end-of-text policy if it has one."""
+    encoding = bins.manifest["tokenizer"]["encoding"]
+    return f"{encoding} {bins.manifest['end_of_text']}".removesuffix(" none")
 
 
 def _trained(

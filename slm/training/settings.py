@@ -67,33 +67,33 @@ def _is_list(value: Any, fits: Callable[[Any], bool], length: int | None = None)
     return all(map(fits, value))
 
 
-def _are_shapes(value: Any) -> bool:
-    return _is_list(value, lambda shape: _is_list(shape, _is_count, 2))
-
-
-def _are_seeds(value: Any) -> bool:
-    return _is_list(value, _is_seed) and len({*value}) == len(value)
-
-
-def _is_model(value: Any) -> bool:
-    return _is_list(value, _is_count, 3) and value[2] % value[1] == 0
-
-
-def _is_rate(value: Any) -> bool:
-    return type(value) in (int, float) and 0 < value < math.inf
-
-
 RULES = (
     ("dataset", lambda value: isinstance(value, str), "the name of a dataset"),
     ("batching.batch_size", _is_count, "a whole number of rows, at least 1"),
     ("batching.block_size", _is_count, "a whole number of tokens, at least 1"),
     ("batching.order", lambda value: value in ORDERS, f"one of {', '.join(ORDERS)}"),
     ("batching.seed", _is_seed, "a whole number in 0 … 2^64 - 1"),
-    ("benchmark.shapes", _are_shapes, "a list of [rows, tokens per row], each at least 1"),
+    (
+        "benchmark.shapes",
+        lambda value: _is_list(value, lambda pair: _is_list(pair, _is_count, 2)),
+        "a list of [rows, tokens per row], each at least 1",
+    ),
     ("training.bytes", _is_count, "a whole number of bytes, at least 1"),
-    ("training.seeds", _are_seeds, "a list of different whole numbers in 0 … 2^64 - 1"),
-    ("training.model", _is_model, "[layers, heads, width], the width a multiple of the heads"),
+    (
+        "training.seeds",
+        lambda value: _is_list(value, _is_seed) and len({*value}) == len(value),
+        "a list of different whole numbers in 0 … 2^64 - 1",
+    ),
+    (
+        "training.model",
+        lambda v: _is_list(v, _is_count, 3) and v[2] % v[1] == 0,
+        "[layers, heads, width], the width a multiple of the heads",
+    ),
     ("training.batch_size", _is_count, "a whole number of rows, at least 1"),
     ("training.block_size", _is_count, "a whole number of tokens, at least 1"),
-    ("training.learning_rate", _is_rate, "a number above 0"),
+    (
+        "training.learning_rate",
+        lambda v: type(v) in (int, float) and 0 < v < math.inf,
+        "a number above 0",
+    ),
 )

@@ -168,9 +168,8 @@ def points(bins: Bins, steps: int, settings: dict, device: torch.device) -> int:
     """Returns how often a model is scored; on the CPU in at most half of the training's time."""
     if device.type == "cuda":
         return POINTS
-    trained = (
-        steps * settings["batch_size"] * settings["block_size"]
-    )  # one costs as much as three scored ones
+    # One token that is trained on costs as much as three that are scored.
+    trained = steps * settings["batch_size"] * settings["block_size"]
     return max(1, min(POINTS, 3 * trained // (2 * bins.manifest["splits"]["validation"]["tokens"])))
 
 

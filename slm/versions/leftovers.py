@@ -32,12 +32,15 @@ def clean_up(repo: Repository) -> None:
             for left in leftovers(Path(repo.root_dir), Path(repo.cache.local.path)):
                 remove(left)
     except lock_taken():
-        raise _busy(_command(Path(repo.tmp_dir, "lock"))) from None
+        raise _busy("another DVC") from None
 
 
 def leftovers(root: Path, cache: Path) -> Iterator[Path]:
     """What killed runs left, in the clone at `root` and in DVC's cache."""
-    yield from (path for sign in OURS for path in root.glob(sign) if _ended(path))
+    for path in (path for sign in OURS for path in root.glob(sign)):
+        process = re.search(r"\.(\d+)\.(?:old\.)?tmp$", path.name)
+        if process and not alive(process[1]):  # as bins.123.tmp or bins.123.old.tmp
+            yield path
     yield from (path for sign in COPIES for path in root.glob(sign))
     shared = not cache.is_relative_to(root)  # by other clones, whose copies may be under way
     for path in (*cache.glob(".*.tmp"), *cache.glob("*/.*.tmp")):
@@ -52,12 +55,6 @@ def remove(path: Path) -> None:
     else:
         with suppress(OSError):
             path.unlink()
-
-
-def _ended(left: Path) -> bool:
-    """Whether a name such as bins.123.tmp or bins.123.old.tmp has a process in it that is over."""
-    process = re.search(r"\.(\d+)\.(?:old\.)?tmp$", left.name)
-    return process is not None and not alive(process[1])
 
 
 def _age(path: Path) -> float:
@@ -87,19 +84,6 @@ def _since(process: int, moment: float) -> bool:
     import psutil
 
     return alive(str(process)) and psutil.Process(process).create_time() <= moment + 1
-
-
-def _command(lock: Path) -> str:
-    """The command that holds DVC's lock, which has the process id in it."""
-    import psutil
-
-    try:
-        process = psutil.Process(int(lock.read_text()))
-        words = [Path(word).name for word in process.cmdline()]
-        words = words[next((i for i, word in enumerate(words) if word == "dvc"), 0) :]
-        return f"`{' '.join(words)}` (process {process.pid})"
-    except (OSError, ValueError, psutil.Error):
-        return "another DVC"
 
 
 def _busy(who: str) -> UserError:

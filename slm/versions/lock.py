@@ -18,7 +18,7 @@ import yaml
 
 from slm.core.errors import UserError
 from slm.core.files import md5_of
-from slm.core.git import git
+from slm.core.git import git, git_text
 
 
 def locked_hash(lock: Path, stage: str, out: str) -> str | None:
@@ -36,18 +36,11 @@ def locked_outs(lock: Path, stage: str) -> dict[str, str]:
 
 def committed_hash(lock: Path, stage: str, out: str) -> str | None:
     """The same of dvc.lock as git's last commit has it; raises UserError outside of a git clone."""
-    blob = _git(lock.parent, "rev-parse", "--quiet", "--verify", f"HEAD:./{lock.name}")
-    if not blob:
+    committed = git(lock.parent, "show", f"HEAD:./{lock.name}")
+    if committed.returncode:  # no dvc.lock there, or no git clone
+        git_text(lock.parent, "rev-parse", "--git-dir", cure="work in a git clone")
         return None
-    return hash_at(_git(lock.parent, "cat-file", "blob", blob.decode().strip()), lock, stage, out)
-
-
-def _git(folder: Path, *words: str) -> bytes:
-    """What git prints; nothing where what it was asked for is not there."""
-    done = git(folder, *words)
-    if done.returncode > 1:
-        raise UserError(f"git: {done.stderr.decode(errors='replace')}; work in a git clone")
-    return done.stdout
+    return hash_at(committed.stdout, lock, stage, out)
 
 
 def hash_at(content: bytes, lock: Path, stage: str, out: str) -> str | None:
@@ -67,14 +60,11 @@ def outs_by_stage(content: bytes, lock: Path, cure: str = "") -> dict[str, dict[
     """
     try:
         stages = yaml.safe_load(content.decode())["stages"].items()
-        return {name: _outs(stage.get("outs", [])) for name, stage in stages}
+        outs = {name: stage.get("outs", []) for name, stage in stages}
+        return {n: {o["path"]: o["md5"] for o in own if "md5" in o} for n, own in outs.items()}
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError):
         cure = cure or f"settle its merge, or `git checkout {lock}`"
         raise UserError(f"{lock} cannot be read; {cure}") from None
-
-
-def _outs(outs: list[dict[str, str]]) -> dict[str, str]:
-    return {out["path"]: out["md5"] for out in outs if "md5" in out}
 
 
 def folder_hash(folder: Path, names: list[str]) -> str:

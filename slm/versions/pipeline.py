@@ -58,11 +58,8 @@ def _changed(status: dict, bins: str) -> bool:
     """Whether DVC's status of the workspace speaks of the folder `bins` or of a file in it."""
     paths = [path for kind in status["uncommitted"].values() for path in kind]
     paths += status["not_in_cache"]
-    return any(_path(path).startswith(f"{bins}/") for path in paths)
-
-
-def _path(entry: str | dict) -> str:
-    return (entry["new"] if isinstance(entry, dict) else entry).rstrip("/") + "/"
+    names = (path["new"] if isinstance(path, dict) else path for path in paths)
+    return any(f"{name.rstrip('/')}/".startswith(f"{bins}/") for name in names)
 
 
 def _metrics_differ(stage: str) -> bool:
@@ -124,19 +121,14 @@ def open_repo() -> Iterator[Repository]:
     Raises UserError outside of a clone, where another DVC is at work, and where DVC cannot write
     its own records, which are outside of the clone.
     """
-    with _records(), ExitStack() as stack:
-        try:
-            repo = stack.enter_context(repository())
-        except dvc_errors() as error:
-            raise UserError(f"dvc: {error}; work in a git clone of this repository") from None
-        clean_up(repo)
-        yield repo
-
-
-@contextmanager
-def _records() -> Iterator[None]:
     try:
-        yield
+        with ExitStack() as stack:
+            try:
+                repo = stack.enter_context(repository())
+            except dvc_errors() as error:
+                raise UserError(f"dvc: {error}; work in a git clone of this repository") from None
+            clean_up(repo)
+            yield repo
     except sqlite3.OperationalError as error:
         cure = "free some space and run the same command again"
         raise UserError(f"DVC's records (its site_cache_dir): {error}; {cure}") from None

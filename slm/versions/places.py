@@ -30,21 +30,16 @@ def fill(folder: Path, hash_: str, places: Generator[Place]) -> None:
     cache or a remote hands out. `places` is a generator that is asked no further than needed, and
     closed. Raises UserError where no place has an object intact.
     """
+    listing, asked = folder / "listing", list[Place]()
     with closing(places):
-        _fill(folder, hash_, places)
-
-
-def _fill(folder: Path, hash_: str, more: Iterator[Place]) -> None:
-    places: list[Place] = []
-    listing = folder / "listing"
-    _get(f"{hash_}.dir", listing, places, more)
-    objects = json.loads(listing.read_bytes())
-    listing.unlink()
-    for entry in objects:
-        name = entry["relpath"]
-        if Path(name).name != name:  # another's repository may name what it likes
-            raise UserError(f"{hash_}.dir has a file {name!r}, so it is no folder of bins")
-        _get(entry["md5"], folder / name, places, more)
+        _get(f"{hash_}.dir", listing, asked, places)
+        objects = json.loads(listing.read_bytes())
+        listing.unlink()
+        for entry in objects:
+            name = entry["relpath"]
+            if Path(name).name != name:  # another's repository may name what it likes
+                raise UserError(f"{hash_}.dir has a file {name!r}, so it is no folder of bins")
+            _get(entry["md5"], folder / name, asked, places)
 
 
 def _get(object_: str, to: Path, places: list[Place], more: Iterator[Place]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from slm.bins.manifest import file_names
 from slm.core.errors import UserError
-from slm.core.git import git
+from slm.core.git import git_text
 from slm.versions.cache import missing_objects
 from slm.versions.lock import folder_list, locked_hash
 from slm.versions.objects import checkout, fetch, remote_store, send
@@ -70,8 +70,5 @@ def push(name: str, remote: str) -> int:
 def _uncommitted(name: str) -> str:
     """The first file that git has not as it is here, of those that make a version of bins."""
     files = ["dvc.lock", "dvc.yaml", "params.yaml", f"data/{name}/source", f"metrics/{name}"]
-    done = git(Path(), "status", "--porcelain", "--", *files)
-    if done.returncode:
-        message = done.stderr.decode(errors="replace")
-        raise UserError(f"git: {message}; a push needs the commit that names what it sends")
-    return done.stdout.decode(errors="replace")[3:].split("\n")[0]
+    cure = "a push needs the commit that names what it sends"
+    return git_text(Path(), "status", "--porcelain", "--", *files, cure=cure)[3:].split("\n")[0]

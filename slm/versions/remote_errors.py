@@ -78,6 +78,8 @@ LINES: list[tuple[set[str], str]] = [
     ),
     ({*map(str, range(500, 600))}, "the server of {remote} fails (HTTP {status}); try again later"),
 ]
+# Set-up has the plugins of those kinds that SECRETS names.
+PLUGIN = '`make setup` installs it, or elsewhere `pip install -e ".[{scheme}]"`'
 UNKNOWN = "{remote} failed: {text}; see `dvc remote list` and its settings in .dvc/config"
 
 
@@ -108,33 +110,23 @@ def _message(error: Exception, name: str, remotes: Settings) -> str:
     if name == SHIPPED and signs & {"CorruptObjectError", "MissingObjectError"}:
         signs.add("shipped")
     line = next((line for known, line in LINES if known & signs), UNKNOWN)
+    text = str(error).strip()[:300]  # a client's may say little: its class is said, too
+    ours = type(error).__module__.startswith(("slm.", "dvc."))
     by_hand = "push them the way that its folder is filled"  # HTTP is read-only
     endpoint = f" at {config['endpointurl']}" if "endpointurl" in config else ""
     message = line.format(
         remote=f"remote {name} ({url}{endpoint})",
         push=by_hand if scheme == "http" else f"`make push REMOTE={name}`",
         name=name,
-        plugin=_plugin(scheme),
+        plugin=(PLUGIN if scheme in SECRETS else "`pip install dvc-{scheme}`").format(
+            scheme=scheme
+        ),
         secret=SECRETS.get(scheme, "the owner and mode of the folder"),
         known=", ".join(sorted(remotes)) or "none",
         status=status,
-        text=_words(error),
+        text=text if ours and text else f"{type(error).__name__}: {text}",
     )
     return re.sub(r"(?<=//)[^/@\s]*@", "", message)  # user and password in a url
-
-
-def _plugin(scheme: str) -> str:
-    """How the plugin of a kind of remote is installed; set-up has those that SECRETS names."""
-    if scheme in SECRETS:
-        return f'`make setup` installs it, or elsewhere `pip install -e ".[{scheme}]"`'
-    return f"`pip install dvc-{scheme}`"
-
-
-def _words(error: Exception) -> str:
-    """What an exception says; of a client's, whose words alone may say little, its class, too."""
-    text = str(error).strip()[:300]
-    ours = type(error).__module__.startswith(("slm.", "dvc."))
-    return text if ours and text else f"{type(error).__name__}: {text}"
 
 
 def _signs(link: BaseException, config: Settings) -> Iterator[str]:

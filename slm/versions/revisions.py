@@ -85,9 +85,6 @@ def _stored(store: Path, hash_: str, places: Generator[Place]) -> Path:
     return stored(store, hash_, lambda folder: fill(folder, hash_, places))
 
 
-# --- what a clone says ---
-
-
 def _look(clone: Path, rev: str, path: str) -> Revision:
     """What `rev` is in a clone, and which bins its dvc.lock has at `path`."""
     commit = _commit(clone, rev)
@@ -130,9 +127,6 @@ def _git(clone: Path, *words: str) -> str | None:
     return None if done.returncode else done.stdout.decode(errors="replace")
 
 
-# --- where its objects are ---
-
-
 def _places(root: Path, commit: str, remote: str | None) -> Generator[Place]:
     """DVC's cache of a clone, its remote as it is set now, and as it was at the commit."""
     yield Place("DVC's cache", partial(from_cache, root))
@@ -171,9 +165,6 @@ def _clone(repo: str, more: str) -> Iterator[Path]:
 def _bare(text: str) -> str:
     """URLs without a user's name and password."""
     return re.sub(r"//[^/@\s]*@", "//", text)
-
-
-# --- what the store remembers of a URL ---
 
 
 def _remember(memory: Path, repo: str, path: str, rev: str, asked: Revision, fixed: bool) -> None:

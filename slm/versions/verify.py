@@ -94,11 +94,8 @@ def _wrong_file(tokens: Path) -> str:
         files = {f"{s}.{kind}": h for s in splits for kind, h in splits[s]["sha256"].items()}
     except (UserError, AttributeError, KeyError, TypeError):
         return "tokens.json"
-    return next((n for n, h in files.items() if _hashes(tokens / n) != h), "")
-
-
-def _hashes(path: Path) -> list[str] | None:
-    return chunk_hashes(path) if path.is_file() else None
+    there = {path.name: chunk_hashes(path) for path in tokens.iterdir() if path.is_file()}
+    return next((name for name, hashes in files.items() if there.get(name) != hashes), "")
 
 
 def local_cache() -> Path:

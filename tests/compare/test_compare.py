@@ -23,17 +23,7 @@ from slm.core.params import read_params, set_values
 from slm.tokens.vocabulary import load_described
 from slm.versions.revisions import open_revision
 from tests.helpers import one_line
-from tests.workspace import (
-    ROOT,
-    add_dataset,
-    commit,
-    dvc,
-    edit,
-    environment,
-    git,
-    hashes,
-    script,
-)
+from tests.workspace import ROOT, add_dataset, commit, dvc, edit, environment, git, hashes, script
 
 BPE = {"tokenizer.encoding": "bpe", "tokenizer.vocab_size": 300}
 LISTED = [{}, BPE, {"bins.end_of_text": "append"}, {**BPE, "bins.end_of_text": "append"}]

@@ -21,15 +21,7 @@ from dvc.repo import Repo
 from slm.bins.verifying import damage
 from slm.text.raw import json_line
 from slm.text.stories import stories
-from tests.workspace import (
-    add_dataset,
-    commit,
-    edit,
-    environment,
-    hashes,
-    script,
-    workspace,
-)
+from tests.workspace import add_dataset, commit, edit, environment, hashes, script, workspace
 
 OUTS = ("raw", "vocabulary", "tokens", "bins")
 SCRIPTS = ("download", "make_vocabulary", "tokenize_text", "write_bins")

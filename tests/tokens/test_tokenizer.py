@@ -251,7 +251,7 @@ def test_a_long_run_is_found_wherever_it_lies(text, limit):
         patch.setattr(tokenizer, "_SPACES", limit)
         assert tokenizer._long_space(text) == bool(slow)
         with pytest.raises(Unencodable) if slow else nullcontext() as error:
-            tokenizer._refuse_long_space(block(["", text, text]))
+            tokenizer.encoder("tiktoken", GPT2)(block(["", text, text]))
         assert not slow or error.value.document == 1
 
 

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 import scripts.train_variants
+import slm.training.hardware
 import slm.training.runs
 import slm.training.trainer
 from compare.training_table import left_out, training_table
@@ -356,7 +357,7 @@ def test_another_setting_version_or_code_trains_again(variants, tmp_path, fake, 
         return len(fake)
 
     assert [runs(), runs(), runs({**SETTINGS, "bytes": 4000}), runs()] == [1, 1, 2, 3]
-    monkeypatch.setattr(torch, "__version__", "0.1")
+    monkeypatch.setattr(slm.training.hardware, "version", lambda name: "0.1")
     assert [runs(), runs()] == [4, 4]
     monkeypatch.setattr(slm.training.runs, "code", lambda: "another")
     assert [runs(), runs()] == [5, 5]

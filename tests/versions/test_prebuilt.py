@@ -19,17 +19,7 @@ from slm.core.files import md5_of
 from slm.core.ids import write_ids
 from slm.versions.cache import file_list, missing_objects, object_path
 from slm.versions.lock import locked_hash
-from tests.workspace import (
-    ROOT,
-    commit,
-    dvc,
-    edit,
-    environment,
-    git,
-    hashes,
-    script,
-    workspace,
-)
+from tests.workspace import ROOT, commit, dvc, edit, environment, git, hashes, script, workspace
 
 BINS, OBJECTS, CACHE = "data/sample/bins", "data/prebuilt/files/md5", ".dvc/cache/files/md5"
 VERSION = locked_hash(ROOT / "dvc.lock", "bins@sample", BINS)

@@ -73,9 +73,6 @@ def discard(file: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-# --- room ---
-
-
 def token_bytes(files: list, tokens: int | None) -> int:
     """How large a split's tokens will be: 2 bytes each where they are pinned, else by the files.
 
@@ -134,9 +131,6 @@ def _existing(folder: Path) -> Path:
 
 def _size(folder: Path) -> int:
     return sum(f.stat().st_size for f in folder.glob("*") if f.is_file())
-
-
-# --- progress ---
 
 
 @contextmanager

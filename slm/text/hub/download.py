@@ -10,7 +10,6 @@ in the hub's cache, the hub is not asked. What fails says so in one line; finish
 import hashlib
 import os
 import sys
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import takewhile
 from pathlib import Path
@@ -57,9 +56,6 @@ def take_hub(entry: dict, source: Path, raw: Path) -> tuple[dict, dict]:
     return identity, _linked(fetched, raw)
 
 
-# --- what there is ---
-
-
 def _cached(entry: dict, pins: Pins | None) -> tuple[str, Splits] | None:
     """The pinned files, where all of them are in the hub's cache: the hub is not asked."""
     if not pins:
@@ -77,9 +73,6 @@ def _asked(entry: dict, pins: Pins | None) -> tuple[str, Splits]:
         sweep(entry["path"])
     commit, splits = published(entry)
     return commit, pins.agree(splits) if pins else splits
-
-
-# --- fetching and checking ---
 
 
 def _fetched(
@@ -118,15 +111,11 @@ def _download(entry: dict, commit: str, file: File) -> Path:
 def _checked(entry: dict, file: File, location: Path, pinned: bool) -> tuple[File, Path]:
     """The file as it was found; its bytes before anything reads them, then its rows."""
     who = "pins.json expects" if pinned else "the hub announced"
-    _compare(
-        file.name, "bytes", location.stat().st_size, file.bytes, who, lambda: discard(location)
-    )
+    _compare(file.name, "bytes", location.stat().st_size, file.bytes, who, location)
     if file.git:
-        _compare(
-            file.name, "git's hash", _git_hash(location), file.git, who, lambda: discard(location)
-        )
+        _compare(file.name, "git's hash", _git_hash(location), file.git, who, location)
     sha256, rows = read_through(location)
-    _compare(file.name, "SHA-256", sha256, file.sha256, who, lambda: discard(location))
+    _compare(file.name, "SHA-256", sha256, file.sha256, who, location)
     if kind_of(file.name) == ".parquet":
         rows = parquet_rows(location, file.name, entry["column"])
     elif kind_of(file.name) == ".jsonl.gz":
@@ -142,18 +131,13 @@ def _git_hash(location: Path) -> str:
         return hashlib.file_digest(file, lambda: begun).hexdigest()
 
 
-def _compare(
-    name: str, what: str, fetched, expected, who: str, discard: Callable[[], None] | None = None
-) -> None:
+def _compare(name: str, what: str, fetched, expected, who: str, file: Path | None = None) -> None:
     if expected in (None, fetched):
         return
-    if discard:
-        discard()
-    cure = "it was removed from the cache: run this again" if discard else "correct pins.json"
+    if file:
+        discard(file)
+    cure = "it was removed from the cache: run this again" if file else "correct pins.json"
     raise UserError(f"{name} has {what} {fetched}, {who} {expected}; {cure}")
-
-
-# --- handing on ---
 
 
 def _linked(fetched: dict[str, list[tuple[File, Path]]], raw: Path) -> dict:

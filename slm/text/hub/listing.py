@@ -44,7 +44,12 @@ def published(entry: dict) -> tuple[str, Splits]:
         RetryLimits().install()
         ask = partial(HfApi().dataset_info, path, revision=revision)
         info = with_retries(partial(ask, timeout=10, files_metadata=True))
-    known = {file.name: file for file in map(_file, info.siblings or [])}
+    known = {
+        sibling.rfilename: File(sibling.rfilename, sibling.size, sibling.lfs["sha256"])
+        if sibling.lfs
+        else File(sibling.rfilename, sibling.size, git=sibling.blob_id)
+        for sibling in info.siblings or []
+    }
     if "README.md" in known:
         # `datasets` asks for it first, and hides why it cannot have it: gated, or a full disk.
         with as_user_error(entry, "README.md"):
@@ -52,12 +57,6 @@ def published(entry: dict) -> tuple[str, Splits]:
             with_retries(partial(get, revision=info.sha))
     names = _named(entry, info.sha)
     return info.sha, {split: [known.get(n, File(n)) for n in names[split]] for split in names}
-
-
-def _file(sibling) -> File:
-    if sibling.lfs:
-        return File(sibling.rfilename, sibling.size, sibling.lfs["sha256"])
-    return File(sibling.rfilename, sibling.size, git=sibling.blob_id)
 
 
 def _named(entry: dict, commit: str) -> dict[str, list[str]]:

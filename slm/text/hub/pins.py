@@ -115,10 +115,7 @@ def read_pins(entry: dict, path: Path) -> Pins | None:
 def _pin(file: dict) -> PinnedFile:
     """A pinned file; raises where a key but `rows` is missing or wrong."""
     pin = PinnedFile(
-        name=file["name"],
-        bytes=file["bytes"],
-        sha256=file["sha256"].lower(),
-        rows=file.get("rows"),
+        name=file["name"], bytes=file["bytes"], sha256=file["sha256"].lower(), rows=file.get("rows")
     )
     numbers = [pin["bytes"], 0 if pin["rows"] is None else pin["rows"]]
     if not (
