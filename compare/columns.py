@@ -84,11 +84,6 @@ def splits(results: list[Result]) -> list[str]:
     return sorted(names, key=lambda name: name != "train")
 
 
-def columns(results: list[Result], split: str) -> list[Column]:
-    """The figures of a split that differ between variants; all, where there is one variant."""
-    return _table("", results, _of_split(results, split)).columns
-
-
 def tables(results: list[Result]) -> list[Table]:
     """All tables: train, where the vocabularies stand, too; other splits; training, if any."""
     first, *others = splits(results)

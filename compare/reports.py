@@ -15,7 +15,7 @@ from compare.page import page
 from compare.pictures import draw as pictures
 from compare.result import Result
 from compare.story import choose
-from compare.summary import markdown, trained_sentences
+from compare.summary import markdown
 from compare.variants import Variant
 from slm.bins.documents import decode, document
 from slm.bins.opening import Bins
@@ -111,10 +111,7 @@ def _pictures(
         yield name, draw(tables, figures)
     training = {result.label: result.training for result in results if result.training}
     if training:
-        headline = (
-            f"{device}: {trained_sentences(results)}" if device else trained_sentences(results)
-        )
-        yield "curves", pictures.curves(training, headline)
+        yield "curves", pictures.curves(training, device)
 
 
 def _story(bins: Bins) -> str:

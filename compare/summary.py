@@ -57,12 +57,8 @@ def caption(picture: str) -> str:
 
 def lead(dataset: str, results: list[Result]) -> str:
     """What was found, in one to three sentences."""
-    return f"{_counted(dataset, results)} {trained_sentences(results)}".strip()
-
-
-def trained_sentences(results: list[Result]) -> str:
-    """What training says of the variants, in one or two sentences; empty where none has any."""
-    return " ".join(_trained(results) if any(result.training for result in results) else ())
+    trained = _trained(results) if any(result.training for result in results) else ()
+    return " ".join([_counted(dataset, results), *trained])
 
 
 def trained_on(results: list[Result], device: str | None) -> str:

@@ -39,11 +39,6 @@ def folder_of(work: Path, documents: int) -> Path:
     return work / f"{documents}-{figures[:8]}"
 
 
-def validation_rows(documents: int) -> int:
-    """How many validation documents stand beside so many train documents."""
-    return max(1_000, documents // 100)
-
-
 def main() -> None:
     """Make the folder of stories for a work folder and a number, both on the command line."""
     work, documents = Path(sys.argv[1]), int(sys.argv[2])
@@ -52,7 +47,7 @@ def main() -> None:
     context = multiprocessing.get_context("spawn")
     with landing(folder_of(work, documents)) as folder, context.Pool(os.cpu_count()) as pool:
         _write(folder, "train", documents, pool)
-        _write(folder, "validation", validation_rows(documents), pool)
+        _write(folder, "validation", max(1_000, documents // 100), pool)
         _write_first(folder)
 
 

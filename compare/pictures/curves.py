@@ -38,7 +38,7 @@ def height(training: dict[str, dict]) -> float:
     return 0.1 + max(HIGH, sum(legend)) + FOOT
 
 
-def about(training: dict[str, dict]) -> str:
+def about(training: dict[str, dict], device: str | None) -> str:
     """What is drawn."""
     seeds = sorted({len(figures["runs"]) for figures in training.values()})
     spread = f"mean of {' or '.join(map(str, seeds))} seeds, thin: each seed"
@@ -48,7 +48,8 @@ def about(training: dict[str, dict]) -> str:
         (curve[:, 2] > top).any() for figures in training.values() for curve in _runs(figures)
     )
     more = " The steep beginning is cut off." if cut else ""
-    return f"Validation bits per byte while training, {many}. Numbers: at its end.{more}"
+    where = f" on {device}" if device else ""
+    return f"While training{where}: {many}. Numbers: at its end.{more}"
 
 
 def draw(body: SubFigure, training: dict[str, dict]) -> None:

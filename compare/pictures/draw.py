@@ -83,10 +83,11 @@ def ranks(tables: Tables, metrics: Metrics) -> bytes:
     return image(*words, ranks_picture.height(tables), draw)
 
 
-def curves(training: dict[str, dict], headline: str) -> bytes:
+def curves(training: dict[str, dict], device: str | None) -> bytes:
     """How bits per byte fell while models were trained, given what training gave by label."""
+    words = titles.curves(training), curves_picture.about(training, device)
     draw = partial(curves_picture.draw, training=training)
-    return image(headline, curves_picture.about(training), curves_picture.height(training), draw)
+    return image(*words, curves_picture.height(training), draw)
 
 
 TABLES = {"lengths": lengths, "ranks": ranks, "bytes": bytes_per_token}  # by the name of the table

@@ -1,7 +1,7 @@
 """What do the pictures say? Headlines that are made of the numbers, whichever way they fell.
 
-In: the figures of one split by label. Out: one sentence with the figures at both ends and who has
-them, all that share one as it is written. A figure that is None is left out.
+In: by label, the figures of one split, or what training gave. Out: one sentence with the figures at
+both ends and who has them, all that share one as it is written. None is left out.
 """
 
 from collections.abc import Callable, Iterable
@@ -23,6 +23,12 @@ def ranks(metrics: dict[str, dict]) -> str:
 def bytes_per_token(metrics: dict[str, dict]) -> str:
     """How much text a token stands for."""
     return _ends("Bytes per token", _known(metrics, "bytes_per_token"), TWO, metrics)
+
+
+def curves(training: dict[str, dict]) -> str:
+    """How well models predict text at the end of their training, by the mean of their seeds."""
+    bits = _known({label: figures["bits_per_byte"] for label, figures in training.items()}, "mean")
+    return _ends("Validation bits per byte", bits, BITS, training)
 
 
 def names(labels: Iterable[str]) -> str:

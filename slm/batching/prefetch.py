@@ -117,9 +117,7 @@ def _work(view, rows: Rows, step: int, stream, free: SimpleQueue, ready: SimpleQ
             while slot := free.get():
                 _until_copied(slot)
                 slot.fill(view, rows, step)
-                stream.wait_event(slot.used)
-                slot.ids.copy_(slot.pinned, non_blocking=True)
-                slot.copied.record(stream)
+                _copy(slot, stream)
                 ready.put(slot)
                 step += len(slot.pairs)
     except BaseException as error:
@@ -129,6 +127,12 @@ def _work(view, rows: Rows, step: int, stream, free: SimpleQueue, ready: SimpleQ
 def _until_copied(slot: Slot) -> None:
     """Waits until the device has read the pinned buffer; without this, batches are wrong."""
     slot.copied.synchronize()
+
+
+def _copy(slot: Slot, stream: torch.cuda.Stream) -> None:
+    stream.wait_event(slot.used)
+    slot.ids.copy_(slot.pinned, non_blocking=True)
+    slot.copied.record(stream)
 
 
 def _end(thread: Thread, free: SimpleQueue, slots: list[Slot]) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compare import page, story, summary
-from compare.columns import as_good_as_best, columns, same_line, tables
+from compare.columns import as_good_as_best, same_line, tables
 from compare.result import Result
 from compare.table import markdown, terminal
 from slm.tokens.bpe import encoding_of
@@ -112,7 +112,7 @@ class Reader(HTMLParser):
 
 
 def test_a_figure_that_differs_is_a_column_and_one_that_does_not_is_said_once():
-    headings = [column.heading for column in columns(three(), "train")]
+    headings = [column.heading for column in tables(three())[0].columns]
     assert headings == ["tokens", "bin size, MB", "bytes per token", "tokens per document, mean"]
     train, validation, training = tables(three())
     assert "documents 3; empty documents 1; text, bytes 9,000" in same_line(train)

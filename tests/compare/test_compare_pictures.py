@@ -165,6 +165,11 @@ def test_labels_that_share_an_end_are_all_named_and_none_wins_where_all_are_alik
     assert titled("ranks", **figures) == f"{SLOPE}: 0.00 with “a” and “b”"
 
 
+def test_the_headline_of_training_has_the_means_at_both_ends():
+    said = "Validation bits per byte: from 1.1100 with “b” to 1.3050 with “a”"
+    assert titles.curves({"a": trained(1.3, 1.31), "b": trained(1.1, 1.12)}) == said
+
+
 def test_what_is_not_known_is_left_out_of_the_headline():
     assert titled("ranks", a={"rank_slope": None}, b={}) == f"{SLOPE}: none of “a” and “b”"
     figures = {"a": {}, "b": {"bytes_per_token": 2}}
