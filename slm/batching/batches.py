@@ -17,6 +17,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from itertools import count, islice
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from slm.batching.gather import Rows
 from slm.batching.placement import device_of, placement_for, source
-from slm.batching.sampling import check_integer, check_steps, length, plan
+from slm.batching.sampling import integer, integers, length, plan
 from slm.batching.segments import Segments
 from slm.bins.opening import Bins, open_bins
 from slm.bins.verifying import check_bytes
@@ -43,6 +44,8 @@ class Batches(IterableDataset):
     steps w, w + W, … In a worker, state_dict() counts the steps that its turns have passed. Workers
     of a plain DataLoader do not move the object in the main process: set its `step`.
     """
+
+    _in_turns = False  # whether a DataLoader's worker is amid them
 
     def __init__(
         self,
@@ -63,11 +66,13 @@ class Batches(IterableDataset):
     ) -> None:
         self._arguments = {key: value for key, value in locals().items() if key != "self"}
         bins = bins if isinstance(bins, Bins) else open_bins(bins)
+        bins = bins._replace(folder=bins.folder.absolute())  # the working folder may change
+        self._arguments["bins"], self._lock = bins, Lock()
         splits = bins.manifest["splits"]
         check(split in splits, f"split is {split!r}; {bins.folder} has {', '.join(splits)}")
         if verify:
             check_bytes(bins.folder)
-        check_steps(0, 1, batch_size, rank, world_size)
+        _, _, batch_size, rank, world_size = integers(0, 1, batch_size, rank, world_size)
         ids = bins.ids(split)
         self._plan = plan(order, seed, len(ids), block_size)
         self._rows = Rows(self._plan, batch_size, rank, world_size)
@@ -77,9 +82,9 @@ class Batches(IterableDataset):
         self._segments = Segments(bins.docs(split), self._plan, self._device) if documents else None
         self._state: State = {
             "rows": 0,
-            "seed": seed,
+            "seed": self._plan.seed,
             "order": order,
-            "block_size": block_size,
+            "block_size": self._plan.block_size,
             "global_batch": self._rows.per_step,
             "split": split,
             "data": bins.manifest["sha256"],
@@ -90,12 +95,15 @@ class Batches(IterableDataset):
 
         Raises StopIteration at the end of "sequential".
         """
-        if self._at_end():
-            raise StopIteration
-        x, y, starts = self._source.batch()
-        if self._segments is None:
-            return x, y
-        return x, y, self._segments.documents(starts.to(self._device))
+        if torch.compiler.is_dynamo_compiling():
+            return _outside_of_the_graph(self)
+        with self._lock:  # threads may share it
+            if self._at_end():
+                raise StopIteration
+            x, y, starts = self._source.batch()
+            if self._segments is None:
+                return x, y
+            return x, y, self._segments.documents(starts.to(self._device))
 
     def __iter__(self) -> Iterator[tuple]:
         """Yields from the next step on; "sequential" at its end begins again."""
@@ -106,14 +114,18 @@ class Batches(IterableDataset):
             yield from iter(self.get_batch, None)  # until StopIteration
         else:
             check(self._device.type == "cpu", "in a DataLoader's workers device must be 'cpu'")
+            why = "a worker goes on behind the batches that were taken: persistent_workers=False"
+            check(not self._in_turns, f"iterated again before its end, {why}")
             yield from self._turns(worker.id, worker.num_workers)
 
     def _turns(self, worker: int, workers: int) -> Iterator[tuple]:
+        self._in_turns = True
         for begin in count(self.step, workers):
             self.step = begin + worker
             try:
                 batch = self.get_batch()
             except StopIteration:
+                self._in_turns = False
                 return
             self.step = begin + workers
             yield batch
@@ -131,8 +143,10 @@ class Batches(IterableDataset):
 
     @step.setter
     def step(self, step: int) -> None:
-        check_steps(step, 1, self._rows.batch_size, self._rows.rank, self._rows.world_size)
-        self._source.step = step
+        rows = self._rows
+        step, *_ = integers(step, 1, rows.batch_size, rows.rank, rows.world_size)
+        with self._lock:
+            self._source.step = step
 
     def state_dict(self) -> State:
         """Returns the state from which `load_state_dict` resumes with the next batch."""
@@ -147,8 +161,7 @@ class Batches(IterableDataset):
             there = state.get(key)
             same = key == "rows" or there == here
             check(same, f"the state has {key} {there!r} and these batches have {here!r}")
-        check_integer("rows of the state", state.get("rows"), 0)
-        self.step = state["rows"] // self._rows.per_step
+        self.step = integer("rows of the state", state.get("rows"), 0) // self._rows.per_step
 
     def close(self) -> None:
         """Ends the thread of placement "host"; the next batch starts another."""
@@ -189,6 +202,12 @@ def union(ranks: Iterable[Iterable[tuple]]) -> Iterator[tuple]:
     for parts in zip(*ranks, strict=True):
         x, y, *_ = zip(*parts, strict=True)
         yield torch.cat(x), torch.cat(y)
+
+
+@torch.compiler.disable
+def _outside_of_the_graph(batches: Batches) -> tuple:
+    """Returns the next batch where torch.compile traces the caller: the graph breaks here."""
+    return batches.get_batch()
 
 
 def _restored(arguments: dict, state: State) -> Batches:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from slm.batching.counter import unpermute
-from slm.batching.sampling import Plan, check_integer, check_steps, epoch_keys, starts_of
+from slm.batching.sampling import Plan, epoch_keys, integer, integers, starts_of
 
 CHUNK = 2**16  # rows or epochs at once
 
@@ -32,7 +32,7 @@ def seen(
     Each row of the (times, 3) int64 is step, rank, and row of the rank's batch. Raises UserError if
     an argument is out of range.
     """
-    check_steps(step, steps, batch_size, 0, world_size)
+    step, steps, batch_size, _, world_size = integers(step, steps, batch_size, 0, world_size)
     per_step = batch_size * world_size
     rows = rows_with(plan, token, step * per_step, (step + steps) * per_step).astype(np.int64)
     return np.stack([rows // per_step, rows % per_step // batch_size, rows % batch_size], axis=1)
@@ -44,7 +44,7 @@ def rows_with(plan: Plan, token: int, first: int, stop: int) -> np.ndarray:
     Epoch e of "shuffled" is rows e·n … (e + 1)·n - 1; it has a token once or, at its ends, never.
     Raises UserError if there is no such token.
     """
-    check_integer("token", token, 0, plan.tokens - 1)
+    token = integer("token", token, 0, plan.tokens - 1)
     if plan.order == "sequential":
         row = (token - 1) // plan.block_size
         return np.array([row] if first <= row < stop and token else [], np.uint64)
@@ -60,7 +60,7 @@ def coverage(plan: Plan, batch_size: int, world_size: int = 1, steps: int = 1) -
     For "random": of M = N - T starts, c = min(t, N - t, T, M) have token t as a target, so that G
     rows leave it with probability (1 - c / M)^G: 36 % if G·T = N and T is far below N.
     """
-    check_steps(0, steps, batch_size, 0, world_size)
+    _, steps, batch_size, _, world_size = integers(0, steps, batch_size, 0, world_size)
     rows, total = steps * batch_size * world_size, plan.tokens - 1
     left: float
     if plan.order == "sequential":

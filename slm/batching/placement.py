@@ -31,7 +31,7 @@ def device_of(device: str | torch.device) -> torch.device:
     """Returns the device, with its number; raises UserError if it is not here or not supported."""
     try:
         device = torch.device(device)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise UserError(f"device is {str(device)!r}; {error}") from None
     check(device.type in ("cpu", "cuda"), f"device is {str(device)!r}; it must be 'cpu' or 'cuda'")
     if device.type == "cpu":

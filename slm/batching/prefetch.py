@@ -28,7 +28,9 @@ class Slot:
 
     def __init__(self, steps: int, rows: Rows, kind: torch.dtype, device: torch.device) -> None:
         batch_size, size = rows.batch_size, rows.plan.block_size
-        self.pinned = torch.empty((steps * batch_size, size + 1), dtype=kind, pin_memory=True)
+        self.pinned = torch.empty(
+            (steps * batch_size, size + 1), dtype=kind, device="cpu", pin_memory=True
+        )
         self.ids = torch.empty(self.pinned.shape, dtype=kind, device=device)
         shape, strides = (2, batch_size, size), (1, size + 1, 1)  # x and y, one token apart
         step = batch_size * (size + 1)

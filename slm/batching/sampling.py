@@ -14,8 +14,8 @@ The inverse, which row has token t, is slm.batching.coverage. On one core a step
 9 µs ("random") or 48 µs ("shuffled"), and 0.4 or 2.4 µs if 64 steps are drawn at once.
 """
 
+import operator
 from functools import lru_cache
-from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -43,9 +43,7 @@ def plan(order: str, seed: int, tokens: int, block_size: int) -> Plan:
     `tokens` is the length of the split, `block_size` the tokens of a row.
     """
     check(order in ORDERS, f"order is {order!r}; it must be one of {', '.join(ORDERS)}")
-    check_integer("seed", seed, 0, 2**64 - 1)
-    check_integer("block_size", block_size, 1)
-    seed, block_size = int(seed), int(block_size)  # they may be NumPy's
+    seed, block_size = integer("seed", seed, 0, 2**64 - 1), integer("block_size", block_size, 1)
     check(
         block_size < tokens <= LARGEST,
         f"a row of {block_size} needs {block_size + 1} tokens and the data has {tokens}; "
@@ -62,7 +60,8 @@ def starts(
     plan: Plan, step: int, batch_size: int, rank: int = 0, world_size: int = 1, steps: int = 1
 ) -> np.ndarray:
     """Returns the starts of steps step … step + steps - 1, (steps, batch_size) int64."""
-    check_steps(step, steps, batch_size, rank, world_size)
+    numbers = integers(step, steps, batch_size, rank, world_size)
+    step, steps, batch_size, rank, world_size = numbers
     per_step = batch_size * world_size
     first = step * per_step + rank * batch_size
     rows = np.arange(first, first + batch_size, dtype=np.uint64)
@@ -117,19 +116,26 @@ def _block_starts(plan: Plan, positions, offsets, keys: list):
     return permute(keys, positions, plan.blocks) * plan.block_size + offsets
 
 
-def check_integer(name: str, value: object, least: int, most: int | None = None) -> None:
-    """Raises UserError if `value` is not an integer in least … most."""
-    limits = f"at least {least}" if most is None else f"in {least} … {most}"
-    fits = isinstance(value, Integral) and least <= int(value) <= (most or 2**64)
+def integer(name: str, value: object, least: int, most: int = 2**64) -> int:
+    """Returns `value`, also NumPy's, as an int; raises UserError if it is none in least … most."""
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = least - 1
+    limits = f"at least {least}" if most == 2**64 else f"in {least} … {most}"
+    fits = not isinstance(value, bool) and least <= number <= most
     check(fits, f"{name} is {value!r}; it must be an integer, {limits}")
+    return number
 
 
-def check_steps(step: int, steps: int, batch_size: int, rank: int, world_size: int) -> None:
-    """Raises UserError if there are no such rows."""
-    check_integer("step", step, 0)
-    check_integer("steps", steps, 1)
-    check_integer("batch_size", batch_size, 1)
-    check_integer("world_size", world_size, 1)
-    check_integer("rank", rank, 0, world_size - 1)
+def integers(
+    step: int, steps: int, batch_size: int, rank: int, world_size: int
+) -> tuple[int, int, int, int, int]:
+    """Returns these as ints; raises UserError if there are no such rows."""
+    step, steps = integer("step", step, 0), integer("steps", steps, 1)
+    batch_size = integer("batch_size", batch_size, 1)
+    world_size = integer("world_size", world_size, 1)
+    rank = integer("rank", rank, 0, world_size - 1)
     last = (step + steps) * batch_size * world_size
     check(last <= LARGEST, f"step is {step}; rows are counted up to 2^62 and this makes {last}")
+    return step, steps, batch_size, rank, world_size

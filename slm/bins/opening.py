@@ -32,11 +32,17 @@ class Bins(NamedTuple):
         path, dtype = self.folder / f"{split}.bin", np.dtype(self.manifest["dtype"])
         if not path.stat().st_size:
             return np.empty(0, dtype)  # an empty file cannot be mapped
-        return np.memmap(path, dtype.newbyteorder("<"), "r")
+        return self._same(np.memmap(path, dtype.newbyteorder("<"), "r"))
 
     def docs(self, split: str) -> np.ndarray:
         """Returns (documents + 1, 2) uint64: offsets in tokens and in bytes of text, mapped."""
-        return np.load(self.folder / f"{split}.docs.npy", mmap_mode="r")
+        return self._same(np.load(self.folder / f"{split}.docs.npy", mmap_mode="r"))
+
+    def _same(self, mapped: np.ndarray) -> np.ndarray:
+        """Returns it; raises UserError if the folder was replaced by other bins since it opened."""
+        here = read_manifest(self.folder)["sha256"] == self.manifest["sha256"]
+        check(here, f"{self.folder} has other bins than when it was opened; open it again")
+        return mapped
 
 
 def open_bins(path: str | Path, *, verify: bool = False) -> Bins:

@@ -3,13 +3,17 @@
 Token i is i (modulo the type), so that x alone says where a row starts and y must be x + 1.
 """
 
+import copy
 import hashlib
+import io
 import json
 import pickle
 import random
+import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
 from pathlib import Path
 
@@ -519,3 +523,142 @@ def test_the_rings_thread_ends_and_its_error_is_raised(bins, monkeypatch):
     monkeypatch.setattr("slm.batching.prefetch.take", lambda *_: 1 // 0)
     with pytest.raises(ZeroDivisionError):
         make(bins, device="cuda", placement="host").get_batch()
+
+
+# --- at the door ---
+
+
+@pytest.mark.parametrize("number", [np.int64(3), np.uint8(3), np.array(3), torch.tensor(3)])
+@pytest.mark.parametrize("name", ["seed", "batch_size", "block_size", "world_size", "step"])
+def test_any_integer_is_taken_and_the_state_holds_plain_ones(bins, name, number):
+    batches = make(bins, **({} if name == "step" else {name: number}))
+    plain = make(bins, **({} if name == "step" else {name: 3}))
+    if name == "step":
+        batches.step, plain.step = number, 3
+    assert torch.equal(batches.get_batch()[0], plain.get_batch()[0])
+    state = batches.state_dict()
+    assert {type(value) for value in state.values()} == {int, str}
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    assert torch.load(file) == json.loads(json.dumps(state)) == plain.state_dict()
+
+
+@pytest.mark.parametrize("value", [7.0, "7", True, None, np.float32(7), 1j, np.bool_(True)])
+@pytest.mark.parametrize("name", ["seed", "batch_size", "block_size", "rank", "world_size"])
+def test_what_is_no_integer_is_refused_in_one_line(bins, name, value):
+    with pytest.raises(ValueError, match=rf"{name} is .*; it must be an integer") as error:
+        make(bins, **{name: value})
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("value", [1.5, "1", True])
+def test_a_step_or_a_state_of_another_kind_is_refused(bins, value):
+    batches = make(bins)
+    with pytest.raises(ValueError, match=r"step is .*; it must be an integer"):
+        batches.step = value
+    with pytest.raises(ValueError, match=r"rows of the state is .*; it must be an integer"):
+        batches.load_state_dict({**batches.state_dict(), "rows": value})
+    assert batches.step == 0
+
+
+@pytest.mark.parametrize("device", ["gpu", "", 3.5, "tpu:0"])
+def test_a_device_that_is_none_is_refused(bins, device):
+    with pytest.raises(ValueError, match="device is "):
+        make(bins, device=device)
+
+
+def test_a_file_in_place_of_its_folder_is_refused(bins):
+    with pytest.raises(ValueError, match="no bins here"):
+        make(bins / "train.bin")
+
+
+def test_a_compiled_step_has_the_batches_that_it_has_outside(bins):
+    batches, outside, weight = make(bins, documents=True), make(bins), torch.ones(TOKENS)
+
+    @torch.compile(backend="eager")
+    def step() -> torch.Tensor:
+        x, y, _ = batches.get_batch()
+        return (weight[x] * x).sum() + y.sum()
+
+    for x, y in some(outside, 4):
+        assert float(step()) == float(x.float().sum() + y.sum())
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("threads", [2, 8])
+def test_threads_that_share_batches_take_each_once(bins, order, threads):
+    steps = 240
+    shared, alone = make(bins, order=order), make(bins, order=order)
+    with ThreadPoolExecutor(threads) as pool:
+        rows = list(pool.map(lambda _: shared.get_batch()[0][0, 0].item(), range(steps)))
+    assert sorted(rows) == sorted(x[0, 0].item() for x, _ in some(alone, steps))
+    assert shared.step == steps
+
+
+# --- folders that move, or become others ---
+
+
+def replaced(folder: Path) -> None:
+    shutil.rmtree(folder)
+    make_bins(folder, shift=5)
+
+
+@pytest.mark.parametrize("anew", [
+    lambda bins, batches: make(bins),
+    lambda bins, batches: make(bins, verify=True),
+    lambda bins, batches: make(bins, documents=True),
+    lambda bins, batches: copy.deepcopy(batches),
+    lambda bins, batches: pickle.loads(pickle.dumps(batches)),  # noqa: S301
+    lambda bins, batches: bins.docs("train"),
+])  # fmt: skip
+def test_bins_that_were_replaced_are_not_taken_for_those_that_were_opened(tmp_path, anew):
+    opened = open_bins(make_bins(tmp_path / "bins"))
+    batches = make(opened)
+    first = batches.get_batch()[0]
+    replaced(tmp_path / "bins")
+    with pytest.raises(ValueError, match="has other bins than when it was opened"):
+        anew(opened, batches)
+    batches.step = 0
+    assert torch.equal(batches.get_batch()[0], first)  # what is mapped stays
+
+
+@pytest.mark.parametrize("context", [None, "fork", "spawn"])
+def test_the_working_folder_may_change(bins, tmp_path, monkeypatch, context):
+    monkeypatch.chdir(bins.parent)
+    batches, wanted = make(Path(bins.name)), digest(make(bins), 4)
+    monkeypatch.chdir(tmp_path)
+    if context is None:
+        assert digest(copy.deepcopy(batches), 4) == wanted
+    else:
+        loader = DataLoader(batches, None, num_workers=2, multiprocessing_context=context)
+        assert digest(loader, 4) == wanted
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_persistent_workers_that_would_skip_batches_are_refused(bins, workers):
+    batches = make(bins)
+    loader = DataLoader(batches, None, num_workers=workers, persistent_workers=True)
+    assert len(some(loader, 5)) == 5
+    batches.step = 5
+    with pytest.raises(ValueError, match="persistent_workers=False"):
+        next(iter(loader))
+
+
+def test_persistent_workers_go_through_all_of_sequential_again_and_again(tmp_path):
+    batches = make(make_bins(tmp_path / "bins", tokens=1000), order="sequential")
+    loader = DataLoader(batches, None, num_workers=2, persistent_workers=True)
+    assert digest(loader, 9) == digest(loader, 9) == digest(batches, 9)
+
+
+@pytest.mark.parametrize(("device", "placement"), PLACES)
+def test_pytorch_s_default_device_changes_no_batch(bins, device, placement):
+    options = {"device": device, "placement": placement, "documents": True}
+    wanted = make(bins, **options).get_batch()
+    torch.set_default_device("meta")
+    try:
+        x, y, documents = make(bins, **options).get_batch()
+    finally:
+        torch.set_default_device(None)
+    assert torch.equal(x, wanted[0]) and torch.equal(y, wanted[1])
+    assert torch.equal(documents.cu_seqlens, wanted[2].cu_seqlens)
