@@ -20,6 +20,7 @@ from slm.core.errors import UserError, run_main
 from slm.core.git import git
 from slm.core.params import choice, dataset_of, tokenizer, whole
 from slm.text.hub.pins import read_pins
+from slm.text.local import check_source
 from slm.tokens.merges import check_vocabulary
 from slm.tokens.tokenizer import ENGINES
 from slm.versions.lock import locked_hash
@@ -68,6 +69,7 @@ def check(params: dict, name: str) -> None:
     choice(params, "bins", "end_of_text", END_OF_TEXT)
     if not Path("data", name, "source").is_dir():
         raise UserError(f"data/{name}/source is no folder; make it, or link it to your files")
+    check_source(Path("data", name, "source"))
     if entry["kind"] == "hub":
         read_pins(entry, Path("data", name, "source", "pins.json"))
 

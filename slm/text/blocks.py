@@ -8,10 +8,12 @@ Lines are split at line feeds alone: U+2028 and U+0085 are text.
 
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import orjson
@@ -19,8 +21,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from slm.core.errors import UserError
-from slm.text.raw import locate, read_source
+from slm.text.raw import locate, no_column, read_source, without_mark
 
+NUMBERS = re.compile(
+    rb"NaN|Infinity|\d[eE]\+?\d{3}|\d{300}"
+)  # that one reader takes, not the other
 BATCH_ROWS = 4096  # of Parquet, decoded at a time at most
 BLOCK_BYTES = 4 * 2**20  # enough to keep a core busy, little enough to keep several in memory
 
@@ -66,7 +71,9 @@ def _read_parquet(path: Path, column: str, block_bytes: int) -> Read:
     try:
         with pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:
             for part in file.iter_batches(_batch_rows(file, column, block_bytes), columns=[column]):
-                texts = part.column(0).cast(pa.large_string())
+                texts = part.column(0)
+                texts = texts.dictionary_decode() if hasattr(texts, "dictionary") else texts
+                texts = texts.cast(pa.large_string())
                 wrong = _wrong_row(texts)
                 if wrong:
                     yield wrong
@@ -121,23 +128,39 @@ def _read_json_lines(path: Path, column: str, block_bytes: int) -> Read:
 
 
 def _lines(file: BinaryIO, block_bytes: int) -> Iterator[list[bytes]]:
-    rest = bytearray()
-    while part := file.read(block_bytes):
+    """Lines without a byte order mark before and without blank lines behind all others."""
+    rest, blank = bytearray(), 0
+    for part in chain(without_mark(iter(lambda: file.read(max(block_bytes, 3)), b"")), [b"\n"]):
         rest += part
         if b"\n" in part:
             *lines, last = bytes(rest).split(b"\n")
-            yield lines
-            rest = bytearray(last)
-    if rest:
-        yield [bytes(rest)]
+            lines, rest = [b""] * blank + lines, bytearray(last)
+            filled = next((i for i in range(len(lines), 0, -1) if lines[i - 1].strip()), 0)
+            blank = len(lines) - filled  # they may be the last ones
+            if filled:
+                yield lines[:filled]
 
 
 def _texts(lines: list[bytes], column: str) -> pa.Array | None:
+    for loads in (orjson.loads, _row):
+        try:
+            texts = pa.array([row[column] for row in map(loads, lines)], pa.large_string())
+            return None if texts.null_count else texts
+        except (ValueError, LookupError, TypeError, pa.ArrowException):
+            continue
+    return None
+
+
+def _row(line: bytes) -> Any:
+    """A row, also with what other tools write: NaN, Infinity, and numbers of any length."""
     try:
-        texts = pa.array([row[column] for row in map(orjson.loads, lines)], pa.large_string())
-    except (ValueError, LookupError, TypeError, pa.ArrowException):
-        return None
-    return None if texts.null_count else texts
+        return orjson.loads(line)
+    except ValueError:
+        if not NUMBERS.search(line):
+            raise
+        row = json.loads(line.decode(), parse_int=float)
+        json.dumps(row, ensure_ascii=False).encode()  # raises at a lone surrogate
+        return row
 
 
 def _wrong_line(lines: list[bytes], column: str) -> tuple[int, str]:
@@ -145,11 +168,13 @@ def _wrong_line(lines: list[bytes], column: str) -> tuple[int, str]:
         if not line.strip():
             return number, "is empty, expected an object with text"
         try:
-            row = orjson.loads(line)
+            row = _row(line)
         except ValueError as error:
             return number, f"is not JSON in valid Unicode ({error})"
         if not isinstance(row, dict) or column not in row:
-            return number, f"has no column {column!r}"
+            return number, (
+                no_column(column, row) if isinstance(row, dict) else "is no object with text"
+            )
         if not isinstance(row[column], str):
             return number, f"has {json.dumps(row[column])[:40]} in {column!r}, expected text"
     raise AssertionError("every line is well, and yet they were not taken")

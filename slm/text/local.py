@@ -8,6 +8,7 @@ Order: pattern after pattern as given, each pattern's names sorted, so the same 
 import glob
 import gzip
 import hashlib
+import os
 import zlib
 from collections.abc import Iterable, Iterator
 from itertools import groupby
@@ -16,10 +17,12 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from slm.core.errors import UserError
+from slm.core.errors import UserError, check
 from slm.core.files import link_or_copy
-from slm.text.raw import PART_BYTES, json_line, parts_of, raw_name
+from slm.text.raw import PART_BYTES, json_line, no_column, parts_of, raw_name, without_mark
 
+STRINGS = (pa.string(), pa.large_string(), pa.string_view())
+POINTER = b"version https://git-lfs.github.com/spec/"  # begins a file that stands for another
 KINDS = (".parquet", ".jsonl", ".jsonl.gz", ".txt")
 
 
@@ -52,6 +55,7 @@ def find_files(source: Path, globs: str | list[str]) -> list[str]:
             raise UserError(f"files: {pattern!r} leaves {source}; put or link the files into it")
         # Path.glob does not follow links to folders below `**`, and glob.glob does.
         matched = glob.glob(pattern, root_dir=source, recursive=True)  # noqa: PTH207
+        matched = [pattern] if (source / pattern).is_file() else matched  # "part [1].jsonl"
         matched = sorted({str(PurePosixPath(m)) for m in matched})  # ./a and a are one
         for name in matched:
             _check_link(source, name)
@@ -60,6 +64,15 @@ def find_files(source: Path, globs: str | list[str]) -> list[str]:
             raise UserError(f"files: {pattern!r} matches nothing in {source}; see `ls {source}/`")
         names.update(dict.fromkeys(matched))
     return list(names)
+
+
+def check_source(source: Path) -> None:
+    """Raise UserError at a link to nothing and at what is no file: DVC would fail, or wait."""
+    for folder, _, names in os.walk(source):
+        for name in names:
+            if not (path := Path(folder, name)).is_file() and not path.is_dir():
+                what = "no file" if path.exists() else "a link to nothing"
+                raise UserError(f"{path} is {what}; correct or remove it")
 
 
 def _check_link(source: Path, name: str) -> None:
@@ -100,6 +113,12 @@ def _kind(name: str) -> str:
 def _take(
     kind: str, source: Path, names: list[str], target: Path, column: str, separator: str | None
 ) -> list[dict]:
+    for name in names:
+        with (source / name).open("rb") as file:
+            pointer = file.read(len(POINTER)) == POINTER
+        check(
+            not pointer, f"{name} is a pointer of Git LFS, not the file; `git lfs pull` brings it"
+        )
     if _kind(names[0]) == ".txt":
         return _write_texts(source, names, target, column, separator)
     path = source / names[0]
@@ -130,12 +149,14 @@ def gzip_lines(path: Path, name: str) -> int:
 
 
 def _lines_in(parts: Iterable[bytes]) -> int:
-    """How many lines there are; the last may lack its line feed."""
-    lines, last = 0, b"\n"
+    """How many lines there are; the last may lack its line feed, and blank ones may follow it."""
+    lines, blank, filled = 0, 0, False
     for part in parts:
         lines += part.count(b"\n")
-        last = part[-1:]
-    return lines + (last != b"\n")
+        length = len(part.rstrip())
+        filled = filled or length > 0
+        blank = part.count(b"\n", length) + (0 if length else blank)
+    return lines - blank + 1 if filled else 0
 
 
 def parquet_rows(path: Path, name: str, column: str) -> int:
@@ -148,9 +169,10 @@ def parquet_rows(path: Path, name: str, column: str) -> int:
     if schema.names.count(column) > 1:
         raise UserError(f"{name} has column {column!r} more than once")
     if column not in schema.names:
-        raise UserError(f"{name} has no column {column!r}, only {', '.join(schema.names)}")
+        raise UserError(f"{name} {no_column(column, schema.names)}")
     kind = schema.field(column).type
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+    inner = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if inner not in STRINGS:
         raise UserError(f"{name}: column {column!r} holds {kind}, expected string")
     return rows
 
@@ -172,6 +194,7 @@ def _write_texts(
 
 def _pieces(parts: Iterable[bytes], separator: str | None) -> Iterator[bytes]:
     """The documents of a text file: all of it, or what the separator ends (the last may go on)."""
+    parts = without_mark(parts)
     if not separator:
         yield b"".join(parts)
         return

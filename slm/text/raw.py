@@ -7,7 +7,8 @@ from the split and a number, never from a source's own names.
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from codecs import BOM_UTF8
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, TypedDict
 
@@ -61,6 +62,20 @@ def parts_of(file: BinaryIO, path: Path, digest: "hashlib._Hash") -> Iterator[by
             digest.update(part)
             bar.update(len(part))
             yield part
+
+
+def without_mark(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """The parts of a file without a byte order mark; the first one has it whole, or is all."""
+    for number, part in enumerate(parts):
+        yield part if number else part.removeprefix(BOM_UTF8)
+
+
+def no_column(column: str, names: Iterable[str]) -> str:
+    """What is wrong with a file or a row that has other columns, and the cure."""
+    known = ", ".join(map(repr, list(names)[:20]))
+    return (
+        f"has no column {column!r}, only {known}; name the one with text: `column:` in params.yaml"
+    )
 
 
 def read_source(raw: Path) -> Source:

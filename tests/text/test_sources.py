@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from slm.core.errors import UserError
 from slm.text.blocks import _lines
 from slm.text.corpus import make_raw
-from slm.text.local import _pieces, find_files
+from slm.text.local import _pieces, check_source, find_files
 from slm.text.raw import PART_BYTES, locate, read_source
 from tests.helpers import (
     NASTY,
@@ -32,6 +32,7 @@ from tests.helpers import (
 )
 
 KINDS = (".parquet", ".jsonl", ".jsonl.gz")
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
 GOOD = b'{"text": "well"}\n'
 
 
@@ -56,7 +57,7 @@ def test_nasty_text_survives_byte_for_byte(tmp_path, kind):
 @pytest.mark.parametrize("text", NASTY)
 def test_a_txt_file_is_one_document_byte_for_byte(tmp_path, text):
     raw = build(tmp_path, {"a.txt": text.encode()})
-    assert texts_of(raw) == [text]
+    assert texts_of(raw) == [text.removeprefix("\ufeff")]
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
@@ -270,7 +271,9 @@ LINES = {  # second line of a.jsonl: what the message holds
     b'{"text": "\xed\xa0\x80"}': "is not JSON in valid Unicode",
     b'{"text": "\\ud800"}': "is not JSON in valid Unicode",
     b'{"text": "\\udc00\\ud800"}': "is not JSON in valid Unicode",
-    b'{"text": NaN}': "is not JSON",
+    b'{"text": NaN}': "has NaN in 'text', expected text",
+    b'{"x": NaN, "text": "\\ud800"}': "is not JSON in valid Unicode",
+    b'{"x": NaN, "text": "a"': "is not JSON in valid Unicode",
     b'{"text": null}': "null in 'text', expected text",
     b'{"text": 17}': "17 in 'text', expected text",
     b'{"text": ["a"]}': "expected text",
@@ -278,10 +281,10 @@ LINES = {  # second line of a.jsonl: what the message holds
     b'{"text": {"a": "\\n"}}': "expected text",
     b'{"Text": "a"}': "has no column 'text'",
     b"{}": "has no column 'text'",
-    b"[]": "has no column 'text'",
-    b"null": "has no column 'text'",
-    b'"text"': "has no column 'text'",
-    b"3": "has no column 'text'",
+    b"[]": "is no object with text",
+    b"null": "is no object with text",
+    b'"text"': "is no object with text",
+    b"3": "is no object with text",
 }
 COLUMNS = {
     "is null": pa.array(["a", None, "c"]),
@@ -302,8 +305,10 @@ UNREADABLE = {
     "crc.jsonl.gz": gzip.compress(GOOD)[:-8] + bytes(8),
     "other.parquet": parquet(pa.array([1, 2])),
     "bytes.parquet": parquet([b"a"], pa.binary()),
-    "dictionary.parquet": parquet(pa.array(["a"]).dictionary_encode()),
-    "mark.jsonl": b"\xef\xbb\xbf" + GOOD,
+    "numbers.parquet": parquet(pa.array([1, 2]).dictionary_encode()),
+    "pointer.parquet": POINTER,
+    "pointer.jsonl": POINTER,
+    "pointer.txt": POINTER,
 }
 
 
@@ -354,7 +359,7 @@ def test_text_that_is_not_utf8_is_named(tmp_path, separator):
 
 
 def test_a_missing_column_is_named(tmp_path):
-    assert "a.parquet has no column 'story', only id, text" in refusal(
+    assert "a.parquet has no column 'story', only 'id', 'text'; name" in refusal(
         tmp_path, {"a.parquet": parquet(["a"])}, column="story"
     )
 
@@ -362,7 +367,7 @@ def test_a_missing_column_is_named(tmp_path):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_fault_in_a_later_file_is_counted_from_its_own_first_row(tmp_path, kind):
     files = {f"{i}{kind}": as_kind(kind, [str(i)] * 5) for i in range(3)}
-    files["3.jsonl"] = GOOD * 2 + b"\n"
+    files["3.jsonl"] = GOOD * 2 + b"\n" + GOOD
     assert "row 3 of 3.jsonl" in refusal(tmp_path, files, 10)
 
 
@@ -426,3 +431,88 @@ def test_a_column_that_stands_twice_is_refused(tmp_path):
     sink, arrays = io.BytesIO(), [pa.array(["a"]), pa.array(["b"])]
     pq.write_table(pa.Table.from_arrays(arrays, ["text", "text"]), sink)
     assert "a.parquet" in refusal(tmp_path, {"a.parquet": sink.getvalue()})
+
+
+# ---- what other tools write ----
+
+
+DICTIONARIES = [pa.dictionary(index, pa.string()) for index in (pa.int8(), pa.int32(), pa.uint16())]
+
+
+@pytest.mark.parametrize("kind", [
+    pa.string_view(), *DICTIONARIES, pa.dictionary(pa.int64(), pa.large_string()),
+], ids=str)  # fmt: skip
+def test_strings_by_another_arrow_name_are_the_same_strings(tmp_path, kind):
+    texts = ["a", "", "a", "é" * 50]
+    table = pa.table({"text": pa.array(texts, pa.string()).cast(kind)})
+    out = io.BytesIO()
+    pq.write_table(table, out)
+    raw = build(tmp_path, {"a.parquet": out.getvalue()})
+    assert texts_of(raw) == texts_of(raw, block_bytes=1) == texts
+
+
+ODD = {
+    "nan": b'{"x": NaN, "text": "well"}',
+    "infinity": b'{"text": "well", "x": [-Infinity, {"y": Infinity}]}',
+    "large": b'{"x": 1e400, "text": "well"}',
+    "larger": b'{"x": -12345678901234567890E+9999, "text": "well"}',
+    "long": b'{"x": ' + b"9" * 5000 + b', "text": "well"}',
+}
+
+
+@pytest.mark.parametrize("line", ODD.values(), ids=ODD)
+def test_numbers_that_other_tools_write_are_no_fault_of_the_text(tmp_path, line):
+    for kind, pack in ((".jsonl", bytes), (".jsonl.gz", gzip.compress)):
+        folder = tmp_path / kind
+        folder.mkdir()
+        raw = build(folder, {f"a{kind}": pack(GOOD + line + b"\n" + GOOD)})
+        assert texts_of(raw) == texts_of(raw, block_bytes=1) == ["well"] * 3
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\n\n", b"\r\n\r\n", b"  \n\t", b"\n" * 300])
+@pytest.mark.parametrize("kind", [".jsonl", ".jsonl.gz"])
+def test_blank_lines_at_the_end_are_no_fault(tmp_path, kind, end):
+    content = GOOD * 3 + end
+    raw = build(tmp_path, {f"a{kind}": gzip.compress(content) if kind != ".jsonl" else content})
+    assert texts_of(raw) == texts_of(raw, block_bytes=1) == ["well"] * 3
+    assert files_of(raw)[0]["rows"] == 3
+
+
+@pytest.mark.parametrize("kind", [".txt", ".jsonl", ".jsonl.gz"])
+def test_a_byte_order_mark_is_no_text(tmp_path, kind):
+    content = b"well" if kind == ".txt" else GOOD
+    content = b"\xef\xbb\xbf" + content
+    raw = build(tmp_path, {f"a{kind}": gzip.compress(content) if kind == ".jsonl.gz" else content})
+    assert texts_of(raw) == texts_of(raw, block_bytes=1) == ["well"]
+
+
+@pytest.mark.parametrize("name", ["train part [1].jsonl", "a*.jsonl", "what?.jsonl"])
+def test_a_name_that_looks_like_a_pattern_is_a_name_first(tmp_path, name):
+    files = {name: GOOD, "aa.jsonl": GOOD, "whats.jsonl": GOOD, "train part 1.jsonl": GOOD}
+    raw = build(tmp_path, files, name)
+    assert names_of(raw) == [name]
+
+
+@pytest.mark.parametrize("kind", [".parquet", ".jsonl", ".txt"])
+def test_a_pointer_of_git_lfs_is_refused_with_the_cure(tmp_path, kind):
+    assert "`git lfs pull` brings it" in refusal(tmp_path, {f"a{kind}": POINTER})
+
+
+def test_a_row_whose_text_has_another_name_says_which_there_are(tmp_path):
+    said = refusal(tmp_path, {"a.jsonl": GOOD.replace(b"text", b"content")})
+    assert "row 1 of a.jsonl has no column 'text', only 'content'; name the one" in said
+
+
+@pytest.mark.parametrize("make", [
+    lambda path: path.symlink_to("/nowhere"),
+    lambda path: path.symlink_to(path.name),
+    os.mkfifo,
+])  # fmt: skip
+def test_what_is_no_file_is_refused_before_dvc_is_asked(tmp_path, make):
+    (tmp_path / "sub").mkdir()
+    check_source(tmp_path)
+    make(tmp_path / "sub" / "b.jsonl")
+    with pytest.raises(
+        UserError, match=r"b\.jsonl is (no file|a link to nothing); correct or remove"
+    ):
+        check_source(tmp_path)
