@@ -10,6 +10,8 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3 python3.12 python3.13,$(if 
 # Stages are started as `python -m scripts.…`, so the environment comes first on PATH.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONUTF8 := 1
+# What a shell, a cluster or a notebook has set for its own Python and pip.
+unexport PYTHONPATH PYTHONHOME PYTHONWARNINGS PIP_USER PIP_TARGET PIP_PREFIX MPLBACKEND
 unexport PYTHONDONTWRITEBYTECODE  # set-up writes no bytecode, so the first import has to
 # An account without a name, as a container may have, and without a home: libraries ask for both.
 export USER := $(or $(USER),$(LOGNAME),nobody)

@@ -4,6 +4,8 @@ import os
 import signal
 import sys
 
+from slm.core.git import LOCAL
+
 
 def _interrupted(number, frame) -> None:
     sys.unraisablehook = lambda _: None  # what half-made objects, DVC's bars say, complain of
@@ -20,3 +22,5 @@ def _in_one_line(kind, error, trace) -> None:
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # and not ignored, as by nohup
     signal.signal(signal.SIGINT, _interrupted)
 sys.excepthook = _in_one_line
+for name in (*LOCAL, "MPLBACKEND"):  # of a hook, whose repository DVC would use; of a notebook
+    os.environ.pop(name, None)

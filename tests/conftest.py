@@ -21,6 +21,7 @@ MAY_BE_SKIPPED = {
     "needs ../shared/tinystories": "real stories are not part of the repository",
     "only one Python found": "another Python is a convenience of the machine",
     "needs leave to mount a tmpfs": "a full disk is made by mounting a small one",
+    "needs root to give files away": "a clone of another account is made by root",
     "needs root and the right to mount a tmpfs": "a full disk is made by mounting a small one",
     "needs /dev/shm on a disk of its own": "a container may have it on the same disk",
 }

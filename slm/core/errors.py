@@ -27,7 +27,9 @@ def check(fine: bool, otherwise: str) -> None:
 
 def run_main(main: Callable[[], None]) -> None:
     """Runs a script's `main`; a UserError ends it in one line and with status 1."""
-    signal.signal(signal.SIGTERM, _terminated)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup lets SIGHUP be
+            signal.signal(number, _terminated)
     for stream in (sys.stdout, sys.stderr):  # a terminal may not have all characters
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -128,12 +128,16 @@ def read_config(root: Path) -> Settings:
 
 
 def share_cache(root: Path, cache: Path) -> None:
-    """Let the clone at `root` use another's cache, and keep DVC's own records inside itself."""
-    from dvc.config import Config
+    """Let the clone at `root` use another's cache, and keep DVC's own records inside itself.
 
-    with Config(str(root / ".dvc")).edit("local") as settings:
-        settings["cache"]["dir"] = str(cache)
-        settings["core"]["site_cache_dir"] = str(root / ".dvc" / "tmp" / "site")
+    DVC itself writes its settings in ASCII, and empties the file at another letter.
+    """
+    from configobj import ConfigObj
+
+    settings = ConfigObj(str(root / ".dvc" / "config.local"), encoding="utf-8")
+    settings.setdefault("cache", {})["dir"] = str(cache)
+    settings.setdefault("core", {})["site_cache_dir"] = str(root / ".dvc" / "tmp" / "site")
+    settings.write()
 
 
 def remote_files(config: Settings, name: str) -> tuple[Callable[[], FileSystem], str]:

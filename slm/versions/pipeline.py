@@ -14,6 +14,7 @@ from pathlib import Path
 
 from slm.core.errors import UserError
 from slm.core.files import md5_of
+from slm.core.git import git_text
 from slm.versions.dvc_internals import (
     Repository,
     dvc_errors,
@@ -25,7 +26,11 @@ from slm.versions.dvc_internals import (
 from slm.versions.leftovers import clean_up
 from slm.versions.lock import locked_outs
 
-INTERRUPTED = ("exited with -2", "exited with -15")  # by SIGINT, by SIGTERM: as a stage ended
+INTERRUPTED = (
+    "exited with -1",
+    "exited with -2",
+    "exited with -15",
+)  # by a signal, as a stage ended
 DESCRIBE = ("audit", "describe")  # the stages whose outputs git tracks
 
 
@@ -121,6 +126,10 @@ def open_repo() -> Iterator[Repository]:
     Raises UserError outside of a clone, where another DVC is at work, and where DVC cannot write
     its own records, which are outside of the clone.
     """
+    # git says what DVC would not: that it is no clone, or another account's.
+    if git_text(Path(), "rev-parse", "--shared-index-path", cure="work in a git clone").strip():
+        join = "git config core.splitIndex false && git update-index --no-split-index"
+        raise UserError(f"git's index is split, which DVC cannot read; `{join}`")
     try:
         with ExitStack() as stack:
             try:

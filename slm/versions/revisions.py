@@ -21,7 +21,7 @@ from slm.bins.opening import Bins, open_folder
 from slm.bins.store import is_there, stored
 from slm.core.errors import UserError
 from slm.core.files import write_file
-from slm.core.git import git
+from slm.core.git import git, git_text
 from slm.versions.lock import outs_by_stage
 from slm.versions.places import Place, fill, from_cache, from_remote
 
@@ -108,7 +108,8 @@ def _commit(clone: Path, rev: str) -> str:
             return commit.strip()
     listed = _git(clone, "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps")
     if listed is None:
-        raise UserError(f"{clone} is in no git repository; give the folder of a clone, or a URL")
+        git_text(clone, "rev-parse", "--git-dir", cure="give the folder of a clone, or a URL")
+        raise UserError(f"git cannot list the experiments of {clone}; see `git fsck`")
     refs = (line.split() for line in listed.splitlines())
     commits = {commit for commit, name in refs if name.split("/")[4:] == [rev]}
     if len(commits) > 1:
