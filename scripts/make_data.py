@@ -23,7 +23,7 @@ from slm.text.hub.pins import read_pins
 from slm.text.local import check_source
 from slm.tokens.merges import check_vocabulary
 from slm.tokens.tokenizer import ENGINES
-from slm.versions.lock import locked_hash
+from slm.versions.lock import locked_hash, settle
 from slm.versions.pipeline import build, todo
 from slm.versions.restore import restore
 
@@ -61,7 +61,12 @@ def built(name: str, params: dict) -> Iterator[bool]:
 
 def check(params: dict, name: str) -> None:
     """Refuse what a stage would refuse, before DVC removes what the stage made last time."""
-    locked_hash(LOCK, f"bins@{name}", f"data/{name}/bins")  # refuses half of a merge
+    if (both := settle(LOCK)) is not None:
+        again = (
+            f"; built again, as both sides changed it: {', '.join(sorted(both))}" if both else ""
+        )
+        print(f"note: dvc.lock is merged by stage{again}", file=sys.stderr, flush=True)
+    locked_hash(LOCK, f"bins@{name}", f"data/{name}/bins")  # refuses one that lies
     entry = dataset_of(params, name)
     check_vocabulary(*tokenizer(params))
     whole(params, "describe", "block_size")

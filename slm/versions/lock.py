@@ -17,8 +17,13 @@ from pathlib import Path
 import yaml
 
 from slm.core.errors import UserError
-from slm.core.files import md5_of
+from slm.core.files import md5_of, write_file
 from slm.core.git import git, git_text
+
+CURE = (
+    "amid a merge `make data` settles it; else `rm dvc.lock`, and `make data DATASET=name` for "
+    "each dataset writes it anew"
+)
 
 
 def locked_hash(lock: Path, stage: str, out: str) -> str | None:
@@ -61,10 +66,49 @@ def outs_by_stage(content: bytes, lock: Path, cure: str = "") -> dict[str, dict[
     try:
         stages = yaml.safe_load(content.decode())["stages"].items()
         outs = {name: stage.get("outs", []) for name, stage in stages}
-        return {n: {o["path"]: o["md5"] for o in own if "md5" in o} for n, own in outs.items()}
+        paths = {n: {o["path"]: o["md5"] for o in own if "md5" in o} for n, own in outs.items()}
+        strange = [(n, path) for n, own in paths.items() for path in own if not _owns(n, path)]
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError):
-        cure = cure or f"settle its merge, or `git checkout {lock}`"
-        raise UserError(f"{lock} cannot be read; {cure}") from None
+        raise UserError(f"{lock} cannot be read; {cure or CURE}") from None
+    for name, path in strange:
+        raise UserError(f"{lock} has {path} under stage {name}, as after a merge; {cure or CURE}")
+    return paths
+
+
+def _owns(stage: str, path: str) -> bool:
+    """Whether a stage of a dataset writes this; both sides of a merge, kept, give it others'."""
+    _, _, dataset = stage.partition("@")
+    return not dataset or path.startswith((f"data/{dataset}/", f"metrics/{dataset}/"))
+
+
+def settle(lock: Path) -> set[str] | None:
+    """Settle a git merge of dvc.lock by stage: what one side changed is taken from that side.
+
+    Returns the datasets that both changed, whose entries are dropped, so that they are built again;
+    None where there is nothing to settle.
+    """
+    if not git_text(lock.parent, "ls-files", "-u", "--", lock.name, cure="work in a git clone"):
+        return None
+    try:
+        outs_by_stage(lock.read_bytes(), lock)
+        return None  # settled already
+    except UserError:
+        base, ours, theirs = (_side(lock, number) for number in (1, 2, 3))
+    names = [*dict.fromkeys([*ours, *theirs])]
+    changed = [{n for n in names if side.get(n) != base.get(n)} for side in (ours, theirs)]
+    both = {n for n in changed[0] & changed[1] if ours.get(n) != theirs.get(n)}
+    dropped = {name.partition("@")[2] for name in both}
+    sides = ((name, (theirs if name in changed[1] else ours).get(name)) for name in names)
+    kept = {n: entry for n, entry in sides if entry and n.partition("@")[2] not in dropped}
+    content = yaml.safe_dump({"schema": "2.0", "stages": kept}, sort_keys=False, width=1000)
+    write_file(lock, content.encode())
+    return dropped
+
+
+def _side(lock: Path, number: int) -> dict[str, dict]:
+    """The stages of dvc.lock as a side of the merge has it: 1 their base, 2 ours, 3 theirs."""
+    shown = git(lock.parent, "show", f":{number}:./{lock.name}")
+    return {} if shown.returncode else yaml.safe_load(shown.stdout.decode())["stages"]
 
 
 def folder_hash(folder: Path, names: list[str]) -> str:

@@ -229,7 +229,7 @@ def test_a_dvc_lock_amid_a_merge_is_said_with_its_cure_and_nothing_is_built(copy
     for torn in ("<<<<<<< ours\n", ""):
         (copy / "dvc.lock").write_text(torn)
         said = script(copy, "make_data", fails=True)
-        assert said.endswith("cannot be read; settle its merge, or `git checkout dvc.lock`\n"), said
+        assert "dvc.lock cannot be read; amid a merge `make data` settles it; else `rm" in said
         assert (copy / "dvc.lock").read_text() == torn
 
 
