@@ -34,6 +34,7 @@ class Revision(NamedTuple):
 
     commit: str
     hash: str
+    root: str = "."  # the folder of dvc.lock in the repository
 
 
 def open_revision(
@@ -74,7 +75,9 @@ def at_revision(
         return store / known.hash, known.commit
     with _clone(repo, f"; it was {known.commit} when last asked for" if known else "") as clone:
         asked = _look(clone, known.commit if known and fixed else rev, path)
-        folder = _stored(store, asked.hash, _places_then(clone, clone, asked.commit, remote))
+        folder = _stored(
+            store, asked.hash, _places_then(clone, clone / asked.root, asked.commit, remote)
+        )
         tag = _git(clone, "rev-parse", "--quiet", "--verify", f"refs/tags/{rev}") is not None
     for name, fixed in ((rev, tag), (asked.commit, True)):
         _remember(memory, repo, path, name, asked, fixed)
@@ -88,16 +91,23 @@ def _stored(store: Path, hash_: str, places: Generator[Place]) -> Path:
 def _look(clone: Path, rev: str, path: str) -> Revision:
     """What `rev` is in a clone, and which bins its dvc.lock has at `path`."""
     commit = _commit(clone, rev)
-    text = _git(clone, "show", f"{commit}:./dvc.lock")
-    if text is None:
-        raise UserError(f"revision {rev} has no dvc.lock, so no bins; name one that has")
-    lock = Path(f"dvc.lock of revision {rev}")
+    folders = reversed(PurePosixPath(path).parents)  # ours may be a folder of the repository
+    locks = (
+        (folder, _git(clone, "show", f"{commit}:./{folder / 'dvc.lock'}")) for folder in folders
+    )
+    root, text = next(((folder, lock) for folder, lock in locks if lock is not None), (None, ""))
+    if root is None or text is None:
+        listed = (_git(clone, "ls-tree", "-r", "--name-only", commit) or "").splitlines()
+        inside = [n.removesuffix("/.dvc/config") for n in listed if n.endswith("/.dvc/config")]
+        more = f"; begin the path with the folder {' or '.join(inside)}" if inside else ""
+        raise UserError(f"revision {rev} has no dvc.lock above {path}, so no bins{more}")
+    lock, path = Path(f"dvc.lock of revision {rev}"), str(PurePosixPath(path).relative_to(root))
     stages = outs_by_stage(text.encode(), lock, "name another revision").values()
     outs = {out: md5 for stage in stages for out, md5 in stage.items()}
     if not (version := FOLDER.fullmatch(outs.get(path, ""))):
         bins = ", ".join(name for name in outs if name.endswith("/bins")) or "none"
         raise UserError(f"{lock} has no bins {path}; the bins it has: {bins}")
-    return Revision(commit, version[1])
+    return Revision(commit, version[1], str(root))
 
 
 def _commit(clone: Path, rev: str) -> str:

@@ -254,7 +254,8 @@ def test_why_a_url_cannot_be_cloned_is_said_and_not_what_git_advises(clone):
 def test_a_folder_that_is_no_repository_is_said(clone):
     assert "nowhere cannot be cloned" in refused("main", "nowhere")
     Path("plain/.dvc").mkdir(parents=True)
-    assert "plain is in no git repository" in refused("main", "plain")
+    said = refused("main", "plain")
+    assert "not a git repository" in said and "give the folder of a clone, or a URL" in said
 
 
 # --- comparing ---
@@ -374,3 +375,19 @@ def test_make_diff_compares_two_tags_and_the_workspace(clone):
     assert "validation: the text of all 8 documents is the same" in found
     dvc(clone, "checkout", "-q")
     assert run().endswith("A and B are the same bytes\n")
+
+
+@pytest.mark.parametrize("folder", [".", "slm", "research/text/slm"])
+def test_a_project_in_a_folder_of_a_repository_is_opened_by_url(clone, url, tmp_path, folder):
+    outer = tmp_path / "outer"
+    left_out = shutil.ignore_patterns(".git", "cache", "tmp")
+    shutil.copytree(clone, outer / folder, ignore=left_out, symlinks=True)
+    git(outer, "init", "-q")
+    commit(outer)
+    git(outer, "tag", "v9")
+    bins = open_revision(f"{folder}/{BINS}", "v9", repo=f"file://{outer}", store="store")
+    assert bins.manifest == opened("v1", url).manifest
+    again = open_revision(f"{folder}/{BINS}", "v9", repo=f"file://{outer}", store="store")
+    assert again == bins
+    if folder != ".":
+        assert f"begin the path with the folder {folder}" in refused("v9", f"file://{outer}")
