@@ -628,7 +628,9 @@ def test_a_split_that_is_not_there_is_said_with_those_that_are(hub, tmp_path):
 
 
 def test_a_column_that_is_not_there(hub, warm):
-    assert f"{TRAIN[0]} has no column 'story', only id, text" in refused(hub, warm, column="story")
+    assert f"{TRAIN[0]} has no column 'story', only 'id', 'text'; name the one" in refused(
+        hub, warm, column="story"
+    )
 
 
 def test_names_of_the_hub_choose_no_place_of_ours(hub, tmp_path):
