@@ -1,16 +1,14 @@
 """How is text read? From a dataset's raw/ folder, block by block, in the order of its documents.
 
-In: the files that raw/source.json names: Parquet, and JSON Lines, plain or gzipped.
+In: the files that raw/source.json names: Parquet, and JSON Lines, packed by gzip or zstd or not.
 Out: `Block`s of UTF-8 and offsets, each about `block_bytes` long; every document, empty ones too,
 once and in order. The text is valid Unicode or a UserError says which file and row is not. JSON
 Lines are split at line feeds alone: U+2028 and U+0085 are text.
 """
 
-import gzip
 import json
 import re
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -21,7 +19,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from slm.core.errors import UserError
-from slm.text.raw import locate, no_column, read_source, without_mark
+from slm.text.raw import (
+    UNPACKING,
+    locate,
+    no_column,
+    read_source,
+    unpacked,
+    whole_number,
+    without_mark,
+)
 
 NUMBERS = re.compile(
     rb"NaN|Infinity|\d[eE]\+?\d{3}|\d{300}"
@@ -114,17 +120,16 @@ def _wrong_row(texts: pa.Array) -> tuple[int, str] | None:
 
 
 def _read_json_lines(path: Path, column: str, block_bytes: int) -> Read:
-    opener: Callable = gzip.open if path.suffix == ".gz" else open
     try:
-        with opener(path, "rb") as file:
+        with unpacked(path, path.suffix) as file:
             for lines in _lines(file, block_bytes):
                 texts = _texts(lines, column)
                 if texts is None:
                     yield _wrong_line(lines, column)
                     return
                 yield None, texts
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        yield 0, f"or one of the rows after it cannot be read as gzip ({error})"
+    except UNPACKING as error:
+        yield 0, f"or one of the rows after it cannot be unpacked ({error})"
 
 
 def _lines(file: BinaryIO, block_bytes: int) -> Iterator[list[bytes]]:
@@ -158,7 +163,7 @@ def _row(line: bytes) -> Any:
     except ValueError:
         if not NUMBERS.search(line):
             raise
-        row = json.loads(line.decode(), parse_int=float)
+        row = json.loads(line.decode(), parse_int=whole_number)
         json.dumps(row, ensure_ascii=False).encode()  # raises at a lone surrogate
         return row
 

@@ -6,24 +6,29 @@ Order: pattern after pattern as given, each pattern's names sorted, so the same 
 """
 
 import glob
-import gzip
 import hashlib
 import os
-import zlib
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from slm.core.errors import UserError, check
 from slm.core.files import link_or_copy
-from slm.text.raw import PART_BYTES, json_line, no_column, parts_of, raw_name, without_mark
+from slm.text.arrays import texts
+from slm.text.counting import is_array, packed_lines, packing, parquet_rows, read_through
+from slm.text.raw import (
+    PART_BYTES,
+    UNPACKING,
+    json_line,
+    parts_of,
+    raw_name,
+    unpacked,
+    without_mark,
+)
 
-STRINGS = (pa.string(), pa.large_string(), pa.string_view())
 POINTER = b"version https://git-lfs.github.com/spec/"  # begins a file that stands for another
-KINDS = (".parquet", ".jsonl", ".jsonl.gz", ".txt")
+KINDS = ".parquet, .txt, and .jsonl and .json, also as .gz or .zst"
+ARRAY = ".json"  # a kind of its own: it is written as JSON Lines
 
 
 def take_files(entry: dict, source: Path, raw: Path) -> tuple[dict, dict]:
@@ -36,10 +41,11 @@ def take_files(entry: dict, source: Path, raw: Path) -> tuple[dict, dict]:
     _refuse_shared(source, actual)
     splits = {}
     for split, names in actual.items():
-        runs = _runs(names)
+        runs = _runs(source, names)
         files, raws = [], []
         for number, (kind, run) in enumerate(runs):
-            target = raw / raw_name(split, number, len(runs), kind)
+            ending = ".jsonl" if kind == ARRAY else kind
+            target = raw / raw_name(split, number, len(runs), ending)
             raws.append(target.name)
             files += _take(kind, source, run, target, column, separator)
         splits[split] = {"raw": raws, "files": files}
@@ -94,20 +100,22 @@ def _refuse_shared(source: Path, actual: dict[str, list[str]]) -> None:
                 )
 
 
-def _runs(names: list[str]) -> list[tuple[str, list[str]]]:
+def _runs(source: Path, names: list[str]) -> list[tuple[str, list[str]]]:
     """One raw file for each file that is linked, and one for each run of .txt files."""
     runs: list[tuple[str, list[str]]] = []
-    for kind, group in groupby(names, _kind):
+    for kind, group in groupby(names, lambda name: _kind(source, name)):
         run = [*group]
         runs += [(".jsonl", run)] if kind == ".txt" else [(kind, [name]) for name in run]
     return runs
 
 
-def _kind(name: str) -> str:
-    for kind in KINDS:
-        if name.endswith(kind):
-            return kind
-    raise UserError(f"files: {name} is of no kind that is read here ({', '.join(KINDS)})")
+def _kind(source: Path, name: str) -> str:
+    """The ending in raw/ of a file: of JSON Lines by how its first bytes say that it is packed."""
+    if name.endswith((".parquet", ".txt")):
+        return Path(name).suffix
+    lines = name.removesuffix(".gz").removesuffix(".zst").endswith((".jsonl", ".json"))
+    check(lines, f"files: {name} is of no kind that is read here ({KINDS})")
+    return ARRAY if is_array(source / name) else packing(source / name)
 
 
 def _take(
@@ -119,61 +127,32 @@ def _take(
         check(
             not pointer, f"{name} is a pointer of Git LFS, not the file; `git lfs pull` brings it"
         )
-    if _kind(names[0]) == ".txt":
+    if names[0].endswith(".txt"):
         return _write_texts(source, names, target, column, separator)
     path = source / names[0]
     sha256, lines = read_through(path)
+    if kind == ARRAY:
+        rows = _write_array(path, names[0], target, column)
+        return [{"name": names[0], "rows": rows, "sha256": sha256}]
     if kind == ".parquet":
         lines = parquet_rows(path, names[0], column)
-    elif kind == ".jsonl.gz":
-        lines = gzip_lines(path, names[0])
+    elif kind != ".jsonl":
+        lines = packed_lines(path, names[0], kind)
     link_or_copy(path, target)
     return [{"name": names[0], "rows": lines, "sha256": sha256}]
 
 
-def read_through(path: Path) -> tuple[str, int]:
-    """SHA-256 of a file and how many lines it has, in one pass over its bytes."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        lines = _lines_in(parts_of(file, path, digest))
-    return digest.hexdigest(), lines
-
-
-def gzip_lines(path: Path, name: str) -> int:
-    """How many lines a gzipped file has; raises UserError where it is no whole gzip file."""
+def _write_array(path: Path, name: str, target: Path, column: str) -> int:
+    """Write the objects of a JSON array as JSON Lines; how many there are."""
+    rows = 0
     try:
-        with gzip.open(path) as file:
-            return _lines_in(iter(lambda: file.read(PART_BYTES), b""))
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise UserError(f"{name} cannot be read as gzip: {error}") from None
-
-
-def _lines_in(parts: Iterable[bytes]) -> int:
-    """How many lines there are; the last may lack its line feed, and blank ones may follow it."""
-    lines, blank, filled = 0, 0, False
-    for part in parts:
-        lines += part.count(b"\n")
-        length = len(part.rstrip())
-        filled = filled or length > 0
-        blank = part.count(b"\n", length) + (0 if length else blank)
-    return lines - blank + 1 if filled else 0
-
-
-def parquet_rows(path: Path, name: str, column: str) -> int:
-    """How many rows a Parquet file has; raises UserError where `column` holds no strings."""
-    try:
-        with pq.ParquetFile(path) as file:
-            schema, rows = file.schema_arrow, file.metadata.num_rows
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{name} cannot be read as Parquet: {error}") from None
-    if schema.names.count(column) > 1:
-        raise UserError(f"{name} has column {column!r} more than once")
-    if column not in schema.names:
-        raise UserError(f"{name} {no_column(column, schema.names)}")
-    kind = schema.field(column).type
-    inner = kind.value_type if pa.types.is_dictionary(kind) else kind
-    if inner not in STRINGS:
-        raise UserError(f"{name}: column {column!r} holds {kind}, expected string")
+        with unpacked(path, packing(path)) as file, target.open("xb", PART_BYTES) as out:
+            parts = iter(lambda: file.read(PART_BYTES), b"")
+            for text in texts(parts, column, name):
+                out.write(json_line(column, text))
+                rows += 1
+    except UNPACKING as error:
+        raise UserError(f"{name} cannot be unpacked: {error}") from None
     return rows
 
 

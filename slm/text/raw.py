@@ -1,22 +1,26 @@
 """How is text stored before it is read? The layout of a dataset's raw/ folder.
 
-`<split>-<i>-of-<n>.parquet`, `.jsonl` or `.jsonl.gz`, and source.json, a `Source`. Names here come
-from the split and a number, never from a source's own names.
+`<split>-<i>-of-<n>.parquet`, `.jsonl`, `.jsonl.gz` or `.jsonl.zst`, and source.json, a `Source`.
+Names here come from the split and a number, never from a source's own names.
 """
 
+import gzip
 import hashlib
 import json
 import os
+import zlib
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, TypedDict
+from typing import Any, BinaryIO, TypedDict
 
+import pyarrow as pa
 from tqdm import tqdm
 
 from slm.core.files import read_json
 
 PART_BYTES = 2**20
+UNPACKING = (EOFError, OSError, zlib.error)
 _ENCODE = json.JSONEncoder(ensure_ascii=False).encode
 
 
@@ -62,6 +66,21 @@ def parts_of(file: BinaryIO, path: Path, digest: "hashlib._Hash") -> Iterator[by
             digest.update(part)
             bar.update(len(part))
             yield part
+
+
+def unpacked(path: Path, kind: str) -> Any:
+    """An open file of the unpacked bytes of a file; `kind` ends in .gz or .zst where it is packed.
+
+    Reading raises one of UNPACKING where the file is cut off or corrupt.
+    """
+    if kind.endswith(".zst"):
+        return pa.CompressedInputStream(pa.OSFile(str(path)), "zstd")
+    return gzip.open(path, "rb") if kind.endswith(".gz") else path.open("rb")
+
+
+def whole_number(digits: str) -> int | float:
+    """An integer of JSON; Python refuses to read one of thousands of digits as it is."""
+    return int(digits) if len(digits) < 4000 else float(digits)
 
 
 def without_mark(parts: Iterable[bytes]) -> Iterator[bytes]:

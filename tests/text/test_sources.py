@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slm.core.errors import UserError
+from slm.text.arrays import texts as array_texts
 from slm.text.blocks import _lines
 from slm.text.corpus import make_raw
 from slm.text.local import _pieces, check_source, find_files
@@ -516,3 +517,84 @@ def test_what_is_no_file_is_refused_before_dvc_is_asked(tmp_path, make):
         UserError, match=r"b\.jsonl is (no file|a link to nothing); correct or remove"
     ):
         check_source(tmp_path)
+
+
+# ---- shapes that published corpora have ----
+
+
+def zstd(content: bytes) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "zstd") as out:
+        out.write(content)
+    return sink.getvalue().to_pybytes()
+
+
+def array(texts: list[str]) -> bytes:
+    rows = [{"id": i, "text": text, "more": [{"x": "]["}]} for i, text in enumerate(texts)]
+    return json.dumps(rows, ensure_ascii=False, indent=1).encode()
+
+
+SHAPES = {
+    "a.jsonl": json_lines,
+    "a.json": json_lines,
+    "a.json.gz": lambda texts: gzip.compress(json_lines(texts)),
+    "a.jsonl.zst": lambda texts: zstd(json_lines(texts)),
+    "two.jsonl.zst": lambda texts: zstd(json_lines(texts[:3])) + zstd(json_lines(texts[3:])),
+    "unnamed.jsonl": lambda texts: zstd(json_lines(texts)),  # by content, whatever the name says
+    "named.jsonl.gz": json_lines,
+    "array.json": array,
+    "array.jsonl": array,
+    "array.json.gz": lambda texts: gzip.compress(b"\xef\xbb\xbf \n" + array(texts)),
+    "array.json.zst": lambda texts: zstd(array(texts)),
+}
+PLAIN = [text for text in NASTY if not text.startswith("\ufeff")]
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_every_shape_gives_the_same_documents(tmp_path, name):
+    raw = build(tmp_path, {name: SHAPES[name](PLAIN)})
+    assert texts_of(raw) == texts_of(raw, block_bytes=1) == PLAIN
+    assert files_of(raw)[0]["rows"] == len(PLAIN)
+    assert locate(files_of(raw), 2) == f"row 3 of {name}"
+
+
+def test_shapes_mix_in_one_split(tmp_path):
+    files = {f"{i}{name}": shape(PLAIN) for i, (name, shape) in enumerate(SHAPES.items())}
+    files["z.parquet"] = parquet(PLAIN)
+    assert texts_of(build(tmp_path, files)) == PLAIN * len(files)
+
+
+@pytest.mark.parametrize("name", [name for name in SHAPES if name != "two.jsonl.zst"])
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_a_file_that_is_cut_off_is_named_whatever_its_shape(tmp_path, name, share):
+    content = SHAPES[name]([f"A story of hill {i} and more." for i in range(500)])
+    assert name in refusal(tmp_path, {name: content[: int(len(content) * share) - 3]})
+
+
+WRONG_ARRAYS = {
+    b'[{"text": "a"}, {"text": "b"': "row 2 of a.json is not JSON, or the array is cut off there",
+    b'[{"text": "a"} {"text": "b"}]': "row 2 of a.json is not JSON",
+    b'[{"text": "a"},]': "row 2 of a.json is not JSON",
+    b'[{"text": "a"}] x': "a.json goes on behind its array",
+    b'[{"text": "a"}, 3]': "row 2 of a.json is no object with text",
+    b'[{"text": "a"}, {"b": "a"}]': "row 2 of a.json has no column 'text', only 'b'; name the one",
+    b'[{"text": "a"}, {"text": 4}]': "row 2 of a.json has 4 in 'text', expected text",
+    b'[{"text": "\\ud800"}]': "row 1 of a.json has",
+    b'[{"text": "\xff"}]': "a.json is not UTF-8",
+    b"[": "row 1 of a.json is not JSON",
+    b"[]": "split train has no documents",
+}
+
+
+@pytest.mark.parametrize(("content", "says"), WRONG_ARRAYS.items(), ids=repr)
+def test_a_wrong_row_of_an_array_is_named(tmp_path, content, says):
+    assert says in refusal(tmp_path, {"a.json": content})
+
+
+@given(st.lists(st.text()), st.integers(1, 40))
+@settings(max_examples=300, deadline=None)
+def test_an_array_is_read_whatever_its_parts(texts, size):
+    texts = [text.encode("utf-8", "ignore").decode() for text in texts]
+    content = array(texts)
+    parts = (content[i : i + size] for i in range(0, len(content), size))
+    assert [*array_texts(parts, "text", "a.json")] == texts

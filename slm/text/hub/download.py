@@ -16,6 +16,7 @@ from pathlib import Path
 
 from slm.core.errors import UserError
 from slm.core.files import link_or_copy, to_json
+from slm.text.counting import packed_lines, parquet_rows, read_through
 from slm.text.hub.cache import (
     cached,
     check_room,
@@ -31,7 +32,6 @@ from slm.text.hub.errors import as_user_error
 from slm.text.hub.listing import File, Splits, published
 from slm.text.hub.pins import Pins, read_pins
 from slm.text.hub.retries import quiet, with_retries
-from slm.text.local import gzip_lines, parquet_rows, read_through
 from slm.text.raw import raw_name
 
 
@@ -119,7 +119,7 @@ def _checked(entry: dict, file: File, location: Path, pinned: bool) -> tuple[Fil
     if kind_of(file.name) == ".parquet":
         rows = parquet_rows(location, file.name, entry["column"])
     elif kind_of(file.name) == ".jsonl.gz":
-        rows = gzip_lines(location, file.name)
+        rows = packed_lines(location, file.name, ".jsonl.gz")
     _compare(file.name, "rows", rows, file.rows, who)
     return File(file.name, location.stat().st_size, sha256, rows), location
 

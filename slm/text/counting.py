@@ -1,0 +1,80 @@
+"""How many documents has a file, and which bytes? Told in one pass over the file.
+
+In: a file of Parquet or of JSON Lines. Out: its SHA-256, and its rows, or a UserError where it
+cannot be read or has no column of strings.
+"""
+
+import hashlib
+from codecs import BOM_UTF8
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from slm.core.errors import UserError
+from slm.text.raw import PART_BYTES, UNPACKING, no_column, parts_of, unpacked
+
+PACKED = {".jsonl.gz": b"\x1f\x8b", ".jsonl.zst": b"\x28\xb5\x2f\xfd"}
+STRINGS = (pa.string(), pa.large_string(), pa.string_view())
+
+
+def read_through(path: Path) -> tuple[str, int]:
+    """SHA-256 of a file and how many lines it has, in one pass over its bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        lines = _lines_in(parts_of(file, path, digest))
+    return digest.hexdigest(), lines
+
+
+def packed_lines(path: Path, name: str, kind: str) -> int:
+    """How many lines a packed file has; raises UserError where it is cut off or corrupt."""
+    try:
+        with unpacked(path, kind) as file:
+            return _lines_in(iter(lambda: file.read(PART_BYTES), b""))
+    except UNPACKING as error:
+        raise UserError(f"{name} cannot be unpacked: {error}") from None
+
+
+def _lines_in(parts: Iterable[bytes]) -> int:
+    """How many lines there are; the last may lack its line feed, and blank ones may follow it."""
+    lines, blank, filled = 0, 0, False
+    for part in parts:
+        lines += part.count(b"\n")
+        length = len(part.rstrip())
+        filled = filled or length > 0
+        blank = part.count(b"\n", length) + (0 if length else blank)
+    return lines - blank + 1 if filled else 0
+
+
+def parquet_rows(path: Path, name: str, column: str) -> int:
+    """How many rows a Parquet file has; raises UserError where `column` holds no strings."""
+    try:
+        with pq.ParquetFile(path) as file:
+            schema, rows = file.schema_arrow, file.metadata.num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{name} cannot be read as Parquet: {error}") from None
+    if schema.names.count(column) > 1:
+        raise UserError(f"{name} has column {column!r} more than once")
+    if column not in schema.names:
+        raise UserError(f"{name} {no_column(column, schema.names)}")
+    kind = schema.field(column).type
+    inner = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if inner not in STRINGS:
+        raise UserError(f"{name}: column {column!r} holds {kind}, expected string")
+    return rows
+
+
+def packing(path: Path) -> str:
+    """The ending in raw/ of a file of JSON Lines: how its first bytes say that it is packed."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    return next((kind for kind, magic in PACKED.items() if start.startswith(magic)), ".jsonl")
+
+
+def is_array(path: Path) -> bool:
+    """Whether a file, packed or not, begins as a JSON array."""
+    with suppress(*UNPACKING), unpacked(path, packing(path)) as file:
+        return file.read(PART_BYTES).removeprefix(BOM_UTF8).lstrip()[:1] == b"["
+    return False
