@@ -16,6 +16,7 @@ from slm.core.errors import UserError, check
 from slm.core.files import link_or_copy
 from slm.text.arrays import texts
 from slm.text.counting import is_array, packed_lines, packing, parquet_rows, read_through
+from slm.text.csv_files import csv_texts
 from slm.text.raw import (
     PART_BYTES,
     UNPACKING,
@@ -27,8 +28,8 @@ from slm.text.raw import (
 )
 
 POINTER = b"version https://git-lfs.github.com/spec/"  # begins a file that stands for another
-KINDS = ".parquet, .txt, and .jsonl and .json, also as .gz or .zst"
-ARRAY = ".json"  # a kind of its own: it is written as JSON Lines
+KINDS = ".parquet, .txt, and .jsonl, .json and .csv, also as .gz or .zst"
+WRITTEN = (".json", ".csv")  # JSON arrays and CSV, which become JSON Lines in raw/
 
 
 def take_files(entry: dict, source: Path, raw: Path) -> tuple[dict, dict]:
@@ -44,7 +45,7 @@ def take_files(entry: dict, source: Path, raw: Path) -> tuple[dict, dict]:
         runs = _runs(source, names)
         files, raws = [], []
         for number, (kind, run) in enumerate(runs):
-            ending = ".jsonl" if kind == ARRAY else kind
+            ending = ".jsonl" if kind in WRITTEN else kind
             target = raw / raw_name(split, number, len(runs), ending)
             raws.append(target.name)
             files += _take(kind, source, run, target, column, separator)
@@ -113,9 +114,12 @@ def _kind(source: Path, name: str) -> str:
     """The ending in raw/ of a file: of JSON Lines by how its first bytes say that it is packed."""
     if name.endswith((".parquet", ".txt")):
         return Path(name).suffix
-    lines = name.removesuffix(".gz").removesuffix(".zst").endswith((".jsonl", ".json"))
+    stem = name.removesuffix(".gz").removesuffix(".zst")
+    if stem.endswith(".csv"):
+        return ".csv"
+    lines = stem.endswith((".jsonl", ".json"))
     check(lines, f"files: {name} is of no kind that is read here ({KINDS})")
-    return ARRAY if is_array(source / name) else packing(source / name)
+    return ".json" if is_array(source / name) else packing(source / name)
 
 
 def _take(
@@ -131,8 +135,8 @@ def _take(
         return _write_texts(source, names, target, column, separator)
     path = source / names[0]
     sha256, lines = read_through(path)
-    if kind == ARRAY:
-        rows = _write_array(path, names[0], target, column)
+    if kind in WRITTEN:
+        rows = _write_rows(path, names[0], target, column, kind)
         return [{"name": names[0], "rows": rows, "sha256": sha256}]
     if kind == ".parquet":
         lines = parquet_rows(path, names[0], column)
@@ -142,15 +146,15 @@ def _take(
     return [{"name": names[0], "rows": lines, "sha256": sha256}]
 
 
-def _write_array(path: Path, name: str, target: Path, column: str) -> int:
-    """Write the objects of a JSON array as JSON Lines; how many there are."""
+def _write_rows(path: Path, name: str, target: Path, column: str, kind: str) -> int:
+    """Write the rows of a JSON array or of a CSV file as JSON Lines; how many there are."""
     rows = 0
     try:
         with unpacked(path, packing(path)) as file, target.open("xb", PART_BYTES) as out:
             parts = iter(lambda: file.read(PART_BYTES), b"")
-            for text in texts(parts, column, name):
+            own = csv_texts(file, column, name) if kind == ".csv" else texts(parts, column, name)
+            for rows, text in enumerate(own, 1):  # noqa: B007
                 out.write(json_line(column, text))
-                rows += 1
     except UNPACKING as error:
         raise UserError(f"{name} cannot be unpacked: {error}") from None
     return rows

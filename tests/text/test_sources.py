@@ -1,5 +1,6 @@
 """Facts about files of the user's own: every document once, in order, byte for byte, or why not."""
 
+import csv
 import gzip
 import io
 import json
@@ -382,7 +383,7 @@ def test_a_fault_in_a_later_file_is_counted_from_its_own_first_row(tmp_path, kin
         ("../source/a.jsonl", "'../source/a.jsonl' leaves"),
         ("sub/../../x", "'sub/../../x' leaves"),
         ("/etc/passwd", "'/etc/passwd' leaves"),
-        ("*.csv", "a.csv is of no kind"),
+        ("*.xml", "a.xml is of no kind"),
         ("noending", "noending is of no kind"),
         ("empty.jsonl", "split train has no documents"),
     ],
@@ -390,7 +391,7 @@ def test_a_fault_in_a_later_file_is_counted_from_its_own_first_row(tmp_path, kin
 def test_patterns_that_cannot_be_meant_are_refused(tmp_path, train, says):
     files = {
         "a.jsonl": GOOD,
-        "a.csv": b"",
+        "a.xml": b"",
         "noending": b"",
         "empty.jsonl": b"",
         "sub/b.jsonl": GOOD,
@@ -534,6 +535,12 @@ def array(texts: list[str]) -> bytes:
     return json.dumps(rows, ensure_ascii=False, indent=1).encode()
 
 
+def comma_separated(texts: list[str]) -> bytes:
+    out = io.StringIO(newline="")
+    csv.writer(out).writerows([("id", "text"), *enumerate(texts)])
+    return out.getvalue().encode()
+
+
 SHAPES = {
     "a.jsonl": json_lines,
     "a.json": json_lines,
@@ -546,6 +553,11 @@ SHAPES = {
     "array.jsonl": array,
     "array.json.gz": lambda texts: gzip.compress(b"\xef\xbb\xbf \n" + array(texts)),
     "array.json.zst": lambda texts: zstd(array(texts)),
+}
+SHAPES |= {
+    "a.csv": comma_separated,
+    "a.csv.gz": lambda texts: gzip.compress(b"\xef\xbb\xbf" + comma_separated(texts)),
+    "a.csv.zst": lambda texts: zstd(comma_separated(texts)),
 }
 PLAIN = [text for text in NASTY if not text.startswith("\ufeff")]
 
@@ -564,7 +576,9 @@ def test_shapes_mix_in_one_split(tmp_path):
     assert texts_of(build(tmp_path, files)) == PLAIN * len(files)
 
 
-@pytest.mark.parametrize("name", [name for name in SHAPES if name != "two.jsonl.zst"])
+@pytest.mark.parametrize(
+    "name", [name for name in SHAPES if name not in ("two.jsonl.zst", "a.csv")]
+)
 @pytest.mark.parametrize("share", [0.3, 0.9])
 def test_a_file_that_is_cut_off_is_named_whatever_its_shape(tmp_path, name, share):
     content = SHAPES[name]([f"A story of hill {i} and more." for i in range(500)])
@@ -589,6 +603,23 @@ WRONG_ARRAYS = {
 @pytest.mark.parametrize(("content", "says"), WRONG_ARRAYS.items(), ids=repr)
 def test_a_wrong_row_of_an_array_is_named(tmp_path, content, says):
     assert says in refusal(tmp_path, {"a.json": content})
+
+
+WRONG_TABLES = {
+    b"a,b\n1,2\n": "a.csv has no column 'text', only 'a', 'b'; name the one",
+    b"A story.,1\nAnother.,2\n": "only 'A story.', '1'; name the one with text",
+    b"id,text\n1,a\n2\n": "row 2 of a.csv has 1 cells, its first row 2",
+    b"id,text\n1,a\n2,b,c\n": "row 2 of a.csv has 3 cells",
+    b'id,text\n1,a\n2,"b\n': "row 2 of a.csv cannot be read as CSV",
+    b"id,text\n1,\xff\n": "row 1 of a.csv cannot be read as CSV",
+    b"id,text\n": "split train has no documents",
+    b"": "split train has no documents",
+}
+
+
+@pytest.mark.parametrize(("content", "says"), WRONG_TABLES.items(), ids=repr)
+def test_a_wrong_row_of_csv_is_named(tmp_path, content, says):
+    assert says in refusal(tmp_path, {"a.csv": content})
 
 
 @given(st.lists(st.text()), st.integers(1, 40))
