@@ -69,6 +69,7 @@ KINDS: dict[str, dict[str, Key]] = {
     "files": {
         "column": Key(_is_text, _TEXT, required=False),
         "separator": Key(_is_text, _TEXT, required=False),
+        "strip": Key(lambda value: type(value) is bool, "true or false", required=False),
         "files": Key(
             _by_split(lambda v: v != [] and all(map(_is_text, v if isinstance(v, list) else [v]))),
             f'patterns for each split, such as {{train: ["*.jsonl"]}} {_SPLITS}',

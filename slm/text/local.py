@@ -37,7 +37,7 @@ def take_files(entry: dict, source: Path, raw: Path) -> tuple[dict, dict]:
 
     Raises UserError, which names file and row, where a file cannot be read or is not text.
     """
-    column, separator = entry.get("column", "text"), entry.get("separator")
+    column = entry.get("column", "text")
     actual = {split: find_files(source, globs) for split, globs in entry["files"].items()}
     _refuse_shared(source, actual)
     splits = {}
@@ -48,9 +48,9 @@ def take_files(entry: dict, source: Path, raw: Path) -> tuple[dict, dict]:
             ending = ".jsonl" if kind in WRITTEN else kind
             target = raw / raw_name(split, number, len(runs), ending)
             raws.append(target.name)
-            files += _take(kind, source, run, target, column, separator)
+            files += _take(kind, source, run, target, column, entry)
         splits[split] = {"raw": raws, "files": files}
-    cut = {"separator": separator} if separator else {}
+    cut = {key: entry[key] for key in ("separator", "strip") if entry.get(key)}
     return {"column": column, **cut}, splits
 
 
@@ -123,7 +123,7 @@ def _kind(source: Path, name: str) -> str:
 
 
 def _take(
-    kind: str, source: Path, names: list[str], target: Path, column: str, separator: str | None
+    kind: str, source: Path, names: list[str], target: Path, column: str, entry: dict
 ) -> list[dict]:
     for name in names:
         with (source / name).open("rb") as file:
@@ -132,7 +132,7 @@ def _take(
             not pointer, f"{name} is a pointer of Git LFS, not the file; `git lfs pull` brings it"
         )
     if names[0].endswith(".txt"):
-        return _write_texts(source, names, target, column, separator)
+        return _write_texts(source, names, target, column, entry)
     path = source / names[0]
     sha256, lines = read_through(path)
     if kind in WRITTEN:
@@ -161,7 +161,7 @@ def _write_rows(path: Path, name: str, target: Path, column: str, kind: str) -> 
 
 
 def _write_texts(
-    source: Path, names: list[str], target: Path, column: str, separator: str | None
+    source: Path, names: list[str], target: Path, column: str, entry: dict
 ) -> list[dict]:
     files = []
     with target.open("xb", PART_BYTES) as out:
@@ -169,13 +169,15 @@ def _write_texts(
             digest, rows = hashlib.sha256(), 0
             with (source / name).open("rb") as file:
                 parts = parts_of(file, source / name, digest)
-                for rows, piece in enumerate(_pieces(parts, separator), 1):
-                    out.write(json_line(column, _decoded(piece, rows, name)))
+                pieces = _pieces(parts, entry.get("separator"), entry.get("strip", False))
+                for rows, piece in enumerate(pieces, 1):
+                    text = _decoded(piece, rows, name)
+                    out.write(json_line(column, text.strip() if entry.get("strip") else text))
             files.append({"name": name, "rows": rows, "sha256": digest.hexdigest()})
     return files
 
 
-def _pieces(parts: Iterable[bytes], separator: str | None) -> Iterator[bytes]:
+def _pieces(parts: Iterable[bytes], separator: str | None, strip: bool = False) -> Iterator[bytes]:
     """The documents of a text file: all of it, or what the separator ends (the last may go on)."""
     parts = without_mark(parts)
     if not separator:
@@ -188,7 +190,7 @@ def _pieces(parts: Iterable[bytes], separator: str | None) -> Iterator[bytes]:
             *pieces, last = bytes(rest).split(mark)
             yield from pieces
             rest = bytearray(last)
-    if rest:
+    if rest.strip() if strip else rest:
         yield bytes(rest)
 
 

@@ -629,3 +629,25 @@ def test_an_array_is_read_whatever_its_parts(texts, size):
     content = array(texts)
     parts = (content[i : i + size] for i in range(0, len(content), size))
     assert [*array_texts(parts, "text", "a.json")] == texts
+
+
+# ---- separators with line feeds around them ----
+
+
+@pytest.mark.parametrize(("text", "plain", "stripped"), [
+    ("a\n<|e|>\nb\n<|e|>\n", ["a\n", "\nb\n", "\n"], ["a", "b"]),
+    ("\n a \n<|e|>\u2003b\r\n", ["\n a \n", "\u2003b\r\n"], ["a", "b"]),
+    ("a<|e|>\n<|e|>b", ["a", "\n", "b"], ["a", "", "b"]),
+    ("a\n\nb<|e|>", ["a\n\nb"], ["a\n\nb"]),
+])  # fmt: skip
+def test_strip_takes_whitespace_off_both_ends_of_each_document(tmp_path, text, plain, stripped):
+    for number, (more, wanted) in enumerate((({}, plain), ({"strip": True}, stripped))):
+        folder = tmp_path / str(number)
+        raw = build(folder, {"a.txt": text.encode()}, separator="<|e|>", **more)
+        assert texts_of(raw) == wanted
+        assert read_source(raw).get("strip") == more.get("strip")
+
+
+@pytest.mark.parametrize("value", ["yes", 1, 0])
+def test_strip_is_true_or_false(tmp_path, value):
+    assert "strip is" in refusal(tmp_path, {"a.txt": b"a"}, separator="-", strip=value)
