@@ -128,9 +128,7 @@ def _take(
     for name in names:
         with (source / name).open("rb") as file:
             pointer = file.read(len(POINTER)) == POINTER
-        check(
-            not pointer, f"{name} is a pointer of Git LFS, not the file; `git lfs pull` brings it"
-        )
+        check(not pointer, f"{name} is a pointer of Git LFS; `git lfs pull` brings it")
     if names[0].endswith(".txt"):
         return _write_texts(source, names, target, column, entry)
     path = source / names[0]
