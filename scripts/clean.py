@@ -12,7 +12,7 @@ from pathlib import Path
 from scripts._command import PARAMS, alone
 from slm.core.errors import UserError, run_main
 from slm.core.params import RESERVED, dataset_of, read_params
-from slm.text.local import find_files
+from slm.text.finding import find_files
 from slm.versions.leftovers import remove
 from slm.versions.lock import locked_hash
 from slm.versions.pipeline import open_repo

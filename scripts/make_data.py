@@ -19,8 +19,8 @@ from slm.bins.opening import open_bins
 from slm.core.errors import UserError, run_main
 from slm.core.git import git
 from slm.core.params import choice, dataset_of, tokenizer, whole
+from slm.text.finding import check_source
 from slm.text.hub.pins import read_pins
-from slm.text.local import check_source
 from slm.tokens.merges import check_vocabulary
 from slm.tokens.tokenizer import ENGINES
 from slm.versions.lock import locked_hash, settle

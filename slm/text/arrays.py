@@ -11,11 +11,13 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from slm.core.errors import UserError, check
-from slm.text.raw import no_column, whole_number, without_mark
+from slm.text.raw import no_column, value_of, whole_number, without_mark
 
 BEGIN = re.compile(r"\s*\[\s*(\])?")
 BETWEEN = re.compile(r"\s*(?:,|(\]))\s*")
 DECODE = json.JSONDecoder(parse_int=whole_number).raw_decode
+
+TOO_DEEP = "nests too deeply for an array; write JSON Lines, of which any depth is read"
 
 
 def texts(parts: Iterable[bytes], column: str, name: str) -> Iterator[str]:
@@ -24,9 +26,10 @@ def texts(parts: Iterable[bytes], column: str, name: str) -> Iterator[str]:
     for row, value in enumerate(_values(parts, name), 1):
         if not isinstance(value, dict):
             raise UserError(f"row {row} of {name} is no object with text; correct that file")
-        if column not in value:
-            raise UserError(f"row {row} of {name} {no_column(column, value)}")
-        text = value[column]
+        try:
+            text = value_of(value, column)
+        except LookupError:
+            raise UserError(f"row {row} of {name} {no_column(column, value)}") from None
         if not isinstance(text, str) or re.search("[\ud800-\udfff]", text):
             shown = json.dumps(text)[:40]
             raise UserError(f"row {row} of {name} has {shown} in {column!r}, expected text")
@@ -48,6 +51,8 @@ def _values(parts: Iterable[bytes], name: str) -> Iterator[object]:
                 return
             try:
                 value, end = DECODE(buffer, found.end())
+            except RecursionError:
+                raise UserError(f"row {row} of {name} {TOO_DEEP}") from None
             except ValueError:
                 break  # it may go on in the next part
             if part and end == len(buffer):

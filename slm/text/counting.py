@@ -1,7 +1,7 @@
 """How many documents has a file, and which bytes? Told in one pass over the file.
 
-In: a file of Parquet or of JSON Lines. Out: its SHA-256, and its rows, or a UserError where it
-cannot be read or has no column of strings.
+In: a file of JSON Lines, packed or not. Out: its SHA-256, how it is packed, and its rows, or a
+UserError where it cannot be unpacked.
 """
 
 import hashlib
@@ -10,14 +10,10 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from slm.core.errors import UserError
-from slm.text.raw import PART_BYTES, UNPACKING, no_column, parts_of, unpacked
+from slm.text.raw import PART_BYTES, UNPACKING, parts_of, unpacked
 
 PACKED = {".jsonl.gz": b"\x1f\x8b", ".jsonl.zst": b"\x28\xb5\x2f\xfd"}
-STRINGS = (pa.string(), pa.large_string(), pa.string_view())
 
 
 def read_through(path: Path) -> tuple[str, int]:
@@ -46,24 +42,6 @@ def _lines_in(parts: Iterable[bytes]) -> int:
         filled = filled or length > 0
         blank = part.count(b"\n", length) + (0 if length else blank)
     return lines - blank + 1 if filled else 0
-
-
-def parquet_rows(path: Path, name: str, column: str) -> int:
-    """How many rows a Parquet file has; raises UserError where `column` holds no strings."""
-    try:
-        with pq.ParquetFile(path) as file:
-            schema, rows = file.schema_arrow, file.metadata.num_rows
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{name} cannot be read as Parquet: {error}") from None
-    if schema.names.count(column) > 1:
-        raise UserError(f"{name} has column {column!r} more than once")
-    if column not in schema.names:
-        raise UserError(f"{name} {no_column(column, schema.names)}")
-    kind = schema.field(column).type
-    inner = kind.value_type if pa.types.is_dictionary(kind) else kind
-    if inner not in STRINGS:
-        raise UserError(f"{name}: column {column!r} holds {kind}, expected string")
-    return rows
 
 
 def packing(path: Path) -> str:

@@ -1,22 +1,22 @@
 """How do files of the user's own become raw/ files?
 
 In: globs relative to the dataset's source/ folder, a column, for .txt a separator.
-Out: Parquet and JSON Lines linked as they are; each run of .txt files as one file of JSON Lines.
+Out: Parquet, Arrow and JSON Lines linked as they are; each run of .txt files as one of JSON Lines.
 Order: pattern after pattern as given, each pattern's names sorted, so the same on every machine.
 """
 
-import glob
 import hashlib
-import os
 from collections.abc import Iterable, Iterator
 from itertools import groupby
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from slm.core.errors import UserError, check
 from slm.core.files import link_or_copy
 from slm.text.arrays import texts
-from slm.text.counting import is_array, packed_lines, packing, parquet_rows, read_through
+from slm.text.columnar import arrow_rows, parquet_rows
+from slm.text.counting import is_array, packed_lines, packing, read_through
 from slm.text.csv_files import csv_texts
+from slm.text.finding import find_files, refuse_shared
 from slm.text.raw import (
     PART_BYTES,
     UNPACKING,
@@ -28,7 +28,7 @@ from slm.text.raw import (
 )
 
 POINTER = b"version https://git-lfs.github.com/spec/"  # begins a file that stands for another
-KINDS = ".parquet, .txt, and .jsonl, .json and .csv, also as .gz or .zst"
+KINDS = ".parquet, .arrow, .txt, and .jsonl, .json and .csv, also as .gz or .zst"
 WRITTEN = (".json", ".csv")  # JSON arrays and CSV, which become JSON Lines in raw/
 
 
@@ -37,9 +37,9 @@ def take_files(entry: dict, source: Path, raw: Path) -> tuple[dict, dict]:
 
     Raises UserError, which names file and row, where a file cannot be read or is not text.
     """
-    column = entry.get("column", "text")
+    column = entry.get("column") or "text"
     actual = {split: find_files(source, globs) for split, globs in entry["files"].items()}
-    _refuse_shared(source, actual)
+    refuse_shared(source, actual)
     splits = {}
     for split, names in actual.items():
         runs = _runs(source, names)
@@ -54,53 +54,6 @@ def take_files(entry: dict, source: Path, raw: Path) -> tuple[dict, dict]:
     return {"column": column, **cut}, splits
 
 
-def find_files(source: Path, globs: str | list[str]) -> list[str]:
-    """Names below `source` that match, pattern after pattern, each pattern's in sorted order."""
-    names: dict[str, None] = {}
-    for pattern in globs if isinstance(globs, list) else [globs]:
-        if PurePosixPath(pattern).is_absolute() or ".." in PurePosixPath(pattern).parts:
-            raise UserError(f"files: {pattern!r} leaves {source}; put or link the files into it")
-        # Path.glob does not follow links to folders below `**`, and glob.glob does.
-        matched = glob.glob(pattern, root_dir=source, recursive=True)  # noqa: PTH207
-        matched = [pattern] if (source / pattern).is_file() else matched  # "part [1].jsonl"
-        matched = sorted({str(PurePosixPath(m)) for m in matched})  # ./a and a are one
-        for name in matched:
-            _check_link(source, name)
-        matched = [name for name in matched if (source / name).is_file()]
-        if not matched:
-            raise UserError(f"files: {pattern!r} matches nothing in {source}; see `ls {source}/`")
-        names.update(dict.fromkeys(matched))
-    return list(names)
-
-
-def check_source(source: Path) -> None:
-    """Raise UserError at a link to nothing and at what is no file: DVC would fail, or wait."""
-    for folder, _, names in os.walk(source):
-        for name in names:
-            if not (path := Path(folder, name)).is_file() and not path.is_dir():
-                what = "no file" if path.exists() else "a link to nothing"
-                raise UserError(f"{path} is {what}; correct or remove it")
-
-
-def _check_link(source: Path, name: str) -> None:
-    if not (source / name).exists():
-        raise UserError(f"files: {name} is a link to nothing; correct or remove it")
-    if any("\ud800" <= character <= "\udfff" for character in name):
-        raise UserError(f"files: the name {name!r} is not UTF-8; rename the file")
-
-
-def _refuse_shared(source: Path, actual: dict[str, list[str]]) -> None:
-    """No file twice, under another name neither: a link would repeat or leak its documents."""
-    taken: dict[Path, tuple[str, str]] = {}
-    for split, names in actual.items():
-        for name in names:
-            other, its_split = taken.setdefault((source / name).resolve(), (name, split))
-            if (other, its_split) != (name, split):
-                raise UserError(
-                    f"files: {other} of {its_split} and {name} of {split} are one file; choose one"
-                )
-
-
 def _runs(source: Path, names: list[str]) -> list[tuple[str, list[str]]]:
     """One raw file for each file that is linked, and one for each run of .txt files."""
     runs: list[tuple[str, list[str]]] = []
@@ -112,7 +65,7 @@ def _runs(source: Path, names: list[str]) -> list[tuple[str, list[str]]]:
 
 def _kind(source: Path, name: str) -> str:
     """The ending in raw/ of a file: of JSON Lines by how its first bytes say that it is packed."""
-    if name.endswith((".parquet", ".txt")):
+    if name.endswith((".parquet", ".arrow", ".txt")):
         return Path(name).suffix
     stem = name.removesuffix(".gz").removesuffix(".zst")
     if stem.endswith(".csv"):
@@ -138,6 +91,8 @@ def _take(
         return [{"name": names[0], "rows": rows, "sha256": sha256}]
     if kind == ".parquet":
         lines = parquet_rows(path, names[0], column)
+    elif kind == ".arrow":
+        lines = arrow_rows(path, names[0], column)
     elif kind != ".jsonl":
         lines = packed_lines(path, names[0], kind)
     link_or_copy(path, target)

@@ -1,6 +1,7 @@
 """How is text stored before it is read? The layout of a dataset's raw/ folder.
 
-`<split>-<i>-of-<n>.parquet`, `.jsonl`, `.jsonl.gz` or `.jsonl.zst`, and source.json, a `Source`.
+`<split>-<i>-of-<n>` and an ending (.parquet, .arrow, .jsonl, .jsonl.gz or .jsonl.zst), and
+source.json, a `Source`.
 Names here come from the split and a number, never from a source's own names.
 """
 
@@ -87,6 +88,17 @@ def without_mark(parts: Iterable[bytes]) -> Iterator[bytes]:
     """The parts of a file without a byte order mark; the first one has it whole, or is all."""
     for number, part in enumerate(parts):
         yield part if number else part.removeprefix(BOM_UTF8)
+
+
+def value_of(row: Any, column: str) -> Any:
+    """The field of a row that has this name, else at the end of this path (`meta.text`).
+
+    Raises LookupError where there is none.
+    """
+    first, _, rest = column.partition(".")
+    if not isinstance(row, dict) or not (column in row or (rest and first in row)):
+        raise LookupError(column)
+    return row[column] if column in row else value_of(row[first], rest)
 
 
 def no_column(column: str, names: Iterable[str]) -> str:

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 
 from slm.core.errors import UserError
 from slm.text.arrays import texts as array_texts
-from slm.text.blocks import _lines
 from slm.text.corpus import make_raw
-from slm.text.local import _pieces, check_source, find_files
+from slm.text.finding import check_source, find_files
+from slm.text.json_lines import _lines
+from slm.text.local import _pieces
 from slm.text.raw import PART_BYTES, locate, read_source
 from tests.helpers import (
     NASTY,
@@ -411,7 +412,6 @@ def test_patterns_that_cannot_be_meant_are_refused(tmp_path, train, says):
         {"files": {"train": [1]}},
         {"separator": 1},
         {"column": 1},
-        {"column": None},
     ],
     ids=json.dumps,
 )

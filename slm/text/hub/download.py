@@ -16,7 +16,8 @@ from pathlib import Path
 
 from slm.core.errors import UserError
 from slm.core.files import link_or_copy, to_json
-from slm.text.counting import packed_lines, parquet_rows, read_through
+from slm.text.columnar import parquet_rows
+from slm.text.counting import packed_lines, read_through
 from slm.text.hub.cache import (
     cached,
     check_room,
