@@ -63,6 +63,7 @@ def positive(word: str) -> int:
 
 
 def _terminated(*_: object) -> None:
+    sys.unraisablehook = lambda _: None  # what is half made, such as a bar, may fail as it goes
     raise KeyboardInterrupt  # cleans up as Ctrl-C does
 
 

@@ -136,6 +136,7 @@ def test_a_signal_to_the_group_leaves_params_yaml_and_no_temporary_files(copy, n
     process = subprocess.Popen(
         command, cwd=copy, env=environment(copy), start_new_session=True, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # the suite may run under nohup
     )  # fmt: skip
     params = copy / "params.yaml"
     until = time.monotonic() + 30
