@@ -4,12 +4,8 @@ import os
 import signal
 import sys
 
+from slm.core.errors import interrupted
 from slm.core.git import LOCAL
-
-
-def _interrupted(number, frame) -> None:
-    sys.unraisablehook = lambda _: None  # what half-made objects, DVC's bars say, complain of
-    signal.default_int_handler(number, frame)
 
 
 def _in_one_line(kind, error, trace) -> None:
@@ -20,7 +16,7 @@ def _in_one_line(kind, error, trace) -> None:
 
 
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # and not ignored, as by nohup
-    signal.signal(signal.SIGINT, _interrupted)
+    signal.signal(signal.SIGINT, interrupted)
 sys.excepthook = _in_one_line
 for name in (*LOCAL, "MPLBACKEND"):  # of a hook, whose repository DVC would use; of a notebook
     os.environ.pop(name, None)

@@ -29,7 +29,7 @@ def run_main(main: Callable[[], None]) -> None:
     """Runs a script's `main`; a UserError ends it in one line and with status 1."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup lets SIGHUP be
-            signal.signal(number, _terminated)
+            signal.signal(number, interrupted)
     for stream in (sys.stdout, sys.stderr):  # a terminal may not have all characters
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -62,9 +62,10 @@ def positive(word: str) -> int:
     return int(word)
 
 
-def _terminated(*_: object) -> None:
-    sys.unraisablehook = lambda _: None  # what is half made, such as a bar, may fail as it goes
-    raise KeyboardInterrupt  # cleans up as Ctrl-C does
+def interrupted(*_: object) -> None:
+    """Handles a signal that ends a command: raises KeyboardInterrupt."""
+    sys.unraisablehook = lambda _: None  # what half-made objects, DVC's bars say, complain of
+    raise KeyboardInterrupt
 
 
 _FULL = "the disk is full: free some space and run the same command again"

@@ -82,26 +82,26 @@ def _opened(file: Any, fields: list[int] | None = None) -> Any:
 
 
 def _batches(file: Any, column: str) -> Iterator[pa.RecordBatch]:
-    fields = [_opened(file).schema.names.index(_top(_opened(file).schema, column))]
-    reader = _opened(file, fields)
+    schema = _opened(file).schema
+    reader = _opened(file, [schema.names.index(_path(schema, column)[0])])
     if hasattr(reader, "num_record_batches"):
         return (reader.get_batch(number) for number in range(reader.num_record_batches))
     return iter(reader)
 
 
-def _top(schema: pa.Schema, column: str) -> str:
-    """The column of a table that is, or holds, `column`."""
-    return column if column in schema.names else column.partition(".")[0]
+def _path(schema: pa.Schema, column: str) -> list[str]:
+    """The names from a column of the table down to `column`."""
+    return [column] if column in schema.names else column.split(".")
 
 
 def _check_column(schema: pa.Schema, name: str, column: str) -> None:
     """Raise UserError unless there is one such column, of strings."""
-    top = _top(schema, column)
+    top, *inside = _path(schema, column)
     check(schema.names.count(top) < 2, f"{name} has column {top!r} more than once")
     kind = schema.field(top).type if top in schema.names else None
-    for part in column.split(".")[1:] if top != column else ():
-        inside = isinstance(kind, pa.StructType) and kind.get_field_index(part) >= 0
-        kind = kind.field(part).type if kind and inside else None
+    for name_inside in inside:
+        known = isinstance(kind, pa.StructType) and kind.get_field_index(name_inside) >= 0
+        kind = kind.field(name_inside).type if kind and known else None
     if kind is None:
         raise UserError(f"{name} {no_column(column, schema.names)}")
     inner = kind.value_type if pa.types.is_dictionary(kind) else kind
@@ -110,10 +110,9 @@ def _check_column(schema: pa.Schema, name: str, column: str) -> None:
 
 def _column(batch: pa.RecordBatch, column: str) -> pa.Array:
     """The column; one inside of structs is null where a struct is."""
-    top = _top(batch.schema, column)
+    top, *inside = _path(batch.schema, column)
     texts = batch.column(top)
-    path = column.split(".")[1:] if top != column else []
-    texts = pc.struct_field(texts, path) if path else texts
+    texts = pc.struct_field(texts, inside) if inside else texts
     texts = texts.dictionary_decode() if hasattr(texts, "dictionary") else texts
     return texts.cast(pa.large_string())
 

@@ -37,7 +37,8 @@ def take_files(entry: dict, source: Path, raw: Path) -> tuple[dict, dict]:
 
     Raises UserError, which names file and row, where a file cannot be read or is not text.
     """
-    column = entry.get("column") or "text"
+    column = entry.get("column", "text")
+    check(column is not None, "column is null; name the one with text: `column:` in params.yaml")
     actual = {split: find_files(source, globs) for split, globs in entry["files"].items()}
     refuse_shared(source, actual)
     splits = {}

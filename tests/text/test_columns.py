@@ -204,7 +204,3 @@ def test_a_saved_folder_without_its_data_is_refused(tmp_path):
     for file in (tmp_path / "source/saved").glob("*.arrow"):
         file.unlink()
     assert "not in that folder" in refusal(tmp_path, {}, train="saved")
-
-
-def test_a_column_of_null_is_the_default(tmp_path):
-    assert texts_of(build(tmp_path, {"a.jsonl": b'{"text": "a"}'}, column=None)) == ["a"]

@@ -412,6 +412,7 @@ def test_patterns_that_cannot_be_meant_are_refused(tmp_path, train, says):
         {"files": {"train": [1]}},
         {"separator": 1},
         {"column": 1},
+        {"column": None},
     ],
     ids=json.dumps,
 )
