@@ -273,7 +273,7 @@ def test_opening_reads_every_byte_when_asked_to_verify(tokens, tmp_path):
 
 @pytest.mark.parametrize("policy", ["none", "append"])
 @pytest.mark.parametrize("name", ["train.ids", "train.totals"])
-def test_tokens_that_rotted_never_become_bins(tokens, tmp_path, name, policy):
+def test_corrupt_tokens_never_become_bins(tokens, tmp_path, name, policy):
     corrupt = tmp_path / "tokens"
     shutil.copytree(tokens, corrupt)
     content = bytearray((corrupt / name).read_bytes())

@@ -237,7 +237,7 @@ def test_a_project_in_a_folder_of_a_repository_is_compared_and_renames_are_carri
     assert "benchmark/other.py" in names and "benchmark/batches/ceiling.py" not in names
 
 
-def test_what_rotted_in_the_cache_is_built_again(compared, tmp_path):
+def test_what_is_corrupt_in_the_cache_is_built_again(compared, tmp_path):
     folder = shutil.copytree(compared[0], tmp_path / "corrupt", symlinks=True)
     name = next(name for name in experiments(folder) if name.startswith("sample-bpe-300-none"))
     manifest = open_revision("data/sample/bins", name, repo=folder, store=tmp_path).folder

@@ -305,7 +305,7 @@ def test_pinned_files_in_the_cache_are_used_and_the_hub_is_not_asked(hub, warm, 
     assert read_source(warm / "data/x/raw")["expected_tokens"] == tokens
 
 
-def test_a_rotten_byte_in_the_cache_is_found_removed_and_fetched_again(hub, warm):
+def test_a_corrupt_byte_in_the_cache_is_found_removed_and_fetched_again(hub, warm):
     blob = next((warm / "home").rglob(f"snapshots/*/{TRAIN[1]}")).resolve()
     whole = blob.read_bytes()
     blob.write_bytes(whole[:99] + bytes([whole[99] ^ 4]) + whole[100:])

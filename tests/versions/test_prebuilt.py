@@ -157,7 +157,7 @@ def test_broken_bins_are_replaced_but_not_a_file_of_another_s(clone, bins):
     assert hashes(clone / BINS) == bins
 
 
-def test_a_rotten_object_in_the_cache_is_fetched_again_and_one_in_the_remote_refused(clone, bins):
+def test_a_corrupt_object_in_the_cache_is_fetched_again_and_one_in_the_remote_refused(clone, bins):
     script(clone, "pull")
     largest = max((clone / CACHE).glob("*/*"), key=lambda path: path.stat().st_size)
     flip(largest)

@@ -1,4 +1,4 @@
-"""Bins that rotted are found, wherever they did, and repaired to what the committed lock names."""
+"""Corrupt bins are found, wherever they are, and repaired to what the committed lock names."""
 
 import io
 import os
@@ -213,7 +213,7 @@ def test_tokens_that_rot_are_removed_and_the_bins_stay(here):
         shutil.copytree(intact, TOKENS)
 
 
-def test_after_a_mend_dvc_finds_nothing_to_say(here):
+def test_after_a_repair_dvc_finds_nothing_to_say(here):
     spoil(BINS / "train.bin")
     spoil(here.object("validation.bin"))
     here.fixed()
@@ -266,7 +266,7 @@ def test_a_pulled_workspace_is_repaired_without_text_and_without_a_stage(here):
 
 
 @pytest.mark.parametrize("how", HOWS)
-def test_a_remote_that_rotted_is_refused_and_the_bins_are_built_again(here, how):
+def test_a_corrupt_remote_is_refused_and_the_bins_are_built_again(here, how):
     """Also where params.yaml chooses another dataset, which it does again afterwards."""
     shutil.rmtree(CACHE)
     shutil.rmtree(BINS)
@@ -277,7 +277,7 @@ def test_a_remote_that_rotted_is_refused_and_the_bins_are_built_again(here, how)
     assert "is corrupt" in said and "repaired: built again" in said
 
 
-def test_where_everything_rotted_but_the_source_the_bins_are_built_from_that(unpacked):
+def test_where_everything_is_corrupt_but_the_source_the_bins_are_built_from_that(unpacked):
     here = unpacked("hardlink")
     with open_repo() as repo:
         repo.status(
@@ -316,14 +316,14 @@ def killed(where: str) -> None:
     assert done.returncode == -signal.SIGKILL, done
 
 
-def test_a_mend_that_was_killed_is_ended_by_the_next(here):
+def test_a_repair_that_was_killed_is_ended_by_the_next(here):
     spoil(BINS / "train.bin")
     killed("landing")
     assert list(Path("data/sample").glob("bins.*.tmp"))
     assert "repaired from DVC's cache" in here.fixed()
 
 
-def test_a_build_that_was_killed_in_a_mend_has_not_touched_dvc_lock(here):
+def test_a_build_that_was_killed_in_a_repair_has_not_touched_dvc_lock(here):
     no_copies()
     spoil(BINS / "train.bin")
     shutil.rmtree(TOKENS)
