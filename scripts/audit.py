@@ -12,17 +12,21 @@ from slm.core.files import to_json, write_file
 from slm.core.params import chosen, read_params
 from slm.core.rounding import rounded
 from slm.selection.audit import audit, shares
+from slm.selection.faults import advice
 
 
 def main() -> None:
     """Audit the text of the dataset named on the command line."""
     name = chosen(read_params(Path("params.yaml")), sys.argv[1:])
-    audits = audit(Path("data", name, "raw"), os.cpu_count() or 1)
+    raw = Path("data", name, "raw")
+    audits = audit(raw, os.cpu_count() or 1)
     figures = {split: {"documents": a.documents, **shares(a)} for split, a in audits.items()}
     out = Path("metrics", name)
     out.mkdir(parents=True, exist_ok=True)
     write_file(out / "text.json", to_json(rounded(figures)))
     print(f"audit:      {_faults(figures)}")
+    if cure := advice(raw, audits):
+        print(f"            {cure}")
 
 
 def _faults(figures: dict) -> str:

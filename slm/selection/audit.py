@@ -10,6 +10,8 @@ bytes is kept; memory reaches about 110 bytes per document. What is counted, exa
     mojibake            UTF-8 that was read as windows-1252 or Latin-1: see MOJIBAKE
     control_characters  U+0000 … U+001F but tab, line feed and carriage return; U+007F … U+009F
     unfinished          the last character that is not whitespace is none of ENDINGS
+    only_whitespace     nothing but whitespace, as str.strip() has it, and not empty
+    byte_order_marks    first documents of files that began with one; it was taken off
 
 The same bytes means the same BLAKE2b hash of 128 bits. An empty document is no duplicate and no
 leak; a document of whitespace alone is not unfinished.
@@ -27,7 +29,7 @@ import numpy as np
 from slm.core.rounding import ratio
 from slm.core.threads import in_order, prefetch
 from slm.text.blocks import Block, read_blocks
-from slm.text.raw import read_source
+from slm.text.raw import SourceFile, read_source
 
 BLOCK_BYTES = 2**18  # small enough for the processor's cache
 ENDINGS = frozenset(".!?…。！？" + "\"'”’»›」』)]")  # ends of sentences, and what may follow
@@ -45,7 +47,8 @@ MOJIBAKE = re.compile(
     f"â[€\x80]|â[‚ƒ„\x81-\x84]{_LATE}|Â[\xa0-\xbf]|Ã{_LATE}|Ä{_LATE}|Å{_LATE}|ï»¿"
     f"|ð[Ÿ\x9f]{_LATE}{_LATE}"
 )
-KINDS = ("mojibake", "control_characters", "unfinished")  # seen in one document by itself
+# Seen in one document by itself.
+KINDS = ("mojibake", "control_characters", "unfinished", "only_whitespace")
 
 _BYTES = np.arange(256)
 _LEADS = np.isin(_BYTES, [letter.encode()[1] for letter in "âÂÃÄÅïð"])  # MOJIBAKE's, after C3
@@ -67,12 +70,14 @@ def audit(raw: Path, workers: int, block_bytes: int = BLOCK_BYTES) -> dict[str, 
     Raises UserError if raw/ is missing or a document is not text.
     """
     audits, hashes = {}, {}
-    for split in read_source(raw)["splits"]:
+    source = read_source(raw)["splits"]
+    for split in source:
         blocks = prefetch(read_blocks(raw, split, block_bytes))
         audits[split], hashes[split] = _joined(in_order(_audit_block, blocks, workers))
     numbers = _numbered(hashes)
     for split, own in numbers.items():
         rows = audits[split].rows
+        rows["byte_order_marks"] = _marked(source[split]["files"])
         rows["duplicates"] = _repeated(own)
         others = [other for other in numbers if other != split]
         for other in others:
@@ -91,16 +96,21 @@ def shares(audit: Audit) -> dict[str, object]:
 
 def _audit_block(block: Block) -> tuple[Audit, bytes]:
     """Returns the audit of a block, and 16 bytes of hash per document, zeros if it is empty."""
-    hashes, unfinished, content = [], [], block.data.tobytes()
+    hashes, content = [], block.data.tobytes()
+    unfinished: list[int] = []
+    blank: list[int] = []
     for number, (start, end) in enumerate(pairwise(block.offsets.tolist())):
         document = content[start:end]
         hashes.append(blake2b(document, digest_size=16).digest() if document else bytes(16))
-        if not document.endswith(_ENDINGS) and document.decode().rstrip()[-1:] not in ENDINGS | {
-            ""
-        }:
-            unfinished.append(number)
-    numbers = (_with_mojibake(block), _with_controls(block), np.array(unfinished, np.int64))
-    rows = {kind: block.first + rows for kind, rows in zip(KINDS, numbers, strict=True)}
+        if document and not document.endswith(_ENDINGS):
+            last = document.decode().rstrip()[-1:]
+            if last not in ENDINGS:
+                (unfinished if last else blank).append(number)
+    numbers = (_with_mojibake(block), _with_controls(block), unfinished, blank)
+    rows = {
+        kind: block.first + np.asarray(rows, np.int64)
+        for kind, rows in zip(KINDS, numbers, strict=True)
+    }
     return Audit(block.documents, words(block), rows), b"".join(hashes)
 
 
@@ -144,6 +154,13 @@ def _with_controls(block: Block) -> np.ndarray:
 def _documents(block: Block, positions: np.ndarray) -> np.ndarray:
     """Returns the documents, from 0 in the block, at these positions of its bytes."""
     return np.unique(np.searchsorted(block.offsets, positions, side="right") - 1)
+
+
+def _marked(files: list[SourceFile]) -> np.ndarray:
+    """Returns the first documents of the files that began with a byte order mark."""
+    starts = np.cumsum([0, *(file["rows"] for file in files)])[:-1]
+    marked = [file.get("byte_order_mark", False) and file["rows"] > 0 for file in files]
+    return starts[np.array(marked, bool)].astype(np.int64)
 
 
 def _joined(blocks: Iterator[tuple[Audit, bytes]]) -> tuple[Audit, np.ndarray]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from slm.core.errors import check
-from slm.selection.audit import KINDS, MOJIBAKE, audit
+from slm.selection.audit import KINDS, MOJIBAKE, Audit, audit
 from slm.text.blocks import read_blocks
 from slm.text.raw import locate, read_source
 
@@ -21,11 +21,21 @@ CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 PATTERNS = {"mojibake": MOJIBAKE, "control_characters": CONTROL, "unfinished": re.compile(r"\s*\Z")}
 
 
+def advice(raw: Path, audits: dict[str, Audit]) -> str:
+    """Returns what would strip documents of whitespace alone, or nothing where none would go."""
+    source = read_source(raw)
+    blank = sum(len(audited.rows["only_whitespace"]) for audited in audits.values())
+    names = (file["name"] for split in source["splits"].values() for file in split["files"])
+    if not blank or source.get("strip") or not any(name.endswith(".txt") for name in names):
+        return ""
+    return "`strip: true` beside `separator` in params.yaml takes whitespace off .txt documents"
+
+
 def faults(raw: Path, kind: str, workers: int) -> Iterator[str]:
     """Yields a line for each document of this kind; raises UserError if the kind is unknown."""
     splits = read_source(raw)["splits"]
     leaks = [f"also_in_{split}" for split in splits]
-    kinds = [*KINDS, "duplicates", *(leaks if len(leaks) > 1 else ())]
+    kinds = [*KINDS, "byte_order_marks", "duplicates", *(leaks if len(leaks) > 1 else ())]
     check(kind in kinds, f"{kind!r} is no kind of fault; expected one of {', '.join(kinds)}")
     for split, audited in audit(raw, workers).items():
         files = splits[split]["files"]

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from slm.core.errors import UserError
-from slm.text.raw import PART_BYTES, UNPACKING, parts_of, unpacked
+from slm.text.raw import PART_BYTES, UNPACKING, SourceFile, parts_of, unpacked
 
 PACKED = {".jsonl.gz": b"\x1f\x8b", ".jsonl.zst": b"\x28\xb5\x2f\xfd"}
 
@@ -22,6 +22,14 @@ def read_through(path: Path) -> tuple[str, int]:
     with path.open("rb") as file:
         lines = _lines_in(parts_of(file, path, digest))
     return digest.hexdigest(), lines
+
+
+def source_file(path: Path, name: str, rows: int, sha256: str) -> SourceFile:
+    """What source.json says of a file; that it begins with a byte order mark where it does."""
+    with unpacked(path, packing(path)) as file:
+        marked = file.read(len(BOM_UTF8)) == BOM_UTF8
+    named: SourceFile = {"name": name, "rows": rows, "sha256": sha256}
+    return named | {"byte_order_mark": True} if marked else named
 
 
 def packed_lines(path: Path, name: str, kind: str) -> int:

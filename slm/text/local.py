@@ -14,12 +14,13 @@ from slm.core.errors import UserError, check
 from slm.core.files import link_or_copy
 from slm.text.arrays import texts
 from slm.text.columnar import arrow_rows, parquet_rows
-from slm.text.counting import is_array, packed_lines, packing, read_through
+from slm.text.counting import is_array, packed_lines, packing, read_through, source_file
 from slm.text.csv_files import csv_texts
 from slm.text.finding import find_files, refuse_shared
 from slm.text.raw import (
     PART_BYTES,
     UNPACKING,
+    SourceFile,
     json_line,
     parts_of,
     raw_name,
@@ -78,7 +79,7 @@ def _kind(source: Path, name: str) -> str:
 
 def _take(
     kind: str, source: Path, names: list[str], target: Path, column: str, entry: dict
-) -> list[dict]:
+) -> list[SourceFile]:
     for name in names:
         with (source / name).open("rb") as file:
             pointer = file.read(len(POINTER)) == POINTER
@@ -89,7 +90,7 @@ def _take(
     sha256, lines = read_through(path)
     if kind in WRITTEN:
         rows = _write_rows(path, names[0], target, column, kind)
-        return [{"name": names[0], "rows": rows, "sha256": sha256}]
+        return [source_file(path, names[0], rows, sha256)]
     if kind == ".parquet":
         lines = parquet_rows(path, names[0], column)
     elif kind == ".arrow":
@@ -97,7 +98,7 @@ def _take(
     elif kind != ".jsonl":
         lines = packed_lines(path, names[0], kind)
     link_or_copy(path, target)
-    return [{"name": names[0], "rows": lines, "sha256": sha256}]
+    return [source_file(path, names[0], lines, sha256)]
 
 
 def _write_rows(path: Path, name: str, target: Path, column: str, kind: str) -> int:
@@ -116,7 +117,7 @@ def _write_rows(path: Path, name: str, target: Path, column: str, kind: str) -> 
 
 def _write_texts(
     source: Path, names: list[str], target: Path, column: str, entry: dict
-) -> list[dict]:
+) -> list[SourceFile]:
     files = []
     with target.open("xb", PART_BYTES) as out:
         for name in names:
@@ -127,7 +128,7 @@ def _write_texts(
                 for rows, piece in enumerate(pieces, 1):
                     text = _decoded(piece, rows, name)
                     out.write(json_line(column, text.strip() if entry.get("strip") else text))
-            files.append({"name": name, "rows": rows, "sha256": digest.hexdigest()})
+            files.append(source_file(source / name, name, rows, digest.hexdigest()))
     return files
 
 

@@ -13,7 +13,7 @@ import zlib
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, TypedDict
+from typing import Any, BinaryIO, NotRequired, TypedDict
 
 import pyarrow as pa
 from tqdm import tqdm
@@ -31,6 +31,7 @@ class SourceFile(TypedDict):
     name: str  # as the source calls it
     rows: int  # documents
     sha256: str  # hexadecimal
+    byte_order_mark: NotRequired[bool]  # true where one was at its beginning; it is no text
 
 
 class SourceSplit(TypedDict):

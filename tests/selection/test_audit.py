@@ -1,5 +1,6 @@
 """What is planted in a text is found, with its rows; what plain loops find is all there is."""
 
+import gzip
 import json
 import sys
 from pathlib import Path
@@ -10,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slm.core.errors import UserError
-from slm.selection.audit import ENDINGS, MOJIBAKE, WIDE_SPACES, Audit, audit, shares, words
+from slm.selection.audit import ENDINGS, KINDS, MOJIBAKE, WIDE_SPACES, Audit, audit, shares, words
+from slm.selection.faults import advice, faults
 from slm.text.stories import stories
 from tests.helpers import NASTY, block, build, json_lines
 from tests.workspace import EXCERPT
@@ -46,6 +48,8 @@ def slowly(split: str, splits: dict[str, list[str]]) -> tuple[int, dict[str, lis
         "mojibake": lambda _, text: slow_mojibake(text),
         "control_characters": lambda _, text: any(slow_control(ord(c)) for c in text),
         "unfinished": lambda _, text: bool(text.strip()) and text.split()[-1][-1] not in ENDINGS,
+        "only_whitespace": lambda _, text: text.isspace(),
+        "byte_order_marks": lambda _, text: False,
         "duplicates": lambda row, text: bool(text) and text in own[:row],
         f"also_in_{other}": lambda _, text: bool(text) and text in splits[other],
     }
@@ -96,18 +100,21 @@ def test_what_was_planted_is_found_and_nothing_else(tmp_path):
     clean = audit_of(tmp_path / "clean", train, validation)
     assert not any(of.size for actual in clean.values() for of in actual.rows.values())
     train += [train[5], "It was Timâ€™s.", "Bell\a.", "And then", "", train[5], validation[7]]
+    train += [" \n", "\u3000"]
     actual = audit_of(tmp_path / "planted", train, [*validation, "", validation[0]])
     assert rows(actual["train"]) == {
         "mojibake": [301],
         "control_characters": [302],
         "unfinished": [303],
+        "only_whitespace": [307, 308],
+        "byte_order_marks": [],
         "duplicates": [300, 305],
         "also_in_validation": [306],
     }
-    nothing = {"mojibake": [], "control_characters": [], "unfinished": []}
+    nothing = {kind: [] for kind in (*KINDS, "byte_order_marks")}
     assert rows(actual["validation"]) == {**nothing, "duplicates": [41], "also_in_train": [7]}
     figures = shares(actual["train"])
-    assert figures["duplicates"] == {"documents": 2, "share": 2 / 307}
+    assert figures["duplicates"] == {"documents": 2, "share": 2 / 309}
     assert figures["words"] == sum(len(text.split()) for text in train)
     assert json.loads(json.dumps(figures)) == figures
 
@@ -168,6 +175,57 @@ def test_empty_documents_are_no_duplicates_and_blank_ones_are_not_unfinished(tmp
     assert rows(actual["train"])["unfinished"] == [] and actual["train"].words == 0
 
 
+# --- what reading took off, and what would take off more ---
+
+MARK = "\ufeff".encode()
+MARKED = {
+    "a.txt": MARK + b"One.<end>Two.<end>",
+    "b.jsonl": MARK + json_lines(["Three."]),
+    "c.jsonl.gz": gzip.compress(MARK + json_lines(["Four.", "Five."])),
+    "d.json": MARK + b'[{"text": "Six."}, {"text": "Seven."}]',
+    "e.csv": MARK + b"text\nEight.\n",
+    "f.txt": b"Nine.<end>Ten.\xef\xbb\xbf",  # not at the beginning: text
+    "g.txt": MARK,  # and no document
+}
+
+
+def test_byte_order_marks_are_counted_at_the_first_document_of_their_file(tmp_path):
+    entry = {"files": {"train": list(MARKED)}, "separator": "<end>"}
+    raw = build(tmp_path, MARKED, **entry)
+    actual = audit(raw, 2)["train"]
+    assert rows(actual)["byte_order_marks"] == [0, 2, 3, 5, 7] and actual.documents == 10
+    assert list(faults(raw, "byte_order_marks", 2)) == [
+        "train document 0, row 1 of a.txt: 'One.'",
+        "train document 2, row 1 of b.jsonl: 'Three.'",
+        "train document 3, row 1 of c.jsonl.gz: 'Four.'",
+        "train document 5, row 1 of d.json: 'Six.'",
+        "train document 7, row 1 of e.csv: 'Eight.'",
+    ]
+
+
+LAYOUT = b"One.\n<end>\nTwo.\n<end>\n"  # of TinyStories' own .txt
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "strip", "advised"),
+    [
+        ("a.txt", LAYOUT, False, True),
+        ("a.txt", LAYOUT, True, False),
+        ("a.txt", b"One.<end>Two.<end>", False, False),
+        ("a.jsonl", json_lines(["One.", "\n"]), False, False),
+    ],
+)
+def test_documents_of_whitespace_alone_come_with_what_would_strip_them(
+    tmp_path, name, content, strip, advised
+):
+    entry = {"files": {"train": [name]}, "separator": "<end>", "strip": strip}
+    raw = build(tmp_path, {name: content}, **entry)
+    actual = audit(raw, 1)
+    assert (advice(raw, actual) != "") == advised
+    assert not advised or rows(actual["train"])["only_whitespace"] == [2]
+    assert not strip or actual["train"].documents == 2
+
+
 # --- as slow loops have it ---
 
 
@@ -210,7 +268,7 @@ def test_rows_are_numbered_through_all_files_of_a_split(tmp_path):
     contents = {"a.jsonl": json_lines(["One.", "Two"]), "b.jsonl": json_lines(["Three.", "One."])}
     (actual,) = audit(build(tmp_path, contents), 1).values()
     assert rows(actual)["unfinished"] == [1] and rows(actual)["duplicates"] == [3]
-    assert set(actual.rows) == {"mojibake", "control_characters", "unfinished", "duplicates"}
+    assert set(actual.rows) == {*KINDS, "byte_order_marks", "duplicates"}
     assert all(of.dtype == np.int64 for of in actual.rows.values())
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from slm.core.errors import UserError
 from slm.core.files import link_or_copy, to_json
 from slm.text.columnar import parquet_rows
-from slm.text.counting import packed_lines, read_through
+from slm.text.counting import packed_lines, read_through, source_file
 from slm.text.hub.cache import (
     cached,
     check_room,
@@ -149,7 +149,7 @@ def _linked(fetched: dict[str, list[tuple[File, Path]]], raw: Path) -> dict:
         ]
         for name, (_, location) in zip(names, files, strict=True):
             link_or_copy(location, raw / name)
-        listed = [{"name": f.name, "rows": f.rows, "sha256": f.sha256} for f, _ in files]
+        listed = [source_file(path, f.name, f.rows or 0, f.sha256 or "") for f, path in files]
         splits[split] = {"raw": names, "files": listed}
     return splits
 
