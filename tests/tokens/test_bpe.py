@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from slm.core.errors import UserError
 from slm.text.stories import stories
-from slm.tokens import bpe, merges, tokenizer, vocabulary
+from slm.tokens import bpe, merges, pairs, tokenizer, vocabulary
 from slm.tokens.unicode_gaps import documents_with_gaps
 from tests.helpers import NASTY, block, build, json_lines, one_line
 
@@ -126,7 +126,7 @@ def test_the_files_are_the_same_bytes_for_any_threads_and_any_order_of_rows(tmp_
         command = [sys.executable, "-c", PRINTED, str(raw), str(shuffled)]
         run = subprocess.run(command, env=env, capture_output=True, text=True)
         assert run.stdout.splitlines() == [expected, expected], run.stderr
-        assert not run.stderr  # gigatoken's trainer is a talker
+        assert not run.stderr  # gigatoken is a talker
 
 
 def test_training_leaves_nothing_beside_raw_and_says_nothing(raw, capfd):
@@ -161,9 +161,7 @@ def test_a_corpus_too_small_is_refused_with_the_largest_size_that_works(raw, ask
 
 
 def test_every_token_of_the_largest_vocabulary_occurs_or_is_a_part_of_one_that_does(raw):
-    """gigatoken's trainer by itself goes on with tokens that stand nowhere in the text."""
     learnt = merges.train(raw, largest(raw))
-    assert len(merges._until_twice(merges._train(raw, 10**6))) > len(learnt)
     engine = tokenizer.Gigatoken(bpe.encoding_of(learnt))
     used = set(engine(block(TEXTS))[0].tolist())
     ranks = {token: rank for rank, token in enumerate(map(b"".join, learnt), 256)}
@@ -185,14 +183,20 @@ def test_fewer_ids_than_the_bytes_and_end_of_text_are_refused(raw, size):
     assert f"vocab_size is {size}, expected 257 or more" in one_line(error)
 
 
-def test_a_merge_whose_token_is_there_already_ends_the_merges(tmp_path):
-    """Counts of runs of one letter drift in the trainer, in Hugging Face's as well."""
-    raw = build(tmp_path, {"a.jsonl": json_lines(["a" * 32, "a" * 52, "a" * 83])})
-    actual = merges._train(raw, 10**6)
-    tokens = [left + right for left, right in actual]
-    assert len(set(tokens)) < len(tokens)
-    learnt = merges.train(raw, largest(raw))
-    assert learnt == actual[: len(learnt)]
+@pytest.mark.parametrize("depth", [1, 4, pairs.DEPTH])
+@given(
+    texts=st.lists(st.text("aab \n", max_size=99), max_size=4).map(lambda texts: [*texts, "a" * 83])
+)
+@settings(max_examples=25, deadline=None)
+def test_runs_are_merged_as_the_obvious_trainer_does_and_no_token_comes_twice(
+    tmp_path_factory, depth, texts
+):
+    """In other trainers the counts of runs drift, and a token may come twice."""
+    raw = build(tmp_path_factory.mktemp("runs"), {"a.jsonl": json_lines(texts)})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pairs, "DEPTH", depth)
+        learnt = merges.train(raw, largest(raw))
+    assert learnt == slowly_trained(texts, 10**6)
     assert len({*map(b"".join, learnt)}) == len(learnt)
 
 
@@ -352,9 +356,13 @@ def hugging_face_s_merges(tokenizers, texts: list[str]) -> list[str]:
 
 
 RUNS = ["aaaabaaaaaaaaab" * 3, "a" * 40, "bb  \n\n\n abba" * 5]
+DRAWN = random.Random(13)  # words that occur once, so that thousands of pairs are equally frequent
+WORDS = [" ".join("".join(DRAWN.choices("etaoinsé😊", k=9)) for _ in range(4000))]
 
 
-@pytest.mark.parametrize("texts", [TEXTS, TEXTS[:1], RUNS], ids=["stories", "one story", "runs"])
+@pytest.mark.parametrize(
+    "texts", [TEXTS, TEXTS[:1], RUNS, WORDS], ids=["stories", "one story", "runs", "random words"]
+)
 def test_the_merges_are_hugging_face_s_and_end_where_its_end(tmp_path, texts):
     tokenizers = pytest.importorskip("tokenizers", reason=WHY)
     raw = build(tmp_path, {"a.jsonl": json_lines(texts)})
