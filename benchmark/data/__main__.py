@@ -11,19 +11,17 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 from benchmark.data.figures import figures
 from benchmark.data.measure import Measured, measure
 from benchmark.data.rehearsal import rehearse
-from benchmark.data.shards import FIRST_ROWS, folder_of
+from benchmark.data.runs import ROOT, WORK, python, say, stage, stories
+from benchmark.data.shards import FIRST_ROWS
 from benchmark.data.table import report
 from slm.core.errors import UserError, run_main
 
-ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = 100_000
 REPEATS, REPEATED = 3, 3_000_000  # runs of the two stages that count, up to so many documents
 STAGES = {"download": "download", "vocabulary": "make_vocabulary"}
@@ -43,7 +41,7 @@ def main() -> None:
     """Measure, check, and print."""
     documents, work = _arguments()
     work.mkdir(parents=True, exist_ok=True)
-    source = _stories(work, documents)
+    source = stories(work, documents)
     with tempfile.TemporaryDirectory(prefix="run-", dir=work) as name:
         folder = Path(name)
         runs = _run_ours(folder, source, REPEATS if documents <= REPEATED else 1)
@@ -53,8 +51,8 @@ def main() -> None:
             _run_theirs(folder, source / "start.parquet", "start") if documents > FIRST_ROWS else {}
         )
         measured = figures(documents, folder, runs, first, start)
-        _say("the whole `make data` through a stand-in hub: cold, warm, nothing to do")
-        measured["make_data"] = rehearse(folder, source, _python("scripts.make_data", "bench"))
+        say("the whole `make data` through a stand-in hub: cold, warm, nothing to do")
+        measured["make_data"] = rehearse(folder, source, python("scripts.make_data", "bench"))
     print(report(measured))
     print(json.dumps(measured))
 
@@ -62,7 +60,7 @@ def main() -> None:
 def _arguments() -> tuple[int, Path]:
     parser = argparse.ArgumentParser(prog="make bench-data", description=__doc__)
     parser.add_argument("documents", nargs="?", default=str(DOCUMENTS), metavar="DOCUMENTS")
-    parser.add_argument("--work", type=Path, default=ROOT / "benchmark" / "stories")
+    parser.add_argument("--work", type=Path, default=WORK)
     args = parser.parse_args()
     if not (args.documents.isdecimal() and int(args.documents) > 0):
         raise UserError(
@@ -72,43 +70,19 @@ def _arguments() -> tuple[int, Path]:
     return int(args.documents), args.work.resolve()
 
 
-def _say(line: str) -> None:
-    print(f"{line}…", file=sys.stderr, flush=True)
-
-
-def _python(module: str, *arguments: object) -> list[str]:
-    return [sys.executable, "-W", "ignore", "-m", module, *map(str, arguments)]
-
-
-def _stories(work: Path, documents: int) -> Path:
-    folder = folder_of(work, documents)
-    if not folder.is_dir():
-        _say(f"making {documents:,} stories (kept for the next run)")
-        # in a process of its own, as this one must stay small: see benchmark.data.measure
-        if subprocess.run(_python("benchmark.data.shards", work, documents), cwd=ROOT).returncode:
-            raise UserError("the stories could not be made, for the reason above")
-    return folder
-
-
 def _run_ours(folder: Path, source: Path, repeats: int) -> dict[str, list[Measured]]:
     """Our stages, put into `folder` as the scripts expect it; the runs of each."""
     (folder / "params.yaml").write_text(PARAMS)
     (folder / "data" / "bench").mkdir(parents=True)
     (folder / "data" / "bench" / "source").symlink_to(source)
-    runs = {stage: [_stage(folder, stage, script)] for stage, script in STAGES.items()}
-    runs |= {stage: [] for stage in COUNTED}
+    runs = {name: [stage(folder, name, script)] for name, script in STAGES.items()}
+    runs |= {name: [] for name in COUNTED}
     for number in range(repeats):
         for made in MADE:  # DVC, too, removes what a stage made before it runs it again
             shutil.rmtree(folder / "data" / "bench" / made, ignore_errors=True)
-        for stage, script in COUNTED.items():
-            runs[stage].append(_stage(folder, stage, script, f" ({number + 1} of {repeats})"))
+        for name, script in COUNTED.items():
+            runs[name].append(stage(folder, name, script, f" ({number + 1} of {repeats})"))
     return runs
-
-
-def _stage(folder: Path, stage: str, script: str, which: str = "") -> Measured:
-    _say(f"our stage {stage}{which}")
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return measure(_python(f"scripts.{script}", "bench"), folder, env)
 
 
 def _run_theirs(folder: Path, rows: Path, made: str) -> dict[str, Measured]:
@@ -124,8 +98,8 @@ def _run_theirs(folder: Path, rows: Path, made: str) -> dict[str, Measured]:
     }
     runs = {}
     for name, flags in THEIRS.items():
-        _say(f"{name}, on the {made} rows (100,000 take the recipe 20 to 40 s, the pool 4 to 9)")
-        command = _python("benchmark.data.notebook_recipe", rows, f"{made}-{name}.bin", *flags)
+        say(f"{name}, on the {made} rows (100,000 take the recipe 20 to 40 s, the pool 4 to 9)")
+        command = python("benchmark.data.notebook_recipe", rows, f"{made}-{name}.bin", *flags)
         runs[name] = measure(command, folder, env)
     return runs
 

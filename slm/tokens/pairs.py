@@ -11,7 +11,7 @@ frequent ones, and a heap finds the next of thousands that occur equally often.
 """
 
 from collections.abc import Iterator
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import chain
 
 import numpy as np
@@ -60,7 +60,6 @@ class _Round:
         self.after = np.arange(1, len(symbols) + 1, dtype=index)
         self.before = np.arange(-1, len(symbols) - 1, dtype=index)
         self.where: dict[Pair, np.ndarray] = {}  # positions of the left symbol; some are stale
-        self.heap: list[tuple[int, Pair]] = []  # minus the count, which may have fallen since
         at = np.flatnonzero((symbols[:-1] >= 0) & (symbols[1:] >= 0)).astype(index)
         left, right = symbols[at], symbols[at + 1]
         # NumPy sorts 16 bits in linear time.
@@ -69,7 +68,8 @@ class _Round:
         keys = left.astype(np.int64) << 32 | right
         groups = self._grouped(keys[order], at[order])
         self.floor = max(1, int(groups[2].max(initial=0)) // DEPTH)
-        self._add(*groups)
+        self.heap = self._known(*groups)  # minus the count, which may have fallen since
+        heapify(self.heap)
 
     def merged(self, new: int) -> Iterator[Pair]:
         """Yields the next pair as long as there is one; it has become symbol `new`, new + 1, …"""
@@ -105,7 +105,8 @@ class _Round:
         kept = (sides >= 0) & (sides != 2 * new + 1)
         sides, positions = sides[kept], np.concatenate([before, at])[kept]
         order = np.argsort(sides, kind="stable")
-        self._add(*self._grouped(sides[order], positions[order]))
+        for entry in self._known(*self._grouped(sides[order], positions[order])):
+            heappush(self.heap, entry)
 
     def _grouped(self, keys: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, ...]:
         """Returns positions, where those of one key begin, and how often each key occurs."""
@@ -113,16 +114,14 @@ class _Round:
         counts = np.add.reduceat(self.weights[at], starts) if len(at) else np.empty(0, np.int64)
         return at, starts, counts
 
-    def _add(self, at: np.ndarray, starts: np.ndarray, counts: np.ndarray) -> None:
-        """Knows the groups of `_grouped` that occur `floor` times or more."""
+    def _known(
+        self, at: np.ndarray, starts: np.ndarray, counts: np.ndarray
+    ) -> list[tuple[int, Pair]]:
+        """Keeps the groups that occur `floor` times or more; returns their entries of the heap."""
         known = np.flatnonzero(counts >= self.floor)
-        first, ends = at[starts[known]], np.append(starts, len(at))[known + 1]
-        pairs = zip(
-            self.symbols[first].tolist(), self.symbols[self.after[first]].tolist(), strict=True
-        )
-        ranges = zip(
-            pairs, counts[known].tolist(), starts[known].tolist(), ends.tolist(), strict=True
-        )
-        for pair, count, start, end in ranges:
-            self.where[pair] = at[start:end]
-            heappush(self.heap, (-count, pair))
+        starts, ends = starts[known], np.append(starts, len(at))[known + 1]
+        left, right = self.symbols[at[starts]], self.symbols[self.after[at[starts]]]
+        pairs = list(zip(left.tolist(), right.tolist(), strict=True))
+        ranges = zip(pairs, starts.tolist(), ends.tolist(), strict=True)
+        self.where.update((pair, at[start:end]) for pair, start, end in ranges)
+        return list(zip((-counts[known]).tolist(), pairs, strict=True))

@@ -1,0 +1,41 @@
+"""What benchmarks of text to bins share: stories, a stage as a whole process, a word on the way.
+
+In: a work folder, which keeps the stories for the next run, and a folder laid out as the scripts
+expect it. Out: what each run took.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmark.data.measure import Measured, measure
+from benchmark.data.shards import folder_of
+from slm.core.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+WORK = ROOT / "benchmark" / "stories"
+
+
+def say(line: str) -> None:
+    print(f"{line}…", file=sys.stderr, flush=True)
+
+
+def python(module: str, *arguments: object) -> list[str]:
+    return [sys.executable, "-W", "ignore", "-m", module, *map(str, arguments)]
+
+
+def stories(work: Path, documents: int) -> Path:
+    folder = folder_of(work, documents)
+    if not folder.is_dir():
+        say(f"making {documents:,} stories (kept for the next run)")
+        # in a process of its own, as this one must stay small: see benchmark.data.measure
+        if subprocess.run(python("benchmark.data.shards", work, documents), cwd=ROOT).returncode:
+            raise UserError("the stories could not be made, for the reason above")
+    return folder
+
+
+def stage(folder: Path, stage: str, script: str, which: str = "") -> Measured:
+    say(f"our stage {stage}{which}")
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return measure(python(f"scripts.{script}", "bench"), folder, env)
