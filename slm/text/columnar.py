@@ -51,7 +51,7 @@ def parquet_rows(path: Path, name: str, column: str) -> int:
             schema, rows = file.schema_arrow, file.metadata.num_rows
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{name} cannot be read as Parquet: {error}") from None
-    _check_column(schema, name, column)
+    check_column(schema, name, column)
     return rows
 
 
@@ -59,7 +59,7 @@ def arrow_rows(path: Path, name: str, column: str) -> int:
     """How many rows an Arrow file has; raises UserError where it is cut off or has no strings."""
     try:
         with pa.OSFile(str(path)) as file:
-            _check_column(_opened(file).schema, name, column)
+            check_column(_opened(file).schema, name, column)
             rows = sum(len(batch) for batch in _batches(file, column))
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{name} cannot be read as Arrow: {error}") from None
@@ -94,7 +94,7 @@ def _path(schema: pa.Schema, column: str) -> list[str]:
     return [column] if column in schema.names else column.split(".")
 
 
-def _check_column(schema: pa.Schema, name: str, column: str) -> None:
+def check_column(schema: pa.Schema, name: str, column: str) -> None:
     """Raise UserError unless there is one such column, of strings."""
     top, *inside = _path(schema, column)
     check(schema.names.count(top) < 2, f"{name} has column {top!r} more than once")

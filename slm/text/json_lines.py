@@ -8,6 +8,7 @@ text may stand what other tools write: NaN, Infinity, numbers of any length, any
 import io
 import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from itertools import chain
 from operator import itemgetter
@@ -18,6 +19,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.json
 
+from slm.core.errors import UserError
 from slm.text.columnar import Read
 from slm.text.raw import UNPACKING, no_column, unpacked, value_of, whole_number, without_mark
 
@@ -39,6 +41,20 @@ def read_json_lines(path: Path, column: str, block_bytes: int) -> Read:
                 yield None, texts
     except UNPACKING as error:
         yield 0, f"or one of the rows after it cannot be unpacked ({error})"
+
+
+def check_first_line(start: bytes, name: str, column: str) -> None:
+    """Raise UserError if the first line, where it is whole and an object, has no such field."""
+    line, end, _ = start.removeprefix(BOM_UTF8).partition(b"\n")
+    try:
+        row = _row(line, column) if end else None
+    except ValueError:
+        return
+    if isinstance(row, dict):
+        try:
+            value_of(row, column)
+        except LookupError:
+            raise UserError(f"row 1 of {name} {no_column(column, row)}") from None
 
 
 def _lines(file: BinaryIO, block_bytes: int) -> Iterator[list[bytes]]:

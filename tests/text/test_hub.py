@@ -5,6 +5,7 @@ Each run is a process of its own, since the client reads its environment when it
 
 import errno
 import fcntl
+import gzip
 import json
 import os
 import pty
@@ -631,6 +632,34 @@ def test_a_column_that_is_not_there(hub, warm):
     assert f"{TRAIN[0]} has no column 'story', only 'id', 'text'; name the one" in refused(
         hub, warm, column="story"
     )
+
+
+LONG = [random.Random(5).randbytes(900_000).hex(), "Two."]  # 1.8 MB; packed still 0.9
+LARGE = {
+    "train.parquet": parquet(LONG * 2),
+    "train.jsonl": json_lines(["One.", *LONG]),
+    "train.jsonl.gz": gzip.compress(b"\xef\xbb\xbf" + json_lines(["One.", *LONG, *LONG])),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_a_column_that_is_not_there_is_said_before_a_large_file_is_downloaded(hub, tmp_path, name):
+    assert len(LARGE[name]) > 2**20
+    hub.publish("a/large", {f"data/{name}": LARGE[name]})
+    entry = {"path": "a/large", "splits": ["train"]}
+    said = refused(hub, tmp_path, column="story", **entry)
+    assert f"data/{name} has no column 'story', only " in said.removeprefix("error: row 1 of ")
+    assert said.endswith("name the one with text: `column:` in params.yaml")
+    large = [file for file in (tmp_path / "home").rglob("*") if file.stat().st_size > 10_000]
+    assert not large and "downloading" not in said
+    fetched(hub, tmp_path, **entry)
+
+
+def test_a_server_out_of_order_is_said_of_the_part_of_a_large_file(hub, tmp_path):
+    hub.publish("a/large", {"data/train.parquet": LARGE["train.parquet"]})
+    hub.fault("status", "GET /files/", times=99, value=503)
+    said = refused(hub, tmp_path, path="a/large", splits=["train"])
+    assert said.startswith("error: the hub fails (HTTP 503 for data/train.parquet, three times)")
 
 
 def test_names_of_the_hub_choose_no_place_of_ours(hub, tmp_path):

@@ -29,6 +29,7 @@ from slm.text.hub.cache import (
     token_bytes,
     watched,
 )
+from slm.text.hub.columns import check_published
 from slm.text.hub.errors import as_user_error
 from slm.text.hub.listing import File, Splits, published
 from slm.text.hub.pins import Pins, read_pins
@@ -87,6 +88,7 @@ def _fetched(
     tokens = sum(token_bytes(of_split, counts.get(split)) for split, of_split in splits.items())
     check_room(path, download, sum(file.bytes or 0 for file in files), tokens, dataset)
     if download:
+        check_published(entry, commit, next(f for f in files if f.name not in there))
         say(path, files, download)
     pool, jobs = ThreadPoolExecutor(os.cpu_count()), []
     try:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from slm.core.errors import cause_chain
 from slm.text.hub.errors import is_full, status_of
@@ -76,7 +76,7 @@ class RetryLimits:
 
     def __init__(self) -> None:
         self.failed: Counter = Counter()
-        self.response = None  # the last server error
+        self.errors: dict[tuple, Any] = {}  # the last server error's answer, by request
 
     def install(self) -> None:
         """Give the limits to every session that the client opens from now on."""
@@ -100,7 +100,7 @@ class RetryLimits:
 
         key = (request.method, str(request.url), request.headers.get("Range"))
         if self.failed[key] >= TRIES:
-            raise GaveUp(self.response)
+            raise GaveUp(self.errors.get(key))
         self.failed[key] += 1
         seconds = constants.HF_HUB_DOWNLOAD_TIMEOUT  # 10, or as the variable of that name says
         limits = dict.fromkeys(("read", "write", "pool"), seconds)
@@ -113,9 +113,9 @@ class RetryLimits:
         key = (request.method, str(request.url), request.headers.get("Range"))
         if response.status_code < 500:
             del self.failed[key]
-            self.response = None
+            self.errors.pop(key, None)
         else:
-            self.response = response
+            self.errors[key] = response
 
 
 @cache
