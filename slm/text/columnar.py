@@ -50,7 +50,8 @@ def parquet_rows(path: Path, name: str, column: str) -> int:
         with pq.ParquetFile(path) as file:
             schema, rows = file.schema_arrow, file.metadata.num_rows
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{name} cannot be read as Parquet: {error}") from None
+        size = path.stat().st_size
+        raise UserError(f"{name}, {size:,} bytes, cannot be read as Parquet: {error}") from None
     check_column(schema, name, column)
     return rows
 

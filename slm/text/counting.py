@@ -6,7 +6,7 @@ UserError where it cannot be unpacked.
 
 import hashlib
 from codecs import BOM_UTF8
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -34,11 +34,19 @@ def source_file(path: Path, name: str, rows: int, sha256: str) -> SourceFile:
 
 def packed_lines(path: Path, name: str, kind: str) -> int:
     """How many lines a packed file has; raises UserError where it is cut off or corrupt."""
+    lines = 0
+
+    def parts() -> Iterator[bytes]:
+        nonlocal lines
+        while part := file.read(PART_BYTES):
+            lines += part.count(b"\n")
+            yield part
+
     try:
         with unpacked(path, kind) as file:
-            return _lines_in(iter(lambda: file.read(PART_BYTES), b""))
+            return _lines_in(parts())
     except UNPACKING as error:
-        raise UserError(f"{name} cannot be unpacked: {error}") from None
+        raise UserError(f"{name} cannot be unpacked after row {lines}: {error}") from None
 
 
 def _lines_in(parts: Iterable[bytes]) -> int:

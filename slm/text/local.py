@@ -111,7 +111,7 @@ def _write_rows(path: Path, name: str, target: Path, column: str, kind: str) -> 
             for rows, text in enumerate(own, 1):  # noqa: B007
                 out.write(json_line(column, text))
     except UNPACKING as error:
-        raise UserError(f"{name} cannot be unpacked: {error}") from None
+        raise UserError(f"{name} cannot be unpacked after row {rows}: {error}") from None
     return rows
 
 
