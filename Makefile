@@ -3,7 +3,7 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 MADE_FROM = $(shell cat requirements.lock scripts/set_up.py scripts/install_vocabulary.py | git hash-object --stdin)
-PYTEST = $(PY) -m pytest -q -n logical --dist loadfile --no-loadscope-reorder
+PYTEST = $(PY) -P -m pytest -q -n logical --dist loadfile --no-loadscope-reorder
 PYTHON ?= $(firstword $(foreach p,python3.11 python3 python3.12 python3.13,$(if $(shell \
 	$(p) -c 'import sys; print(1) if (3, 11) <= sys.version_info < (3, 14) else 0' 2>/dev/null),$(p))))
 
@@ -50,7 +50,7 @@ compare: ready  ## build the variants that params.yaml lists and say what differ
 	@$(PY) -m scripts.compare $(if $(DATASET),"$(DATASET)") $(if $(filter-out 0,$(TRAIN)),--train)
 
 bench: ready  ## time batches and training steps on this device (ARGS="--synthetic 471872517" runs the script alone)
-	@$(if $(ARGS),$(PY) -m scripts.benchmark $(ARGS),$(PY) -m scripts.make_data && $(PY) -m dvc repro -q -s -f benchmark/dvc.yaml)
+	@$(if $(ARGS),$(PY) -m scripts.benchmark $(ARGS),$(PY) -m scripts.make_data && $(PY) -P -m dvc repro -q -s -f benchmark/dvc.yaml)
 	@$(PY) -m benchmark.batches.pictures > /dev/null
 
 bench-data: ready  ## time text to bins beside the notebook's recipe (DOCUMENTS=1000000)

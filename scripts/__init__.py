@@ -1,5 +1,8 @@
 """The commands. Ctrl-C ends each in one line, also while it still imports its modules."""
 
+from slm.core import standard_library_first  # noqa: F401
+
+# isort: split
 import os
 import signal
 import sys

@@ -7,8 +7,8 @@ without PyTorch.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # true to type checkers, and costs no import of typing
 if TYPE_CHECKING:
     from slm.batching import Batches
     from slm.bins import open_bins

@@ -148,3 +148,36 @@ def test_a_signal_to_the_group_leaves_params_yaml_and_no_temporary_files(copy, n
     assert process.returncode == 1 and "Traceback" not in said, said
     assert "dataset: sample" in params.read_text()
     assert not [*copy.glob("*.tmp"), *copy.glob("data/*/*.tmp")]
+
+
+@pytest.mark.parametrize("name", ["random", "signal", "enum", "copy", "json"])
+def test_a_users_own_module_is_not_taken_for_the_standard_library_s(copy, name):
+    (copy / f"{name}.py").write_text("raise SystemExit('imported from the clone')\n")
+    for target in ("make_data", "verify", "show"):
+        status, said = run(copy, target, "sample", PYTHONPATH="")
+        assert status == 0 and "imported from the clone" not in said, said
+
+
+FOREIGN = {
+    "PYTHONPATH": "foreign",
+    "PYTHONHOME": "/nowhere",
+    "PYTHONWARNINGS": "error",
+    "PIP_USER": "1",
+    "PIP_TARGET": "/nowhere",
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+}
+
+
+@pytest.mark.skipif(not Path(sys.prefix, "installed").exists(), reason="needs `make setup`")
+@pytest.mark.parametrize("name", FOREIGN)
+def test_variables_for_another_python_reach_no_target(copy, tmp_path, name):
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "numpy.py").write_text("raise SystemExit('a foreign numpy')\n")
+    (copy / ".venv").symlink_to(sys.prefix)
+    env = {**environment(copy), "PYTHONPATH": "", name: FOREIGN[name]}
+    if name == "PYTHONPATH":
+        env[name] = str(tmp_path / "foreign")
+    words = ["make", "-s", "data", "describe", "DATASET=sample"]
+    done = subprocess.run(words, cwd=copy, env=env, capture_output=True, text=True)
+    assert done.returncode == 0 and "drew reports/sample" in done.stdout, done.stderr
+    assert "nothing to do" in done.stdout and not done.stderr
