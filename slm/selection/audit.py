@@ -1,8 +1,8 @@
 """What is wrong with the text? An audit counts faults and names rows; it changes nothing.
 
-In: raw/ (see slm.text.raw). Out: for each split an `Audit`: documents, words, and the rows, from 0,
-of the documents that are at fault. Every document is read once, in 4 µs per story, and a hash of 16
-bytes is kept; memory reaches about 110 bytes per document. What is counted, exactly:
+In: raw/ (see slm.text.raw). Out: for each split an `Audit`: documents, words, the rows, from 0, of
+the documents that are at fault, and facts of every document (slm.selection.facts). Every document
+is read once; memory reaches about 120 bytes per document. What is counted, exactly:
 
     words               as str.split() splits them, on Unicode whitespace
     duplicates          documents with the bytes of an earlier one of their split
@@ -13,14 +13,12 @@ bytes is kept; memory reaches about 110 bytes per document. What is counted, exa
     only_whitespace     nothing but whitespace, as str.strip() has it, and not empty
     byte_order_marks    first documents of files that began with one; it was taken off
 
-The same bytes means the same BLAKE2b hash of 128 bits. An empty document is no duplicate and no
+The same bytes means the same hash in the facts. An empty document is no duplicate and no
 leak; a document of whitespace alone is not unfinished.
 """
 
 import re
 from collections.abc import Iterator
-from hashlib import blake2b
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,12 +26,12 @@ import numpy as np
 
 from slm.core.rounding import ratio
 from slm.core.threads import in_order, prefetch
+from slm.selection.facts import FACTS, facts_of
 from slm.text.blocks import Block, read_blocks
 from slm.text.raw import SourceFile, read_source
 
 BLOCK_BYTES = 2**18  # small enough for the processor's cache
 ENDINGS = frozenset(".!?…。！？" + "\"'”’»›」』)]")  # ends of sentences, and what may follow
-_ENDINGS = tuple(sorted(map(str.encode, ENDINGS)))
 WIDE_SPACES = "\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
 WIDE_SPACES += "\u2028\u2029\u202f\u205f\u3000"  # Unicode's whitespace without ASCII's ten
 
@@ -52,6 +50,7 @@ KINDS = ("mojibake", "control_characters", "unfinished", "only_whitespace")
 
 _BYTES = np.arange(256)
 _LEADS = np.isin(_BYTES, [letter.encode()[1] for letter in "âÂÃÄÅïð"])  # MOJIBAKE's, after C3
+_ENDS = np.isin(_BYTES, [ord(end) for end in ENDINGS if end < "\x80"])
 _PLAIN = np.isin(_BYTES, list(b"\t\n\r"))  # control characters that are no fault
 _WIDE = [code[0] << 16 | code[1] << 8 | code[-1] for code in map(str.encode, WIDE_SPACES)]
 
@@ -62,6 +61,7 @@ class Audit(NamedTuple):
     documents: int
     words: int
     rows: dict[str, np.ndarray]  # by kind, (faults,) int64, ascending: numbers of documents
+    facts: np.ndarray  # (documents,) FACTS
 
 
 def audit(raw: Path, workers: int, block_bytes: int = BLOCK_BYTES) -> dict[str, Audit]:
@@ -69,12 +69,11 @@ def audit(raw: Path, workers: int, block_bytes: int = BLOCK_BYTES) -> dict[str, 
 
     Raises UserError if raw/ is missing or a document is not text.
     """
-    audits, hashes = {}, {}
-    source = read_source(raw)["splits"]
+    audits, source = {}, read_source(raw)["splits"]
     for split in source:
         blocks = prefetch(read_blocks(raw, split, block_bytes))
-        audits[split], hashes[split] = _joined(in_order(_audit_block, blocks, workers))
-    numbers = _numbered(hashes)
+        audits[split] = _joined(in_order(_audit_block, blocks, workers))
+    numbers = _numbered({split: audited.facts for split, audited in audits.items()})
     for split, own in numbers.items():
         rows = audits[split].rows
         rows["byte_order_marks"] = _marked(source[split]["files"])
@@ -94,24 +93,20 @@ def shares(audit: Audit) -> dict[str, object]:
     return {"words": audit.words, **rows}
 
 
-def _audit_block(block: Block) -> tuple[Audit, bytes]:
-    """Returns the audit of a block, and 16 bytes of hash per document, zeros if it is empty."""
-    hashes, content = [], block.data.tobytes()
-    unfinished: list[int] = []
-    blank: list[int] = []
-    for number, (start, end) in enumerate(pairwise(block.offsets.tolist())):
-        document = content[start:end]
-        hashes.append(blake2b(document, digest_size=16).digest() if document else bytes(16))
-        if document and not document.endswith(_ENDINGS):
-            last = document.decode().rstrip()[-1:]
-            if last not in ENDINGS:
-                (unfinished if last else blank).append(number)
-    numbers = (_with_mojibake(block), _with_controls(block), unfinished, blank)
-    rows = {
-        kind: block.first + np.asarray(rows, np.int64)
-        for kind, rows in zip(KINDS, numbers, strict=True)
-    }
-    return Audit(block.documents, words(block), rows), b"".join(hashes)
+def _audit_block(block: Block) -> Audit:
+    found = (_with_mojibake(block), _with_controls(block), *_ending_oddly(block))
+    rows = {kind: block.first + rows for kind, rows in zip(KINDS, found, strict=True)}
+    return Audit(block.documents, words(block), rows, facts_of(block))
+
+
+def _ending_oddly(block: Block) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the documents, from 0 in the block, that are unfinished, and of whitespace alone."""
+    filled = np.flatnonzero(np.diff(block.offsets))
+    suspects = filled[~_ENDS[block.data[block.offsets[1:][filled] - 1]]].tolist()
+    last = {number: block.text(number).rstrip()[-1:] for number in suspects}
+    unfinished = [number for number, end in last.items() if end and end not in ENDINGS]
+    blank = [number for number, end in last.items() if not end]
+    return np.array(unfinished, np.int64), np.array(blank, np.int64)
 
 
 def words(block: Block) -> int:
@@ -163,21 +158,25 @@ def _marked(files: list[SourceFile]) -> np.ndarray:
     return starts[np.array(marked, bool)].astype(np.int64)
 
 
-def _joined(blocks: Iterator[tuple[Audit, bytes]]) -> tuple[Audit, np.ndarray]:
-    """Returns a split's audit, and the hashes, (documents,) strings of 16 bytes."""
-    parts, digests = zip(*blocks, strict=True)
-    hashes = np.frombuffer(b"".join(digests), "S16")
+def _joined(blocks: Iterator[Audit]) -> Audit:
+    """Returns the audit of a split."""
+    parts = list(blocks)
     rows = {kind: np.concatenate([part.rows[kind] for part in parts]) for kind in KINDS}
-    return Audit(len(hashes), sum(part.words for part in parts), rows), hashes
+    facts = np.concatenate([np.empty(0, FACTS), *(part.facts for part in parts)])
+    return Audit(len(facts), sum(part.words for part in parts), rows, facts)
 
 
-def _numbered(hashes: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _numbered(facts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Returns (documents,) int64 per split: the same number for the same text, -1 for none."""
-    every = np.concatenate(list(hashes.values()))
-    numbers = np.unique(every, return_inverse=True)[1].astype(np.int64)
-    numbers[every == b""] = -1  # 16 zeros: NumPy removes trailing ones
-    ends = np.cumsum([len(split) for split in hashes.values()])
-    return dict(zip(hashes, np.split(numbers, ends[:-1]), strict=True))
+    every = np.concatenate(list(facts.values()))
+    halves = np.ascontiguousarray(every["hash"]).view("<u8").reshape(-1, 2)
+    order = np.lexsort(halves.T)
+    new = np.append(True, np.any(np.diff(halves[order], axis=0), axis=1))[: len(every)]
+    numbers = np.empty(len(every), np.int64)
+    numbers[order] = np.cumsum(new)
+    numbers[every["bytes"] == 0] = -1
+    ends = np.cumsum([len(split) for split in facts.values()])
+    return dict(zip(facts, np.split(numbers, ends[:-1]), strict=True))
 
 
 def _repeated(numbers: np.ndarray) -> np.ndarray:
