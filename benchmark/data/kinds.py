@@ -165,7 +165,7 @@ KINDS: dict[str, Callable[[Path, Iterable[str]], None]] = {
 # ---- the table ----
 
 HEAD = (
-    "| | download: MB/s of text, median (min to max) | peak MB | tokenize: MB/s | peak MB |",
+    "| | download: MB/s of text, median (lowest–highest) | peak MB | tokenize: MB/s | peak MB |",
     "|---|---:|---:|---:|---:|",
 )
 
@@ -174,7 +174,7 @@ def _row(name: str, runs: dict[str, list[Measured]], text_bytes: int) -> str:
     cells = [f"`{name.removeprefix('train')}`"]
     for of in runs.values():
         rates = [text_bytes / 1e6 / run.seconds for run in of]
-        cells.append(f"{median(rates):,.0f} ({min(rates):,.0f} to {max(rates):,.0f})")
+        cells.append(f"{median(rates):,.0f} ({min(rates):,.0f}–{max(rates):,.0f})")
         cells.append(f"{max(run.peak_bytes for run in of) / 1e6:,.0f}")
     return f"| {' | '.join(cells)} |"
 

@@ -53,7 +53,7 @@ def _one(task: str, folder: Path, number: int) -> list[str]:
 
 
 HEAD = (
-    "| ids | ours: seconds, median (min to max) | peak MB | Hugging Face's | peak MB | ratio |",
+    "| ids | ours: seconds, median (lowest–highest) | peak MB | Hugging Face's | peak MB | ratio |",
     "|---:|---:|---:|---:|---:|---:|",
 )
 
@@ -69,7 +69,7 @@ def _row(folder: Path, ids: int) -> str:
     cells = [f"{ids:,}"]
     for of in runs.values():
         times = [run.seconds for run in of]
-        cells.append(f"{median(times):.1f} ({min(times):.1f} to {max(times):.1f})")
+        cells.append(f"{median(times):.1f} ({min(times):.1f}–{max(times):.1f})")
         cells.append(f"{max(run.peak_bytes for run in of) / 1e6:,.0f}")
     ours, theirs = (median(run.seconds for run in of) for of in runs.values())
     return f"| {' | '.join([*cells, f'{ours / theirs:.2f}'])} |"

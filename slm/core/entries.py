@@ -58,6 +58,17 @@ def _by_split(fits: Callable[[object], bool]) -> Callable[[object], bool]:
 
 _SPLITS = "(a split's name has a-z first, then a-z, 0-9, - and _)"
 _TEXT = "text; put it in quotes"
+_PATTERNS = f'such as {{train: ["*.jsonl"]}} {_SPLITS}'
+_FLAG = "true or false"
+_is_patterns = _by_split(
+    lambda value: value != [] and all(map(_is_text, value if isinstance(value, list) else [value]))
+)
+
+
+def _is_flag(value: object) -> bool:
+    return type(value) is bool
+
+
 KINDS: dict[str, dict[str, Key]] = {
     "generated": {
         "seed": Key(lambda value: type(value) is int, "a whole number"),
@@ -69,11 +80,8 @@ KINDS: dict[str, dict[str, Key]] = {
     "files": {
         "column": Key(_is_text, _TEXT, required=False),
         "separator": Key(_is_text, _TEXT, required=False),
-        "strip": Key(lambda value: type(value) is bool, "true or false", required=False),
-        "files": Key(
-            _by_split(lambda v: v != [] and all(map(_is_text, v if isinstance(v, list) else [v]))),
-            f'patterns for each split, such as {{train: ["*.jsonl"]}} {_SPLITS}',
-        ),
+        "strip": Key(_is_flag, _FLAG, required=False),
+        "files": Key(_is_patterns, f"patterns for each split, {_PATTERNS}"),
     },
     "hub": {
         "path": Key(_is_text, _TEXT),
@@ -86,5 +94,12 @@ KINDS: dict[str, dict[str, Key]] = {
             f"a list of different names, such as [train] {_SPLITS}",
         ),
         "config": Key(_is_text, _TEXT, required=False),
+        "files": Key(
+            lambda v: (type(v) is int and v > 0) or _is_patterns(v),
+            f"how many of each split, or patterns for each one, {_PATTERNS}",
+            required=False,
+        ),
+        "separator": Key(_is_text, _TEXT, required=False),
+        "strip": Key(_is_flag, _FLAG, required=False),
     },
 }

@@ -24,6 +24,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
+import pyarrow as pa
 import pytest
 import yaml
 from filelock import FileLock
@@ -39,7 +40,7 @@ from slm.text.raw import read_source
 from slm.tokens.token_files import make_tokens
 from slm.tokens.vocabulary import load_encoding
 from tests import workspace as workspaces
-from tests.helpers import json_lines, parquet
+from tests.helpers import json_lines, parquet, texts_of
 from tests.hub_faults import FaultyHub
 from tests.workspace import ROOT, environment, hashes
 
@@ -274,8 +275,6 @@ def test_each_revision_gives_its_own_bytes(hub, warm):
 
 
 def test_json_lines_arrive_too_and_a_later_file_of_csv_is_no_matter(hub, tmp_path):
-    import gzip
-
     lines = json_lines(["one", "", "three"])
     files = {"train.jsonl": lines, "validation.jsonl.gz": gzip.compress(lines), "x.csv": b"a\n"}
     hub.publish("a/lines", files)
@@ -600,11 +599,80 @@ def test_another_revision_in_the_cache_of_datasets_is_never_taken(weather):
     assert "the hub fails (HTTP 503" in one_line(status, said, folder)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("train.csv", "CSV"), ("train.json", "JSON")])
-def test_another_kind_of_file_is_refused_by_name(hub, tmp_path, name, kind):
+@pytest.mark.parametrize("name", ["train.tsv", "train.xml", "train.jsonl.xz"])
+@pytest.mark.parametrize("files", [None, {"train": "train*"}])
+def test_another_kind_of_file_is_refused_by_name(hub, tmp_path, name, files):
     hub.publish("a/table", {name: b'{"text": "a"}\n', "README.md": b"# table\n"})
-    said = refused(hub, tmp_path, path="a/table", splits=["train"])
-    assert f"a/table/{name} is {kind}, and only .parquet, .jsonl, .jsonl.gz are taken" in said
+    said = refused(hub, tmp_path, path="a/table", splits=["train"], files=files)
+    assert f"a/table/{name} is of no kind that is read here (.parquet, .arrow, .txt, and" in said
+
+
+# ---- which files, and of which kind ----
+
+TEXTS = ["One.\n\nAnd more.", "Two, “quoted”.", "Three."]
+END = "<|endoftext|>"
+SHAPES = {
+    "train.txt": "".join(f"{text}\n{END}\n" for text in TEXTS).encode(),
+    "train.json.gz": gzip.compress(json_lines(TEXTS)),
+    "train.jsonl.zst": pa.compress(json_lines(TEXTS), "zstd", asbytes=True),
+    "train.json": json.dumps([{"text": text} for text in TEXTS]).encode(),
+    "train.csv": ("text\n" + "".join(f'"{text}"\n' for text in TEXTS)).encode(),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_every_kind_of_file_arrives_and_its_pins_hold(hub, tmp_path, name):
+    hub.publish("a/shapes", {name: SHAPES[name], "other.txt": b"not chosen"})
+    more = {"separator": END, "strip": True} if name.endswith(".txt") else {}
+    entry = {"path": "a/shapes", "splits": ["train"], "files": {"train": "train.*"}, **more}
+    fetched(hub, tmp_path, **entry)
+    raw = tmp_path / "data/x/raw"
+    assert texts_of(raw) == TEXTS and (raw / "source.json").read_bytes().count(name.encode()) == 1
+    pins = json.loads((raw / "pins.json").read_bytes())
+    hub.quiet()
+    assert fetched(hub, tmp_path, pins=pins, **{**entry, "revision": pins["revision"]}) == ""
+    assert hub.requests == []
+    assert pins["files"]["train"][0]["rows"] == 3
+    pins["files"]["train"][0]["rows"] = 4
+    shutil.rmtree(raw)
+    said = refused(hub, tmp_path, pins=pins, **{**entry, "revision": pins["revision"]})
+    assert f"{name} has rows 3, pins.json expects 4; correct pins.json" in said
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"train": [TRAIN[2], "data/train-00000*"], "validation": VALIDATION}, [2, 0]),
+        ({"train": "*-00001-of-00003*", "validation": "data/val*"}, [1]),
+        (2, [0, 1]),
+        (9, [0, 1, 2]),
+    ],
+)
+def test_the_files_of_a_split_can_be_chosen(hub, warm, files, expected):
+    fetched(hub, warm, files=files)
+    splits = read_source(warm / "data/x/raw")["splits"]
+    assert [file["name"] for file in splits["train"]["files"]] == [TRAIN[i] for i in expected]
+    assert [file["name"] for file in splits["validation"]["files"]] == [VALIDATION]
+
+
+def test_files_that_are_not_there_are_said_with_those_that_are(hub, tmp_path):
+    said = refused(hub, tmp_path, files={"train": "data/trian*", "validation": VALIDATION})
+    assert f"files: 'data/trian*' matches nothing of {REPO}, which has .gitattributes, " in said
+    said = refused(hub, tmp_path, files={"train": "data/train*"})
+    assert "`files` names none of split validation; add patterns" in said
+    said = refused(hub, tmp_path, files={"train": "data/*", "validation": VALIDATION})
+    assert f"{VALIDATION} is in more than one split" in said
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        (2, "has 3 files of train, `files` in params.yaml says 2"),
+        ({"train": TRAIN[:2], "validation": VALIDATION}, f"has {TRAIN[2]} of train, which `files`"),
+    ],
+)
+def test_pins_of_other_files_than_are_chosen_are_refused_in_the_cache_too(hub, warm, files, says):
+    assert says in refused(hub, warm, files=files, **pinned(hub))
 
 
 def test_a_dataset_of_several_configs_needs_one(hub, tmp_path):

@@ -22,8 +22,8 @@ from slm.text.arrays import texts as array_texts
 from slm.text.corpus import make_raw
 from slm.text.finding import check_source, find_files
 from slm.text.json_lines import _lines
-from slm.text.local import _pieces
 from slm.text.raw import PART_BYTES, locate, read_source
+from slm.text.taking import _pieces
 from tests.helpers import (
     NASTY,
     as_kind,

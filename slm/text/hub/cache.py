@@ -17,9 +17,9 @@ from tqdm import tqdm
 
 from slm.core.errors import UserError
 
-# Bytes of tokens (2 each) by byte of file. GPT-2 makes a token of about 4 bytes of English, and
-# Parquet and gzip halve it, or a little better.
-TOKEN_BYTES = {".parquet": 1.0, ".jsonl": 0.5, ".jsonl.gz": 1.5}
+# Bytes of tokens (2 each) by byte of file: the first ending that fits. GPT-2 makes a token of about
+# 4 bytes of English, and Parquet halves the text, gzip and zstd take a third of it.
+TOKEN_BYTES = {".parquet": 1.0, ".gz": 1.5, ".zst": 1.5, "": 0.5}
 # The names of shards are long; with a picture of a bar the rest would not fit into 80 columns.
 BAR = "{desc} {n_fmt}/{total_fmt} {rate_fmt} {remaining} left"
 COPIES = 3  # of the tokens: tokens/, bins/ and DVC's cache
@@ -76,16 +76,15 @@ def discard(file: Path) -> None:
 def token_bytes(files: list, tokens: int | None) -> int:
     """How large a split's tokens will be: 2 bytes each where they are pinned, else by the files.
 
-    A byte of Parquet gives 1 byte, of .jsonl 0.5, of .jsonl.gz 1.5.
+    A byte of Parquet gives 1 byte, of a packed file 1.5, of another 0.5.
     """
     if tokens is not None:
         return 2 * tokens
-    return int(sum((file.bytes or 0) * TOKEN_BYTES[kind_of(file.name) or ""] for file in files))
+    return int(sum((file.bytes or 0) * _token_bytes(file.name) for file in files))
 
 
-def kind_of(name: str) -> str | None:
-    """The ending of a file that we read, or None."""
-    return next((kind for kind in TOKEN_BYTES if name.endswith(kind)), None)
+def _token_bytes(name: str) -> float:
+    return next(size for ending, size in TOKEN_BYTES.items() if name.endswith(ending))
 
 
 def check_room(path: str, download: int, size: int, tokens: int, dataset: Path) -> None:

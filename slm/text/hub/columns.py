@@ -4,17 +4,17 @@ In: a large file that is about to be downloaded. Out: a UserError that lists the
 where that one is none of them: of Parquet in its footer, of JSON Lines in the first line.
 """
 
-import zlib
 from contextlib import suppress
 
 from slm.text.columnar import check_column
-from slm.text.hub.cache import kind_of
+from slm.text.counting import PACKED
 from slm.text.hub.errors import as_user_error
 from slm.text.hub.listing import File
 from slm.text.json_lines import check_first_line
 
 PART_BYTES = 2**20  # asked for at a time
-GZIP = 16 + zlib.MAX_WBITS  # a header of gzip
+TOLD = (".parquet", ".jsonl", ".json", ".gz", ".zst")  # and of a JSON array nothing is told
+CODECS = {".jsonl.gz": "gzip", ".jsonl.zst": "zstd"}
 
 
 def check_published(entry: dict, commit: str, file: File) -> None:
@@ -22,20 +22,30 @@ def check_published(entry: dict, commit: str, file: File) -> None:
 
     Other faults of the file are said when it is here, those of a small file all.
     """
-    if (file.bytes or PART_BYTES) < PART_BYTES:
+    if (file.bytes or PART_BYTES) < PART_BYTES or not file.name.endswith(TOLD):
         return
     import pyarrow as pa
     import pyarrow.parquet as pq
     from huggingface_hub import HfFileSystem
 
-    name, kind = file.name, kind_of(file.name)
+    name = file.name
     path = f"datasets/{entry['path']}@{commit}/{name}"
     with as_user_error(entry, name), HfFileSystem().open(path, "rb", PART_BYTES) as part:
-        if kind == ".parquet":
+        if name.endswith(".parquet"):
             with suppress(pa.ArrowInvalid):
                 check_column(pq.read_schema(part), name, entry["column"])
             return
         start = part.read(PART_BYTES)
-    with suppress(zlib.error):
-        start = zlib.decompressobj(GZIP).decompress(start) if kind == ".jsonl.gz" else start
-        check_first_line(start, name, entry["column"])
+    check_first_line(_unpacked(start), name, entry["column"])
+
+
+def _unpacked(start: bytes) -> bytes:
+    """The first bytes of a file of JSON Lines, from those of the file, packed or not."""
+    import pyarrow as pa
+
+    packing = next((kind for kind, magic in PACKED.items() if start.startswith(magic)), None)
+    if packing is None:
+        return start
+    with suppress(OSError), pa.input_stream(pa.py_buffer(start), CODECS[packing]) as file:
+        return file.read(PART_BYTES // 16)  # less than there is: the rest is not here
+    return b""

@@ -16,14 +16,12 @@ from pathlib import Path
 
 from slm.core.errors import UserError
 from slm.core.files import link_or_copy, to_json
-from slm.text.columnar import parquet_rows
-from slm.text.counting import packed_lines, read_through, source_file
+from slm.text.counting import read_through, source_file
 from slm.text.hub.cache import (
     cached,
     check_room,
     discard,
     has_blob,
-    kind_of,
     say,
     sweep,
     token_bytes,
@@ -35,6 +33,7 @@ from slm.text.hub.listing import File, Splits, published
 from slm.text.hub.pins import Pins, read_pins
 from slm.text.hub.retries import quiet, with_retries
 from slm.text.raw import raw_name
+from slm.text.taking import WRITTEN, kind_of, rows_of, take
 
 
 def take_hub(entry: dict, source: Path, raw: Path) -> tuple[dict, dict]:
@@ -46,16 +45,17 @@ def take_hub(entry: dict, source: Path, raw: Path) -> tuple[dict, dict]:
     with quiet():
         commit, splits = _cached(entry, pins) or _asked(entry, pins)
         fetched = _fetched(entry, commit, splits, pins, source.parent)
+    taken = _taken(entry, fetched, raw)
     identity = {key: entry[key] for key in ("column", "path", "config") if key in entry}
     identity["revision"] = commit
+    identity |= {key: entry[key] for key in ("separator", "strip") if entry.get(key)}
+    rows = {split: [file["rows"] for file in of["files"]] for split, of in taken.items()}
     if pins:
-        pins.check_rows(
-            {split: [f.rows or 0 for f, _ in of_split] for split, of_split in fetched.items()}
-        )
+        pins.check_rows(rows)
         identity |= {"expected_tokens": pins.tokens} if pins.tokens else {}
     else:
-        _offer(identity, fetched, source, raw)
-    return identity, _linked(fetched, raw)
+        _offer(identity, fetched, rows, source, raw)
+    return identity, taken
 
 
 def _cached(entry: dict, pins: Pins | None) -> tuple[str, Splits] | None:
@@ -117,13 +117,12 @@ def _checked(entry: dict, file: File, location: Path, pinned: bool) -> tuple[Fil
     _compare(file.name, "bytes", location.stat().st_size, file.bytes, who, location)
     if file.git:
         _compare(file.name, "git's hash", _git_hash(location), file.git, who, location)
-    sha256, rows = read_through(location)
+    sha256, lines = read_through(location)
     _compare(file.name, "SHA-256", sha256, file.sha256, who, location)
-    if kind_of(file.name) == ".parquet":
-        rows = parquet_rows(location, file.name, entry["column"])
-    elif kind_of(file.name) == ".jsonl.gz":
-        rows = packed_lines(location, file.name, ".jsonl.gz")
-    _compare(file.name, "rows", rows, file.rows, who)
+    kind, rows = kind_of(location, file.name), file.rows
+    if kind not in WRITTEN:  # what is written is counted then
+        rows = rows_of(location, file.name, kind, entry["column"], lines)
+        _compare(file.name, "rows", rows, file.rows, who)
     return File(file.name, location.stat().st_size, sha256, rows), location
 
 
@@ -143,22 +142,31 @@ def _compare(name: str, what: str, fetched, expected, who: str, file: Path | Non
     raise UserError(f"{name} has {what} {fetched}, {who} {expected}; {cure}")
 
 
-def _linked(fetched: dict[str, list[tuple[File, Path]]], raw: Path) -> dict:
+def _taken(entry: dict, fetched: dict[str, list[tuple[File, Path]]], raw: Path) -> dict:
+    """Fill `raw`; the splits as source.json holds them."""
     splits = {}
     for split, files in fetched.items():
-        names = [
-            raw_name(split, i, len(files), kind_of(f.name) or "") for i, (f, _) in enumerate(files)
-        ]
-        for name, (_, location) in zip(names, files, strict=True):
-            link_or_copy(location, raw / name)
-        listed = [source_file(path, f.name, f.rows or 0, f.sha256 or "") for f, path in files]
-        splits[split] = {"raw": names, "files": listed}
+        names, taken = [], []
+        for number, (file, path) in enumerate(files):
+            kind = kind_of(path, file.name)
+            ending = ".jsonl" if kind in WRITTEN else kind
+            names.append(raw_name(split, number, len(files), ending))
+            if kind in WRITTEN:
+                taken += take(kind, [(file.name, path)], raw / names[-1], entry["column"], entry)
+                _compare(file.name, "rows", taken[-1]["rows"], file.rows, "pins.json expects")
+            else:
+                link_or_copy(path, raw / names[-1])
+                taken.append(source_file(path, file.name, file.rows or 0, file.sha256 or ""))
+        splits[split] = {"raw": names, "files": taken}
     return splits
 
 
-def _offer(identity: dict, fetched: dict, source: Path, raw: Path) -> None:
+def _offer(identity: dict, fetched: dict, rows: dict, source: Path, raw: Path) -> None:
     """Write what was found as raw/pins.json, and say how it is kept."""
-    files = {split: [file.pin() for file, _ in of_split] for split, of_split in fetched.items()}
+    files = {
+        split: [f._replace(rows=n).pin() for (f, _), n in zip(of_split, rows[split], strict=True)]
+        for split, of_split in fetched.items()
+    }
     pins = {k: identity[k] for k in ("path", "config", "revision") if k in identity}
     pins["files"] = files
     (raw / "pins.json").write_bytes(to_json(pins))

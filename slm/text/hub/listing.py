@@ -1,21 +1,19 @@
 """What does the hub publish under a dataset's name?
 
 In: an entry of kind `hub`. Out: the full commit of its revision, and for each split asked for its
-files with their sizes and SHA-256, in the order that `datasets` gives them. Only names that are of
-that commit on the hub, and of kinds that are read here, come out.
+files with their sizes and SHA-256: those that `files:` names, or else those that `datasets` finds,
+in its order. Only names that are of that commit, and of kinds that are read here, come out.
 """
 
+import fnmatch
 from functools import partial
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from slm.core.errors import UserError
-from slm.text.hub.cache import TOKEN_BYTES, kind_of
 from slm.text.hub.errors import as_user_error
 from slm.text.hub.retries import RetryLimits, with_retries
-
-OTHERS = {".csv": "CSV", ".tsv": "TSV", ".txt": "text", ".json": "JSON", ".arrow": "Arrow"}
+from slm.text.taking import KINDS, is_read
 
 
 class File(NamedTuple):
@@ -25,7 +23,7 @@ class File(NamedTuple):
     bytes: int | None = None
     sha256: str | None = None
     rows: int | None = None
-    git: str | None = None  # its SHA-1 in git, where it has no SHA-256: small .jsonl
+    git: str | None = None  # its SHA-1 in git, where it has no SHA-256: a small file of text
 
     def pin(self) -> dict:
         """What pins.json says of it."""
@@ -55,11 +53,48 @@ def published(entry: dict) -> tuple[str, Splits]:
         with as_user_error(entry, "README.md"):
             get = partial(HfApi().hf_hub_download, path, "README.md", repo_type="dataset")
             with_retries(partial(get, revision=info.sha))
-    names = _named(entry, info.sha)
+    names = _named(entry, info.sha, sorted(known))
     return info.sha, {split: [known.get(n, File(n)) for n in names[split]] for split in names}
 
 
-def _named(entry: dict, commit: str) -> dict[str, list[str]]:
+def _named(entry: dict, commit: str, known: list[str]) -> dict[str, list[str]]:
+    """The names of the files of each split asked for, at a commit that has files `known`."""
+    path, chosen = entry["path"], entry.get("files")
+    if isinstance(chosen, dict):
+        missing = [split for split in entry["splits"] if split not in chosen]
+        if missing:
+            raise UserError(f"`files` names none of split {missing[0]}; add patterns, or drop it")
+        names = {split: _matching(path, known, chosen[split]) for split in entry["splits"]}
+    else:
+        names = {split: of[:chosen] for split, of in _found(entry, commit).items()}
+    every = [name for of_split in names.values() for name in of_split]
+    for name in every:
+        if not is_read(name):
+            raise UserError(f"{path}/{name} is of no kind that is read here ({KINDS})")
+    both = next((name for name in every if every.count(name) > 1), None)
+    if both:
+        raise UserError(f"{path}/{both} is in more than one split; choose `splits` that share none")
+    return names
+
+
+def _matching(path: str, known: list[str], patterns: str | list[str]) -> list[str]:
+    """The names that match, pattern after pattern, each pattern's in sorted order.
+
+    A `*` stands for `/`, too, as in huggingface_hub's `allow_patterns`.
+    """
+    names: dict[str, None] = {}
+    for pattern in patterns if isinstance(patterns, list) else [patterns]:
+        matched = [pattern] if pattern in known else fnmatch.filter(known, pattern)
+        if not matched:
+            raise UserError(
+                f"files: {pattern!r} matches nothing of {path}, which has "
+                f"{', '.join(known[:20]) or 'no files'}{' …' * (len(known) > 20)}"
+            )
+        names.update(dict.fromkeys(matched))
+    return list(names)
+
+
+def _found(entry: dict, commit: str) -> dict[str, list[str]]:
     """The names of the files of each split asked for, as `datasets` finds them at a commit."""
     path, urls = entry["path"], _urls(entry, commit)
     _refuse_elsewhere(path, commit, [url for of_split in urls.values() for url in of_split])
@@ -70,13 +105,7 @@ def _named(entry: dict, commit: str) -> dict[str, list[str]]:
             "`splits` in params.yaml"
         )
     start = len(f"hf://datasets/{path}@{commit}/")
-    names = {split: [url[start:] for url in urls[split]] for split in entry["splits"]}
-    every = [name for of_split in names.values() for name in of_split]
-    _refuse_others(path, every)
-    both = next((name for name in every if every.count(name) > 1), None)
-    if both:
-        raise UserError(f"{path}/{both} is in more than one split; choose `splits` that share none")
-    return names
+    return {split: [url[start:] for url in urls[split]] for split in entry["splits"]}
 
 
 def _urls(entry: dict, commit: str) -> dict[str, list[str]]:
@@ -98,14 +127,4 @@ def _refuse_elsewhere(path: str, commit: str, urls: list[str]) -> None:
             raise UserError(
                 f"`datasets` gave {url} for {path} at {commit}, which is not from there; move the "
                 f"folder {path} out of this directory if there is one"
-            )
-
-
-def _refuse_others(path: str, names: list[str]) -> None:
-    for name in names:
-        if not kind_of(name):
-            kind = OTHERS.get(Path(name).suffix, "of another kind")
-            raise UserError(
-                f"{path}/{name} is {kind}, and only {', '.join(TOKEN_BYTES)} are taken from the "
-                "hub; download it yourself and use `kind: files`"
             )

@@ -9,11 +9,12 @@
 
 import json
 import re
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple, TypedDict
 
 from slm.core.errors import UserError
-from slm.text.hub.cache import kind_of
+from slm.text.taking import is_read
 
 
 class PinnedFile(TypedDict):
@@ -94,6 +95,7 @@ def read_pins(entry: dict, path: Path) -> Pins | None:
         if missing:
             raise UserError(f"{path} has no files of split {missing[0]}; pin them too")
         files = {split: [_pin(f) for f in content["files"][split]] for split in entry["splits"]}
+        _check_chosen(path, entry, files)
         names = [file["name"] for of_split in files.values() for file in of_split]
         twice = [name for name in names if names.count(name) > 1]
         if twice:
@@ -112,6 +114,23 @@ def read_pins(entry: dict, path: Path) -> Pins | None:
     return Pins(path, content["revision"], files, rows, tokens)
 
 
+def _check_chosen(path: Path, entry: dict, files: dict[str, list[PinnedFile]]) -> None:
+    """Raise UserError where `files` in params.yaml chooses others than are pinned."""
+    chosen = entry.get("files")
+    for split, pinned in files.items():
+        names = [file["name"] for file in pinned]
+        if isinstance(chosen, dict):
+            patterns = [chosen[split]] if isinstance(chosen[split], str) else chosen[split]
+            names = [n for n in names if not any(n == p or fnmatchcase(n, p) for p in patterns)]
+        if isinstance(chosen, dict) and names:
+            what = f"has {names[0]} of {split}, which `files` in params.yaml does not name"
+        elif isinstance(chosen, int) and len(names) != chosen:
+            what = f"has {len(names)} files of {split}, `files` in params.yaml says {chosen}"
+        else:
+            continue
+        raise UserError(f"{path} {what}; correct one of them, or remove the pins")
+
+
 def _pin(file: dict) -> PinnedFile:
     """A pinned file; raises where a key but `rows` is missing or wrong."""
     pin = PinnedFile(
@@ -119,7 +138,7 @@ def _pin(file: dict) -> PinnedFile:
     )
     numbers = [pin["bytes"], 0 if pin["rows"] is None else pin["rows"]]
     if not (
-        kind_of(pin["name"])
+        is_read(pin["name"])
         and re.fullmatch(r"[0-9a-f]{64}", pin["sha256"])
         and all(type(number) is int and number >= 0 for number in numbers)
     ):

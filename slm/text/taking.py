@@ -1,0 +1,131 @@
+"""How does one file become a file of raw/? Linked as it is, or written as JSON Lines.
+
+In: a file, its name in the source, a column, for .txt a separator. Out: Parquet, Arrow and JSON
+Lines as they are; of JSON arrays, CSV and .txt their documents. Compression and the shape of JSON
+are found by content.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from slm.core.errors import UserError, check
+from slm.core.files import link_or_copy
+from slm.text.arrays import texts
+from slm.text.columnar import arrow_rows, parquet_rows
+from slm.text.counting import is_array, packed_lines, packing, read_through, source_file
+from slm.text.csv_files import csv_texts
+from slm.text.raw import (
+    PART_BYTES,
+    UNPACKING,
+    SourceFile,
+    json_line,
+    parts_of,
+    unpacked,
+    without_mark,
+)
+
+POINTER = b"version https://git-lfs.github.com/spec/"  # begins a file that stands for another
+KINDS = ".parquet, .arrow, .txt, and .jsonl, .json and .csv, also as .gz or .zst"
+WRITTEN = (".json", ".csv", ".txt")  # JSON arrays, CSV and text, which become JSON Lines in raw/
+Named = tuple[str, Path]  # a file of the source: its name there, and where it is
+
+
+def is_read(name: str) -> bool:
+    """Whether files of such a name are read here."""
+    stem = name.removesuffix(".gz").removesuffix(".zst")
+    return name.endswith((".parquet", ".arrow", ".txt")) or stem.endswith(
+        (".csv", ".jsonl", ".json")
+    )
+
+
+def kind_of(path: Path, name: str) -> str:
+    """The kind of a file that is read: one of WRITTEN, or the ending that it has in raw/."""
+    if name.endswith((".parquet", ".arrow", ".txt")):
+        return Path(name).suffix
+    if name.removesuffix(".gz").removesuffix(".zst").endswith(".csv"):
+        return ".csv"
+    return ".json" if is_array(path) else packing(path)
+
+
+def take(kind: str, files: list[Named], target: Path, column: str, entry: dict) -> list[SourceFile]:
+    """Make `target` of a file, or of several of kind .txt; what source.json says of each.
+
+    Raises UserError, which names file and row, where a file cannot be read or is not text.
+    """
+    for name, path in files:
+        with path.open("rb") as file:
+            pointer = file.read(len(POINTER)) == POINTER
+        check(not pointer, f"{name} is a pointer of Git LFS; `git lfs pull` brings it")
+    if kind == ".txt":
+        return _write_texts(files, target, column, entry)
+    name, path = files[0]
+    sha256, lines = read_through(path)
+    if kind in WRITTEN:
+        rows = _write_rows(path, name, target, column, kind)
+    else:
+        rows = rows_of(path, name, kind, column, lines)
+        link_or_copy(path, target)
+    return [source_file(path, name, rows, sha256)]
+
+
+def rows_of(path: Path, name: str, kind: str, column: str, lines: int) -> int:
+    """How many documents a file has that is linked as it is; `lines` are those of its bytes."""
+    if kind == ".parquet":
+        return parquet_rows(path, name, column)
+    if kind == ".arrow":
+        return arrow_rows(path, name, column)
+    return lines if kind == ".jsonl" else packed_lines(path, name, kind)
+
+
+def _write_rows(path: Path, name: str, target: Path, column: str, kind: str) -> int:
+    """Write the rows of a JSON array or of a CSV file as JSON Lines; how many there are."""
+    rows = 0
+    try:
+        with unpacked(path, packing(path)) as file, target.open("xb", PART_BYTES) as out:
+            parts = iter(lambda: file.read(PART_BYTES), b"")
+            own = csv_texts(file, column, name) if kind == ".csv" else texts(parts, column, name)
+            for rows, text in enumerate(own, 1):  # noqa: B007
+                out.write(json_line(column, text))
+    except UNPACKING as error:
+        raise UserError(f"{name} cannot be unpacked after row {rows}: {error}") from None
+    return rows
+
+
+def _write_texts(files: list[Named], target: Path, column: str, entry: dict) -> list[SourceFile]:
+    taken = []
+    with target.open("xb", PART_BYTES) as out:
+        for name, path in files:
+            digest, rows = hashlib.sha256(), 0
+            with path.open("rb") as file:
+                parts = parts_of(file, path, digest)
+                pieces = _pieces(parts, entry.get("separator"), entry.get("strip", False))
+                for rows, piece in enumerate(pieces, 1):
+                    text = _decoded(piece, rows, name)
+                    out.write(json_line(column, text.strip() if entry.get("strip") else text))
+            taken.append(source_file(path, name, rows, digest.hexdigest()))
+    return taken
+
+
+def _pieces(parts: Iterable[bytes], separator: str | None, strip: bool = False) -> Iterator[bytes]:
+    """The documents of a text file: all of it, or what the separator ends (the last may go on)."""
+    parts = without_mark(parts)
+    if not separator:
+        yield b"".join(parts)
+        return
+    mark, rest = separator.encode(), bytearray()
+    for part in parts:
+        rest += part
+        if rest.find(mark, max(0, len(rest) - len(part) - len(mark) + 1)) >= 0:
+            *pieces, last = bytes(rest).split(mark)
+            yield from pieces
+            rest = bytearray(last)
+    if rest.strip() if strip else rest:
+        yield bytes(rest)
+
+
+def _decoded(piece: bytes, row: int, name: str) -> str:
+    try:
+        return piece.decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"row {row} of {name} is not UTF-8 ({error}); correct that file") from None

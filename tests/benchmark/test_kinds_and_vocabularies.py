@@ -1,0 +1,37 @@
+"""What the tables of kinds and of vocabularies are made from: the same text, the same merges."""
+
+import pytest
+
+from benchmark.data import kinds, vocabularies
+from slm.text.corpus import make_raw
+from slm.text.stories import stories
+from tests.helpers import texts_of
+
+TEXTS = list(stories(7, "train", 30))
+
+
+@pytest.mark.parametrize("name", kinds.KINDS)
+def test_a_file_of_each_kind_holds_the_same_documents(tmp_path, name):
+    for folder in ("source", "raw"):
+        (tmp_path / folder).mkdir()
+    kinds.KINDS[name](tmp_path / "source" / name, iter(TEXTS))
+    entry = {"kind": "files", "files": {"train": name}, "separator": kinds.SEPARATOR}
+    make_raw("bench", entry, tmp_path / "source", tmp_path / "raw")
+    assert texts_of(tmp_path / "raw") == TEXTS
+
+
+def test_both_trainers_print_the_same_hash_of_their_merges(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(vocabularies, "WORDS", 400)
+    vocabularies._draw(tmp_path, 20_000)
+    said = []
+    for train in (vocabularies._ours, vocabularies._theirs):
+        train(tmp_path, 500)
+        said.append(capfd.readouterr().out)
+    assert said[0] == said[1] and said[0].startswith("244 ")
+
+
+def test_other_merges_have_another_hash(capfd):
+    for merges in ('["a b"]', '[["a", "b"]]', '["b a"]'):
+        vocabularies._print(f'{{"model": {{"merges": {merges}}}}}')
+    one, same, other = capfd.readouterr().out.splitlines()
+    assert one == same != other
