@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE  # set-up writes no bytecode, so the first impo
 export USER := $(or $(USER),$(LOGNAME),nobody)
 export HOME := $(or $(HOME),$(CURDIR)/.dvc/tmp)
 .DEFAULT_GOAL := help
-.PHONY: help setup ready environment data pull push verify diff inspect describe compare bench bench-data test test-quick test-kills check clean
+.PHONY: help setup ready environment data datasets pull push verify diff inspect describe compare bench bench-data test test-quick test-kills check clean
 
 help:  ## print these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ setup: ready  ## make .venv from requirements.lock (every other target does so w
 
 data: ready  ## build the bins (DATASET=name to build another entry of params.yaml)
 	@$(PY) -m scripts.make_data $(if $(DATASET),"$(DATASET)")
+
+datasets: ready  ## list the datasets of params.yaml: where each comes from, how large it is, its license, and whether it is built
+	@$(PY) -m scripts.list_datasets
 
 pull: ready  ## bring the bins that dvc.lock names from a DVC remote (REMOTE=name DATASET=name)
 	@$(PY) -m scripts.pull $(if $(DATASET),"$(DATASET)") $(if $(REMOTE),--remote "$(REMOTE)")

@@ -54,8 +54,9 @@ def _lost_source(folder: Path, params: dict) -> str:
     """Why the steps before the bins could not be made again, or nothing."""
     try:
         entry = dataset_of(params, folder.name)
-        for globs in entry.get("files", {}).values():
-            find_files(folder / "source", globs)
+        if entry["kind"] == "files":
+            for globs in entry["files"].values():
+                find_files(folder / "source", globs)
     except UserError as error:
         return str(error)
     return "" if (folder / "source").is_dir() else f"{folder / 'source'} is gone"

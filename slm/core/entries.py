@@ -27,7 +27,7 @@ def check_entry(name: str, entry: object) -> dict:
     kind = entry.get("kind") if isinstance(entry, dict) else entry
     if not isinstance(entry, dict) or kind not in [*KINDS]:
         raise UserError(f"{where}.kind is {kind!r}, expected one of {kinds}")
-    keys = KINDS[kind]
+    keys = KINDS[kind] | LICENSE
     missing = [key for key in keys if keys[key].required and key not in entry]
     check(not missing, f"{where} has no {', '.join(missing)}")
     for key in entry:
@@ -60,6 +60,8 @@ _SPLITS = "(a split's name has a-z first, then a-z, 0-9, - and _)"
 _TEXT = "text; put it in quotes"
 _PATTERNS = f'such as {{train: ["*.jsonl"]}} {_SPLITS}'
 _FLAG = "true or false"
+_COUNTS = f"a whole number above 0 for each split, such as {{train: 5000}} {_SPLITS}"
+_is_counts = _by_split(lambda value: type(value) is int and value > 0)
 _is_patterns = _by_split(
     lambda value: value != [] and all(map(_is_text, value if isinstance(value, list) else [value]))
 )
@@ -69,13 +71,11 @@ def _is_flag(value: object) -> bool:
     return type(value) is bool
 
 
+LICENSE = {"license": Key(_is_text, "an SPDX identifier, such as MIT", required=False)}
 KINDS: dict[str, dict[str, Key]] = {
     "generated": {
         "seed": Key(lambda value: type(value) is int, "a whole number"),
-        "documents": Key(
-            _by_split(lambda value: type(value) is int and value > 0),
-            f"a whole number above 0 for each split, such as {{train: 5000}} {_SPLITS}",
-        ),
+        "documents": Key(_is_counts, _COUNTS),
     },
     "files": {
         "column": Key(_is_text, _TEXT, required=False),
@@ -94,6 +94,7 @@ KINDS: dict[str, dict[str, Key]] = {
             f"a list of different names, such as [train] {_SPLITS}",
         ),
         "config": Key(_is_text, _TEXT, required=False),
+        "rows": Key(_is_counts, _COUNTS, required=False),
         "files": Key(
             lambda v: (type(v) is int and v > 0) or _is_patterns(v),
             f"how many of each split, or patterns for each one, {_PATTERNS}",

@@ -31,7 +31,8 @@ def make_raw(name: str, entry: dict, source: Path, raw: Path) -> dict:
         if not sum(file["rows"] for file in of_split["files"]):
             raise UserError(f"{name}: split {split} has no documents; expected at least one")
     splits = dict(sorted(splits.items()))  # a mapping has no order to DVC, so to our bytes neither
-    actual = {"name": name, "kind": entry["kind"], **identity, "splits": splits}
+    license_ = {"license": entry["license"]} if entry.get("license") else {}
+    actual = {"name": name, "kind": entry["kind"], **identity, **license_, "splits": splits}
     (raw / "source.json").write_bytes(to_json(actual))
     return actual
 

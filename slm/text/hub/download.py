@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import takewhile
 from pathlib import Path
 
-from slm.core.errors import UserError
+from slm.core.errors import UserError, check
 from slm.core.files import link_or_copy, to_json
 from slm.text.counting import read_through, source_file
 from slm.text.hub.cache import (
@@ -50,6 +50,10 @@ def take_hub(entry: dict, source: Path, raw: Path) -> tuple[dict, dict]:
     identity["revision"] = commit
     identity |= {key: entry[key] for key in ("separator", "strip") if entry.get(key)}
     rows = {split: [file["rows"] for file in of["files"]] for split, of in taken.items()}
+    for split, expected in (entry.get("rows") or {}).items():
+        n = sum(rows.get(split, []))
+        wrong = f"{split} has {n:,} rows, `rows` in params.yaml expects {expected:,}; correct one"
+        check(split not in rows or n == expected, wrong)
     if pins:
         pins.check_rows(rows)
         identity |= {"expected_tokens": pins.tokens} if pins.tokens else {}

@@ -1,0 +1,69 @@
+"""`make datasets`: the entries of params.yaml, what each is, and whether it is built.
+
+A size is known where source/pins.json has it, or where the files are the user's own.
+"""
+
+from pathlib import Path
+
+from scripts._command import PARAMS
+from slm.bins.opening import open_bins
+from slm.core.errors import UserError, run_main
+from slm.core.files import read_json
+from slm.core.params import dataset_of, read_params
+from slm.text.finding import find_files
+from slm.text.hub.cache import gb
+
+HEAD = ("name", "from", "size", "license", "tokens, where built")
+
+
+def main() -> None:
+    """Print a line for each entry."""
+    params = read_params(PARAMS)
+    rows = [HEAD, *(_row(params, name) for name in params["datasets"])]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip())
+    print(f"`make data DATASET=name` builds one; `make data` means {params['dataset']}")
+
+
+def _row(params: dict, name: str) -> tuple[str, ...]:
+    try:
+        entry = dataset_of(params, name)
+    except UserError as error:
+        return name, str(error), "", "", ""
+    folder = Path("data", name)
+    return name, _origin(entry), _size(entry, folder), entry.get("license") or "-", _built(folder)
+
+
+def _origin(entry: dict) -> str:
+    return f"hub: {entry['path']}" if entry["kind"] == "hub" else entry["kind"]
+
+
+def _size(entry: dict, folder: Path) -> str:
+    """The bytes of the source, or how many documents are generated."""
+    try:
+        if entry["kind"] == "generated":
+            return f"{sum(entry['documents'].values()):,} documents"
+        if entry["kind"] == "files":
+            source = folder / "source"
+            names = [
+                name for globs in entry["files"].values() for name in find_files(source, globs)
+            ]
+            return gb(sum((source / name).stat().st_size for name in names))
+        pinned = read_json(folder / "source" / "pins.json")["files"]
+        return gb(sum(f["bytes"] for split in entry["splits"] for f in pinned[split]))
+    except (UserError, OSError, LookupError, TypeError):
+        return "-"
+
+
+def _built(folder: Path) -> str:
+    try:
+        splits = open_bins(folder / "bins").manifest["splits"]
+    except UserError:
+        return "-"
+    return ", ".join(f"{name} {split['tokens']:,}" for name, split in splits.items())
+
+
+if __name__ == "__main__":
+    run_main(main)
