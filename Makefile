@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE  # set-up writes no bytecode, so the first impo
 export USER := $(or $(USER),$(LOGNAME),nobody)
 export HOME := $(or $(HOME),$(CURDIR)/.dvc/tmp)
 .DEFAULT_GOAL := help
-.PHONY: help setup ready environment data datasets pull push verify diff inspect describe compare bench bench-data test test-quick test-kills check clean
+.PHONY: help setup ready environment data datasets pull push verify diff inspect describe card compare bench bench-data test test-quick test-kills check clean
 
 help:  ## print these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ inspect: ready  ## print documents decoded from the bins (DATASET=name; ARGS="--
 
 describe: ready  ## figures and pictures of the bins, and an audit of their text (ROWS=kind DATASET=name)
 	@$(PY) -m scripts.show $(if $(DATASET),"$(DATASET)") $(if $(ROWS),--rows "$(ROWS)")
+
+card: ready  ## a dataset card and a Croissant file of the bins, in reports/<dataset> (DATASET=name)
+	@$(PY) -m scripts.make_card $(if $(DATASET),"$(DATASET)")
 
 compare: ready  ## build the variants that params.yaml lists and say what differs (TRAIN=1 DATASET=name)
 	@$(PY) -m scripts.compare $(if $(DATASET),"$(DATASET)") $(if $(filter-out 0,$(TRAIN)),--train)

@@ -18,6 +18,7 @@ ORDER = (
     "slm.tokens",
     "slm.bins",
     "slm.stats",
+    "slm.cards",
     "slm.versions",
     "slm.batching",
     "slm.training",

@@ -27,7 +27,7 @@ def check_entry(name: str, entry: object) -> dict:
     kind = entry.get("kind") if isinstance(entry, dict) else entry
     if not isinstance(entry, dict) or kind not in [*KINDS]:
         raise UserError(f"{where}.kind is {kind!r}, expected one of {kinds}")
-    keys = KINDS[kind] | LICENSE
+    keys = KINDS[kind] | ABOUT
     missing = [key for key in keys if keys[key].required and key not in entry]
     check(not missing, f"{where} has no {', '.join(missing)}")
     for key in entry:
@@ -71,7 +71,10 @@ def _is_flag(value: object) -> bool:
     return type(value) is bool
 
 
-LICENSE = {"license": Key(_is_text, "an SPDX identifier, such as MIT", required=False)}
+ABOUT = {  # of every kind
+    "license": Key(_is_text, "an SPDX identifier, such as MIT", required=False),
+    "cite": Key(_is_text, _TEXT, required=False),
+}
 KINDS: dict[str, dict[str, Key]] = {
     "generated": {
         "seed": Key(lambda value: type(value) is int, "a whole number"),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from slm.core.entries import check_entry
+from slm.core.entries import ABOUT, check_entry
 from slm.core.errors import UserError
 from slm.core.files import to_json
 from slm.text.hub.download import take_hub
@@ -31,8 +31,8 @@ def make_raw(name: str, entry: dict, source: Path, raw: Path) -> dict:
         if not sum(file["rows"] for file in of_split["files"]):
             raise UserError(f"{name}: split {split} has no documents; expected at least one")
     splits = dict(sorted(splits.items()))  # a mapping has no order to DVC, so to our bytes neither
-    license_ = {"license": entry["license"]} if entry.get("license") else {}
-    actual = {"name": name, "kind": entry["kind"], **identity, **license_, "splits": splits}
+    identity |= {key: entry[key] for key in ABOUT if entry.get(key)}
+    actual = {"name": name, "kind": entry["kind"], **identity, "splits": splits}
     (raw / "source.json").write_bytes(to_json(actual))
     return actual
 

@@ -1,0 +1,39 @@
+"""What is said of bins in every kind of card? From their manifest alone.
+
+In: the manifest of a folder of bins. Out: words about the source, the text and the tokens.
+"""
+
+from slm.bins.manifest import Manifest
+
+POLICIES = {
+    "none": "no id between documents",
+    "append": "the end-of-text id after each document",
+    "prepend": "the end-of-text id before each document",
+}
+
+
+def origin(manifest: Manifest) -> str:
+    """Where the text comes from, in a few words."""
+    source = manifest["dataset"]
+    if source["kind"] == "hub":
+        return f"{source['path']} on the Hugging Face hub, revision {source['revision']}"
+    if source["kind"] == "generated":
+        return f"stories that slm generates from seed {source['seed']}"
+    return "files of their author's own"
+
+
+def url(manifest: Manifest) -> str | None:
+    """The page of the source, where it has one."""
+    source = manifest["dataset"]
+    return f"https://huggingface.co/datasets/{source['path']}" if source["kind"] == "hub" else None
+
+
+def summary(manifest: Manifest) -> str:
+    """What the bins are, in one sentence."""
+    splits = manifest["splits"].values()
+    tokens, documents = (sum(split[key] for split in splits) for key in ("tokens", "documents"))
+    return (
+        f"{tokens:,} tokens of {documents:,} documents by {manifest['tokenizer']['encoding']}, "
+        f"{POLICIES[manifest['end_of_text']]}, as {manifest['dtype']} without a header; the text "
+        f"is {origin(manifest)}."
+    )
