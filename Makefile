@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 MADE_FROM = $(shell cat requirements.lock scripts/set_up.py scripts/install_vocabulary.py | git hash-object --stdin)
 PYTEST = $(PY) -P -m pytest -q -n logical --dist loadfile --no-loadscope-reorder
 PYTHON ?= $(firstword $(foreach p,python3.11 python3 python3.12 python3.13,$(if $(shell \
-	$(p) -c 'import sys; print(1) if (3, 11) <= sys.version_info < (3, 14) else 0' 2>/dev/null),$(p))))
+	$(p) -E -c 'import sys; print(1) if (3, 11) <= sys.version_info < (3, 14) else 0' 2>/dev/null),$(p))))
 
 # Stages are started as `python -m scripts.…`, so the environment comes first on PATH.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -72,7 +72,7 @@ test-kills: ready  ## kill the stages at random moments and compare (KILLS=200 S
 	@$(PY) -m tests.kills.random_kills --kills $(or $(KILLS),200) --seed $(or $(SEED),0)
 
 check: ready  ## run the linter and the type checker, then the tests
-	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
+	@$(PY) -P -m ruff check . && $(PY) -P -m ruff format --check . && $(PY) -P -m mypy
 	@$(PYTEST)
 
 clean:  ## remove what can be made again, and what killed runs left; names what it keeps

@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmark.data.measure import LIBRARIES, Measured
-from benchmark.data.runs import ROOT, WORK, python, say, stage, stories
+from benchmark.data.runs import ROOT, WORK, python, say, size_asked, stage, stories
 from slm.core.errors import check, run_main
 from slm.core.files import read_json
 from slm.training.hardware import machine
@@ -40,7 +40,7 @@ def main() -> None:
     if sys.argv[1:2] == ["--write"]:
         _write(Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))
         return
-    size = int(float(sys.argv[1])) if len(sys.argv) > 1 else SIZE
+    size = size_asked(SIZE)
     WORK.mkdir(parents=True, exist_ok=True)
     source = stories(WORK, DOCUMENTS)
     rows, hashes = [], set()

@@ -11,10 +11,21 @@ from pathlib import Path
 
 from benchmark.data.measure import Measured, measure
 from benchmark.data.shards import folder_of
-from slm.core.errors import UserError
+from slm.core.errors import UserError, check
 
 ROOT = Path(__file__).resolve().parents[2]
 WORK = ROOT / "benchmark" / "stories"
+
+
+def size_asked(size: int) -> int:
+    """The number of bytes on the command line, such as 1e8, or else `size`."""
+    word = sys.argv[1] if len(sys.argv) > 1 else str(size)
+    try:
+        asked = int(float(word))
+    except (ValueError, OverflowError):
+        asked = 0
+    check(asked > 0, f"{word!r} is no number of bytes; give one such as 1e8")
+    return asked
 
 
 def say(line: str) -> None:

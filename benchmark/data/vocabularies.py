@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmark.data.measure import Measured, measure
-from benchmark.data.runs import ROOT, python, say
+from benchmark.data.runs import ROOT, python, say, size_asked
 from slm.core.errors import check, run_main
 from slm.training.hardware import machine
 
@@ -32,7 +32,7 @@ def main() -> None:
     if sys.argv[1:2] == ["--one"]:
         TASKS[sys.argv[2]](Path(sys.argv[3]), int(sys.argv[4]))
         return
-    size = int(float(sys.argv[1])) if len(sys.argv) > 1 else SIZE
+    size = size_asked(SIZE)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         say("drawing text")

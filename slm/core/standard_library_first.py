@@ -1,7 +1,8 @@
 """Importing this, first of all, keeps a user's random.py out of the way of the standard library's.
 
 `python -m` looks for every module in the working folder first. It moves behind the standard
-library, and stays before what is installed.
+library, and stays before what is installed. What `python -m` itself imports (types, functools,
+collections, warnings, …) was found before this runs.
 """
 
 import os

@@ -27,10 +27,9 @@ import numpy as np
 from slm.core.rounding import ratio
 from slm.core.threads import in_order, prefetch
 from slm.selection.facts import FACTS, facts_of
-from slm.text.blocks import Block, read_blocks
+from slm.text.blocks import BLOCK_BYTES, Block, read_blocks
 from slm.text.raw import SourceFile, read_source
 
-BLOCK_BYTES = 2**18  # small enough for the processor's cache
 ENDINGS = frozenset(".!?…。！？" + "\"'”’»›」』)]")  # ends of sentences, and what may follow
 WIDE_SPACES = "\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
 WIDE_SPACES += "\u2028\u2029\u202f\u205f\u3000"  # Unicode's whitespace without ASCII's ten

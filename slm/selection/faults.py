@@ -24,11 +24,15 @@ PATTERNS = {"mojibake": MOJIBAKE, "control_characters": CONTROL, "unfinished": r
 def advice(raw: Path, audits: dict[str, Audit]) -> str:
     """Returns what would strip documents of whitespace alone, or nothing where none would go."""
     source = read_source(raw)
-    blank = sum(len(audited.rows["only_whitespace"]) for audited in audits.values())
-    names = (file["name"] for split in source["splits"].values() for file in split["files"])
-    if not blank or source.get("strip") or not any(name.endswith(".txt") for name in names):
+    if source.get("strip"):
         return ""
-    return "`strip: true` beside `separator` in params.yaml takes whitespace off .txt documents"
+    for split, audited in audits.items():
+        files = source["splits"][split]["files"]
+        ends = np.cumsum([file["rows"] for file in files])
+        numbers = np.searchsorted(ends, audited.rows["only_whitespace"], side="right")
+        if any(files[number]["name"].endswith(".txt") for number in set(numbers.tolist())):
+            return "`strip: true` in params.yaml takes whitespace off both ends of .txt documents"
+    return ""
 
 
 def faults(raw: Path, kind: str, workers: int) -> Iterator[str]:

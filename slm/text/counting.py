@@ -9,9 +9,10 @@ from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from slm.core.errors import UserError
-from slm.text.raw import PART_BYTES, UNPACKING, SourceFile, parts_of, unpacked
+from slm.text.raw import UNPACKING, SourceFile, parts_of, unpacked, unpacked_parts, without_mark
 
 PACKED = {".jsonl.gz": b"\x1f\x8b", ".jsonl.zst": b"\x28\xb5\x2f\xfd"}
 
@@ -36,15 +37,15 @@ def packed_lines(path: Path, name: str, kind: str) -> int:
     """How many lines a packed file has; raises UserError where it is cut off or corrupt."""
     lines = 0
 
-    def parts() -> Iterator[bytes]:
+    def parts(file: BinaryIO) -> Iterator[bytes]:
         nonlocal lines
-        while part := file.read(PART_BYTES):
+        for part in unpacked_parts(file):
             lines += part.count(b"\n")
             yield part
 
     try:
         with unpacked(path, kind) as file:
-            return _lines_in(parts())
+            return _lines_in(parts(file))
     except UNPACKING as error:
         raise UserError(f"{name} cannot be unpacked after row {lines}: {error}") from None
 
@@ -52,7 +53,7 @@ def packed_lines(path: Path, name: str, kind: str) -> int:
 def _lines_in(parts: Iterable[bytes]) -> int:
     """How many lines there are; the last may lack its line feed, and blank ones may follow it."""
     lines, blank, filled = 0, 0, False
-    for part in parts:
+    for part in without_mark(parts):
         lines += part.count(b"\n")
         length = len(part.rstrip())
         filled = filled or length > 0
@@ -70,5 +71,5 @@ def packing(path: Path) -> str:
 def is_array(path: Path) -> bool:
     """Whether a file, packed or not, begins as a JSON array."""
     with suppress(*UNPACKING), unpacked(path, packing(path)) as file:
-        return file.read(PART_BYTES).removeprefix(BOM_UTF8).lstrip()[:1] == b"["
+        return next(unpacked_parts(file)).removeprefix(BOM_UTF8).lstrip()[:1] == b"["
     return False

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from slm.core.files import read_json
 
 PART_BYTES = 2**20
+PIECE_BYTES = 2**14  # of what is unpacked: at a cut, less than so much is lost
 UNPACKING = (EOFError, OSError, zlib.error)
 _ENCODE = json.JSONEncoder(ensure_ascii=False).encode
 
@@ -80,6 +81,21 @@ def unpacked(path: Path, kind: str) -> Any:
     return gzip.open(path, "rb") if kind.endswith(".gz") else path.open("rb")
 
 
+def unpacked_parts(file: BinaryIO) -> Iterator[bytes]:
+    """The bytes of an open file in parts; before one of UNPACKING is raised, all that came."""
+    part = bytearray()
+    try:
+        while piece := file.read(PIECE_BYTES):
+            part += piece
+            if len(part) >= PART_BYTES:
+                yield bytes(part)
+                part.clear()
+    except UNPACKING:
+        yield bytes(part)
+        raise
+    yield bytes(part)
+
+
 def whole_number(digits: str) -> int | float:
     """An integer of JSON; Python refuses to read one of thousands of digits as it is."""
     return int(digits) if len(digits) < 4000 else float(digits)
@@ -105,9 +121,8 @@ def value_of(row: Any, column: str) -> Any:
 def no_column(column: str, names: Iterable[str]) -> str:
     """What is wrong with a file or a row that has other columns, and the cure."""
     known = ", ".join(map(repr, list(names)[:20]))
-    return (
-        f"has no column {column!r}, only {known}; name the one with text: `column:` in params.yaml"
-    )
+    only = f", only {known}" if known else ""
+    return f"has no column {column!r}{only}; name the one with text: `column:` in params.yaml"
 
 
 def read_source(raw: Path) -> Source:

@@ -22,6 +22,7 @@ from slm.text.raw import (
     json_line,
     parts_of,
     unpacked,
+    unpacked_parts,
     without_mark,
 )
 
@@ -83,7 +84,7 @@ def _write_rows(path: Path, name: str, target: Path, column: str, kind: str) -> 
     rows = 0
     try:
         with unpacked(path, packing(path)) as file, target.open("xb", PART_BYTES) as out:
-            parts = iter(lambda: file.read(PART_BYTES), b"")
+            parts = unpacked_parts(file)
             own = csv_texts(file, column, name) if kind == ".csv" else texts(parts, column, name)
             for rows, text in enumerate(own, 1):  # noqa: B007
                 out.write(json_line(column, text))

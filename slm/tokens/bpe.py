@@ -23,6 +23,7 @@ from slm.tokens.vocabulary import (
 )
 
 NAMED, TOKENIZER = "vocabulary.json", "tokenizer.json"
+VISIBLE = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}  # bytes of Latin-1
 SMALLEST = 257  # ids: the 256 bytes and end-of-text
 Merge = tuple[bytes, bytes]  # the left token and the right token
 
@@ -67,8 +68,8 @@ def tokenizer_json(merges: list[Merge]) -> bytes:
     `encode_ordinary`, which makes the bins, does not.
     """
     # GPT-2's letter for each byte: a visible Latin-1 one, else one from U+0100 on.
-    visible, spare = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}, count(0x100)
-    letters = [chr(byte if byte in visible else next(spare)) for byte in range(256)]
+    spare = count(0x100)
+    letters = [chr(byte if byte in VISIBLE else next(spare)) for byte in range(256)]
     pairs = [["".join(letters[byte] for byte in token) for token in merge] for merge in merges]
     tokens = [*letters, *map("".join, pairs)]
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}

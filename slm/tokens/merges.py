@@ -44,7 +44,7 @@ def train(raw: Path, vocab_size: int) -> list[Merge]:
     )
     check(
         importlib.util.find_spec("gigatoken") is not None,
-        "tokenizer.encoding bpe is trained by gigatoken, which is not installed here; "
+        "tokenizer.encoding bpe counts words by gigatoken, which is not installed here; "
         "choose a published encoding, or build the bins elsewhere and `make pull`",
     )
     merges = _train(raw, vocab_size - SMALLEST)
@@ -72,8 +72,9 @@ def _train(raw: Path, number: int) -> list[Merge]:
     """Returns so many merges, or all that there are."""
     tokens = [bytes([byte]) for byte in LETTERS]
     merges: list[Merge] = []
-    following = islice(pairs(_words(raw)), number)
-    for left, right in tqdm(following, "merges", number, delay=2, disable=None):
+    most = min(number, sys.maxsize)
+    following = islice(pairs(_words(raw)), most)
+    for left, right in tqdm(following, "merges", most, delay=2, disable=None):
         merges.append((tokens[left], tokens[right]))
         tokens.append(tokens[left] + tokens[right])
     return merges
@@ -84,7 +85,8 @@ def _words(raw: Path) -> dict[bytes, int]:
     from gigatoken.gigatoken_rs import pretokenized_counts  # 0.2 s, and not everyone has it
 
     words: dict[bytes, int] = {}
-    for block in tqdm(read_blocks(raw, "train", _COUNTED), "words", delay=2, disable=None):
+    blocks = read_blocks(raw, "train", _COUNTED)
+    for block in tqdm(blocks, "blocks of words", unit=" blocks", delay=2, disable=None):
         text = np.insert(block.data, block.offsets[1:], _SEPARATOR[0]).tobytes()
         with _silence():
             counted = pretokenized_counts(text, _SEPARATOR)

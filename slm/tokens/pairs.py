@@ -16,9 +16,10 @@ from itertools import chain
 
 import numpy as np
 
+from slm.tokens.bpe import VISIBLE
+
 DEPTH = 32  # how much more often than its floor a round's first pair occurs
-_VISIBLE = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-LETTERS = sorted(range(256), key=lambda byte: (byte not in _VISIBLE, byte))  # bytes, as GPT-2 has
+LETTERS = sorted(range(256), key=lambda byte: (byte not in VISIBLE, byte))  # in GPT-2's order
 _BETWEEN, _GONE = -1, -2  # words; what a merge has taken into the symbol before it
 Pair = tuple[int, int]  # of symbols
 
@@ -26,7 +27,7 @@ Pair = tuple[int, int]  # of symbols
 def pairs(words: dict[bytes, int]) -> Iterator[Pair]:
     """Yields pairs until none occurs: below 256 a symbol is a byte of LETTERS, then pair 0, 1, …
 
-    `words` may not be empty. A word's count is above 0.
+    A word's count is above 0.
     """
     symbols, weights = _joined(words)
     new = len(LETTERS)

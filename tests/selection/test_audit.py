@@ -186,6 +186,9 @@ MARKED = {
     "e.csv": MARK + b"text\nEight.\n",
     "f.txt": b"Nine.<end>Ten.\xef\xbb\xbf",  # not at the beginning: text
     "g.txt": MARK,  # and no document
+    "h.jsonl": MARK,
+    "i.jsonl.gz": gzip.compress(MARK + b"\n"),
+    "j.jsonl": MARK + json_lines(["Eleven"]),
 }
 
 
@@ -193,14 +196,16 @@ def test_byte_order_marks_are_counted_at_the_first_document_of_their_file(tmp_pa
     entry = {"files": {"train": list(MARKED)}, "separator": "<end>"}
     raw = build(tmp_path, MARKED, **entry)
     actual = audit(raw, 2)["train"]
-    assert rows(actual)["byte_order_marks"] == [0, 2, 3, 5, 7] and actual.documents == 10
+    assert rows(actual)["byte_order_marks"] == [0, 2, 3, 5, 7, 10] and actual.documents == 11
     assert list(faults(raw, "byte_order_marks", 2)) == [
         "train document 0, row 1 of a.txt: 'One.'",
         "train document 2, row 1 of b.jsonl: 'Three.'",
         "train document 3, row 1 of c.jsonl.gz: 'Four.'",
         "train document 5, row 1 of d.json: 'Six.'",
         "train document 7, row 1 of e.csv: 'Eight.'",
+        "train document 10, row 1 of j.jsonl: 'Eleven'",
     ]
+    assert list(faults(raw, "unfinished", 2))[-1].startswith("train document 10, row 1 of j.jsonl")
 
 
 LAYOUT = b"One.\n<end>\nTwo.\n<end>\n"  # of TinyStories' own .txt
@@ -224,6 +229,16 @@ def test_documents_of_whitespace_alone_come_with_what_would_strip_them(
     assert (advice(raw, actual) != "") == advised
     assert not advised or rows(actual["train"])["only_whitespace"] == [2]
     assert not strip or actual["train"].documents == 2
+
+
+@pytest.mark.parametrize(("blank", "advised"), [("a.txt", True), ("b.jsonl", False)])
+def test_nothing_is_advised_that_would_strip_none_of_the_documents(tmp_path, blank, advised):
+    contents = {"a.txt": b"One.<end>Two.<end>", "b.jsonl": json_lines(["Three."])}
+    contents[blank] += b" \n<end>" if blank == "a.txt" else json_lines([" \n"])
+    raw = build(tmp_path, contents, separator="<end>")
+    actual = audit(raw, 1)
+    assert rows(actual["train"])["only_whitespace"] == [2 if advised else 3]
+    assert (advice(raw, actual) != "") == advised
 
 
 # --- as slow loops have it ---

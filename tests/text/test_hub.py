@@ -6,6 +6,7 @@ Each run is a process of its own, since the client reads its environment when it
 import errno
 import fcntl
 import gzip
+import io
 import json
 import os
 import pty
@@ -25,6 +26,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from filelock import FileLock
@@ -728,6 +730,31 @@ def test_a_server_out_of_order_is_said_of_the_part_of_a_large_file(hub, tmp_path
     hub.fault("status", "GET /files/", times=99, value=503)
     said = refused(hub, tmp_path, path="a/large", splits=["train"])
     assert said.startswith("error: the hub fails (HTTP 503 for data/train.parquet, three times)")
+    assert asked_files(hub) == 3
+    download_ = re.compile("HEAD .*train.parquet")  # with which a download begins
+    assert not any(map(download_.match, hub.requests))
+
+
+def test_a_wrong_column_of_a_later_file_is_said_before_that_one_is_downloaded(hub, tmp_path):
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"tixt": LONG * 2}), sink)
+    for first in (stories(1), LARGE["train.parquet"]):
+        files = {"data/train-0.parquet": first, "data/train-1.parquet": sink.getvalue()}
+        hub.publish("a/later", files)
+        said = refused(hub, tmp_path, path="a/later", splits=["train"])
+        assert "data/train-1.parquet has no column 'text', only 'tixt'; name the one" in said
+        large = [f.stat().st_size for f in (tmp_path / "home").rglob("blobs/*")]
+        assert len(sink.getvalue()) not in large
+
+
+@pytest.mark.parametrize("fault", ["footer", "cut"])
+def test_a_large_file_that_is_damaged_is_said_of_the_file(hub, tmp_path, fault):
+    content = LARGE["train.parquet"]
+    wrong = content[:-400] + bytes(range(100)) * 3 + content[-100:]
+    content = content[:-50] if fault == "cut" else wrong
+    hub.publish("a/damaged", {"data/train.parquet": content})
+    said = refused(hub, tmp_path, path="a/damaged", splits=["train"])
+    assert "data/train.parquet" in said and "cannot be read as Parquet" in said
 
 
 def test_names_of_the_hub_choose_no_place_of_ours(hub, tmp_path):

@@ -153,7 +153,7 @@ def largest(raw: Path, asked: int = 10**6) -> int:
     return int(actual[1].replace(",", ""))
 
 
-@pytest.mark.parametrize("asked", [10**6, 2**32 + 1])
+@pytest.mark.parametrize("asked", [10**6, 2**32 + 1, 2**63 + 300])
 def test_a_corpus_too_small_is_refused_with_the_largest_size_that_works(raw, asked):
     most = largest(raw, asked)
     assert len(merges.train(raw, most)) == most - 257
@@ -191,7 +191,7 @@ def test_fewer_ids_than_the_bytes_and_end_of_text_are_refused(raw, size):
 def test_runs_are_merged_as_the_obvious_trainer_does_and_no_token_comes_twice(
     tmp_path_factory, depth, texts
 ):
-    """In other trainers the counts of runs drift, and a token may come twice."""
+    """In gigatoken's trainer the counts of runs drift, and a token may come twice."""
     raw = build(tmp_path_factory.mktemp("runs"), {"a.jsonl": json_lines(texts)})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pairs, "DEPTH", depth)

@@ -20,7 +20,8 @@ CODECS = {".jsonl.gz": "gzip", ".jsonl.zst": "zstd"}
 def check_published(entry: dict, commit: str, file: File) -> None:
     """Raises UserError if a large file of a commit has no such column.
 
-    Other faults of the file are said when it is here, those of a small file all.
+    Other faults of the file are said when it is here, those of a small file all. Of JSON Lines the
+    first line tells, where it ends in the first MiB.
     """
     if (file.bytes or PART_BYTES) < PART_BYTES or not file.name.endswith(TOLD):
         return
@@ -32,7 +33,7 @@ def check_published(entry: dict, commit: str, file: File) -> None:
     path = f"datasets/{entry['path']}@{commit}/{name}"
     with as_user_error(entry, name), HfFileSystem().open(path, "rb", PART_BYTES) as part:
         if name.endswith(".parquet"):
-            with suppress(pa.ArrowInvalid):
+            with suppress(pa.ArrowException, OSError):
                 check_column(pq.read_schema(part), name, entry["column"])
             return
         start = part.read(PART_BYTES)

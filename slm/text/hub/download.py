@@ -92,7 +92,6 @@ def _fetched(
     tokens = sum(token_bytes(of_split, counts.get(split)) for split, of_split in splits.items())
     check_room(path, download, sum(file.bytes or 0 for file in files), tokens, dataset)
     if download:
-        check_published(entry, commit, next(f for f in files if f.name not in there))
         say(path, files, download)
     pool, jobs = ThreadPoolExecutor(os.cpu_count()), []
     try:
@@ -110,6 +109,8 @@ def _fetched(
 def _download(entry: dict, commit: str, file: File) -> Path:
     from datasets import DownloadManager
 
+    if not has_blob(entry["path"], file.sha256):
+        check_published(entry, commit, file)
     url = f"hf://datasets/{entry['path']}@{commit}/{file.name}"
     with as_user_error(entry, file.name), watched(entry["path"], file.name, file.bytes):
         return Path(with_retries(lambda: DownloadManager().download(url)))
