@@ -110,11 +110,12 @@ def test_license_and_citation_travel_from_params_yaml_into_the_source(tmp_path):
     assert made == {**plain, **about}
 
 
-def test_make_card_writes_both_and_asks_for_a_license(small_sample):
-    lines = script(small_sample, "make_card").splitlines()
+def test_make_card_writes_both_and_asks_for_a_license(small_sample, tmp_path):
+    copy = shutil.copytree(small_sample, tmp_path / "copy", symlinks=True)
+    lines = script(copy, "make_card").splitlines()
     assert lines[-3:-1] == ["wrote reports/sample/README.md", "wrote reports/sample/croissant.json"]
     assert lines[-1] == "no license is known; say it as `license:` of sample in params.yaml"
-    front = (small_sample / "reports/sample/README.md").read_text().split("---\n")[1]
+    front = (copy / "reports/sample/README.md").read_text().split("---\n")[1]
     assert yaml.safe_load(front)["task_categories"] == ["text-generation"]
 
 
