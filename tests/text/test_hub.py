@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -36,7 +37,7 @@ from slm.bins.manifest import read_manifest
 from slm.core.errors import UserError
 from slm.core.files import to_json
 from slm.text.corpus import make_raw
-from slm.text.hub.cache import check_room
+from slm.text.hub.cache import check_room, token_bytes, written_bytes
 from slm.text.hub.pins import read_pins
 from slm.text.raw import read_source
 from slm.tokens.token_files import make_tokens
@@ -671,6 +672,7 @@ def test_files_that_are_not_there_are_said_with_those_that_are(hub, tmp_path):
     [
         (2, "has 3 files of train, `files` in params.yaml says 2"),
         ({"train": TRAIN[:2], "validation": VALIDATION}, f"has {TRAIN[2]} of train, which `files`"),
+        ({"train": TRAIN}, f"has {VALIDATION} of validation, which `files`"),
     ],
 )
 def test_pins_of_other_files_than_are_chosen_are_refused_in_the_cache_too(hub, warm, files, says):
@@ -791,6 +793,25 @@ def test_what_will_be_replaced_counts_as_room(tmp_path, monkeypatch):
     (tmp_path / "bins").mkdir()
     (tmp_path / "bins/train.bin").write_bytes(bytes(150))  # and DVC has its copy
     check_room("a/b", 100, 500, 400, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "free", "fits"),
+    [
+        ("a.parquet", 100 + 300, True),
+        ("a.txt", 100 + 150 + 99, False),
+        ("a.txt", 100 + 150 + 100, True),
+        ("a.csv.gz", 100 + 450 + 299, False),
+        ("a.csv.gz", 100 + 450 + 300, True),
+    ],
+)
+def test_text_that_is_written_counts_as_room(tmp_path, monkeypatch, name, free, fits):
+    monkeypatch.setattr("slm.text.hub.cache._cache", lambda: tmp_path / "home")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+    files = [SimpleNamespace(name=name, bytes=100)]
+    room = (100, 100, token_bytes(files, None), tmp_path, written_bytes(files))
+    with nullcontext() if fits else pytest.raises(UserError, match="of text, "):
+        check_room("a/b", *room)
 
 
 def test_a_cache_on_another_disk_is_counted_apart_and_copied(hub, tmp_path):

@@ -6,6 +6,7 @@ writing are removed; a file whose bytes are wrong is removed, so that the next r
 again. Nothing is written here, and nothing outside the cache is removed.
 """
 
+import re
 import shutil
 import sys
 import threading
@@ -19,6 +20,7 @@ from slm.core.errors import UserError
 
 # Bytes of tokens (2 each) by byte of file: the first ending that fits. GPT-2 makes a token of about
 # 4 bytes of English, and Parquet halves the text, gzip and zstd take a third of it.
+WRITTEN = re.compile(r"\.(csv|txt)(\.gz|\.zst)?$")
 TOKEN_BYTES = {".parquet": 1.0, ".gz": 1.5, ".zst": 1.5, "": 0.5}
 # The names of shards are long; with a picture of a bar the rest would not fit into 80 columns.
 BAR = "{desc} {n_fmt}/{total_fmt} {rate_fmt} {remaining} left"
@@ -87,19 +89,27 @@ def _token_bytes(name: str) -> float:
     return next(size for ending, size in TOKEN_BYTES.items() if name.endswith(ending))
 
 
-def check_room(path: str, download: int, size: int, tokens: int, dataset: Path) -> None:
+def written_bytes(files: list) -> int:
+    """How much text raw/ gets of files that are not linked, by their names: CSV and .txt."""
+    return 2 * token_bytes([file for file in files if WRITTEN.search(file.name)], None)
+
+
+def check_room(
+    path: str, download: int, size: int, tokens: int, dataset: Path, written: int = 0
+) -> None:
     """Raise UserError unless the disks have room for the whole way to the bins.
 
     In bytes: `download` into the cache; `size` of the files again in raw/, where that is on another
-    disk than the cache (on one disk they are hard links); three times `tokens`: tokens/, bins/
-    and DVC's cache. What tokens/ and bins/ of the folder `dataset` hold already will be replaced,
-    and is taken off, bins/ twice for DVC's copy.
+    disk than the cache (on one disk they are hard links, but for `written`); three times `tokens`:
+    tokens/, bins/ and DVC's cache. What tokens/ and bins/ of the folder `dataset` hold already will
+    be replaced, and is taken off, bins/ twice for DVC's copy.
     """
     cache, here = _existing(_cache()), _existing(dataset)
     held = _size(dataset / "tokens") + 2 * _size(dataset / "bins")
     built = max(0, COPIES * tokens - held)
     if cache.stat().st_dev == here.stat().st_dev:
-        needs = [(here, download + built, f"{gb(download)} to download, ")]
+        text = f"{gb(written)} of text, " if written else ""
+        needs = [(here, download + written + built, f"{gb(download)} to download, {text}")]
     else:
         needs = [(cache, download, ""), (here, size + built, f"{gb(size)} of text, ")]
     for folder, need, more in needs:

@@ -26,6 +26,7 @@ from slm.text.hub.cache import (
     sweep,
     token_bytes,
     watched,
+    written_bytes,
 )
 from slm.text.hub.columns import check_published
 from slm.text.hub.errors import as_user_error
@@ -90,7 +91,8 @@ def _fetched(
     download = sum(file.bytes or 0 for file in files if file.name not in there)
     counts = pins.tokens_of(splits) if pins else {}
     tokens = sum(token_bytes(of_split, counts.get(split)) for split, of_split in splits.items())
-    check_room(path, download, sum(file.bytes or 0 for file in files), tokens, dataset)
+    size, written = sum(file.bytes or 0 for file in files), written_bytes(files)
+    check_room(path, download, size, tokens, dataset, written)
     if download:
         say(path, files, download)
     pool, jobs = ThreadPoolExecutor(os.cpu_count()), []

@@ -120,7 +120,8 @@ def _check_chosen(path: Path, entry: dict, files: dict[str, list[PinnedFile]]) -
     for split, pinned in files.items():
         names = [file["name"] for file in pinned]
         if isinstance(chosen, dict):
-            patterns = [chosen[split]] if isinstance(chosen[split], str) else chosen[split]
+            patterns = chosen.get(split, [])
+            patterns = [patterns] if isinstance(patterns, str) else patterns
             names = [n for n in names if not any(n == p or fnmatchcase(n, p) for p in patterns)]
         if isinstance(chosen, dict) and names:
             what = f"has {names[0]} of {split}, which `files` in params.yaml does not name"
