@@ -8,10 +8,10 @@ from pathlib import Path
 from scripts._command import PARAMS
 from slm.bins.opening import open_bins
 from slm.core.errors import UserError, run_main
-from slm.core.files import read_json
 from slm.core.params import dataset_of, read_params
 from slm.text.finding import find_files
 from slm.text.hub.cache import gb
+from slm.text.hub.pins import read_pins
 
 HEAD = ("name", "from", "size", "license", "tokens, where built")
 
@@ -51,9 +51,9 @@ def _size(entry: dict, folder: Path) -> str:
                 name for globs in entry["files"].values() for name in find_files(source, globs)
             ]
             return gb(sum((source / name).stat().st_size for name in names))
-        pinned = read_json(folder / "source" / "pins.json")["files"]
-        return gb(sum(f["bytes"] for split in entry["splits"] for f in pinned[split]))
-    except (UserError, OSError, LookupError, TypeError):
+        pins = read_pins(entry, folder / "source" / "pins.json")
+        return gb(sum(f["bytes"] for of in pins.files.values() for f in of)) if pins else "-"
+    except (UserError, OSError):
         return "-"
 
 

@@ -1,5 +1,6 @@
 """What several tests share: small sources of every kind, read back, and blocks made by hand."""
 
+import csv
 import gzip
 import io
 import json
@@ -42,13 +43,36 @@ def json_lines(texts: Iterable[str], column: str = "text") -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
 
 
-def parquet(texts: list, kind: pa.DataType | None = None, rows: int = 3, **options) -> bytes:
-    """A Parquet file with the columns id and text, in row groups of `rows`."""
+def parquet(
+    texts: list, kind: pa.DataType | None = None, rows: int = 3, column: str = "text", **options
+) -> bytes:
+    """A Parquet file with the columns id and `column`, in row groups of `rows`."""
     values = pa.array(texts, kind or pa.string()) if isinstance(texts, list) else texts
     sink = io.BytesIO()
-    table = pa.table({"id": list(range(len(values))), "text": values})
+    table = pa.table({"id": list(range(len(values))), column: values})
     pq.write_table(table, sink, row_group_size=rows, **options)
     return sink.getvalue()
+
+
+def zstd(content: bytes) -> bytes:
+    """The content packed by zstd."""
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "zstd") as out:
+        out.write(content)
+    return sink.getvalue().to_pybytes()
+
+
+def array(texts: list[str]) -> bytes:
+    """A JSON array of objects, with brackets beside the text."""
+    rows = [{"id": i, "text": text, "more": [{"x": "]["}]} for i, text in enumerate(texts)]
+    return json.dumps(rows, ensure_ascii=False, indent=1).encode()
+
+
+def comma_separated(texts: list[str]) -> bytes:
+    """A CSV file with the columns id and text."""
+    out = io.StringIO(newline="")
+    csv.writer(out).writerows([("id", "text"), *enumerate(texts)])
+    return out.getvalue().encode()
 
 
 def raw_strings(values: list[bytes]) -> pa.Array:

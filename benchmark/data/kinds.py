@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
-from benchmark.data.measure import LIBRARIES, Measured
+from benchmark.data.measure import LIBRARIES, Measured, machine_line
 from benchmark.data.runs import ROOT, WORK, python, say, size_asked, stage, stories
 from slm.core.errors import check, run_main
 from slm.core.files import read_json
@@ -180,12 +180,8 @@ def _row(name: str, runs: dict[str, list[Measured]], text_bytes: int) -> str:
 
 
 def _on(text_bytes: int) -> str:
-    known = machine(*LIBRARIES)
-    versions = ", ".join(f"{name} {known[name]}" for name in LIBRARIES)
-    return (
-        f"{text_bytes / 1e9:.1f} GB of text in one file, {REPEATS} runs; {known['cores']} cores, "
-        f"{known['processor']}, Python {known['python']}, {versions}"
-    )
+    machine_ = machine_line(machine(*LIBRARIES), LIBRARIES)
+    return f"{text_bytes / 1e9:.1f} GB of text in one file, {REPEATS} runs; {machine_}"
 
 
 if __name__ == "__main__":

@@ -32,6 +32,12 @@ class Measured(NamedTuple):
     output: str  # what it wrote to standard output
 
 
+def machine_line(known: dict, libraries: tuple[str, ...]) -> str:
+    """Cores, processor, Python and libraries, of what slm.training.hardware.machine returned."""
+    values = [f"{known['cores']} cores", known["processor"], f"Python {known['python']}"]
+    return ", ".join([*values, *(f"{name} {known[name]}" for name in libraries)])
+
+
 def measure(command: list[str], folder: Path, env: dict[str, str]) -> Measured:
     """Run `command` in `folder`; raises UserError with its last line where it fails."""
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:

@@ -1,6 +1,6 @@
 """What benchmarks of text to bins share: stories, a stage as a whole process, a word on the way.
 
-In: a work folder, which keeps the stories for the next run, and a folder laid out as the scripts
+In: a work folder, which keeps the stories for the next run, and a folder as the scripts
 expect it. Out: what each run took.
 """
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from benchmark.data.measure import LIBRARIES
+from benchmark.data.measure import LIBRARIES, machine_line
 from slm.core.tables import table_line, wrapped
 
 NAMES = {
@@ -85,9 +85,7 @@ def _notes(figures: dict) -> Iterator[str]:
         "memory: the whole process tree, sampled every 0.2 s (shared pages count in each process), "
         "or the kernel's peak of one process where that is more"
     )
-    machine = figures["machine"]
-    values = [f"{machine['cores']} cores", machine["processor"], f"Python {machine['python']}"]
-    yield f"machine: {', '.join([*values, *(f'{name} {machine[name]}' for name in LIBRARIES)])}"
+    yield f"machine: {machine_line(figures['machine'], LIBRARIES)}"
     whole = (
         recipe["seconds_per_million"] * documents / 1e6 / figures["make_data"]["warm"]["seconds"]
     )

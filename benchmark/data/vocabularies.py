@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
-from benchmark.data.measure import Measured, measure
+from benchmark.data.measure import Measured, machine_line, measure
 from benchmark.data.runs import ROOT, python, say, size_asked
 from slm.core.errors import check, run_main
 from slm.training.hardware import machine
@@ -39,13 +39,9 @@ def main() -> None:
         # In a process of its own, as this one must stay small: see benchmark.data.measure.
         subprocess.run(_one("draw", folder, size), cwd=ROOT, check=True)
         rows = [_row(folder, ids) for ids in SIZES]
-    known = machine(*LIBRARIES)
-    versions = ", ".join(f"{name} {known[name]}" for name in LIBRARIES)
+    machine_ = machine_line(machine(*LIBRARIES), LIBRARIES)
     print(*HEAD, *rows, "", sep="\n")
-    print(
-        f"{size / 1e6:,.0f} MB of text, {REPEATS} runs of each, in turn; {known['cores']} cores, "
-        f"{known['processor']}, Python {known['python']}, {versions}"
-    )
+    print(f"{size / 1e6:,.0f} MB of text, {REPEATS} runs of each, in turn; {machine_}")
 
 
 def _one(task: str, folder: Path, number: int) -> list[str]:

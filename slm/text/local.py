@@ -11,7 +11,7 @@ from pathlib import Path
 from slm.core.errors import check
 from slm.text.finding import find_files, refuse_shared
 from slm.text.raw import SourceFile, raw_name
-from slm.text.taking import KINDS, WRITTEN, Named, is_read, kind_of, take
+from slm.text.taking import KINDS, WRITTEN, Named, kind_by_name, kind_of, take
 
 
 def take_files(entry: dict, source: Path, raw: Path) -> tuple[dict, dict]:
@@ -24,7 +24,10 @@ def take_files(entry: dict, source: Path, raw: Path) -> tuple[dict, dict]:
     actual = {split: find_files(source, globs) for split, globs in entry["files"].items()}
     refuse_shared(source, actual)
     for name in [name for names in actual.values() for name in names]:
-        check(is_read(name), f"files: {name} is of no kind that is read here ({KINDS})")
+        check(
+            kind_by_name(name) is not None,
+            f"files: {name} is of no kind that is read here ({KINDS})",
+        )
     splits = {}
     for split, names in actual.items():
         runs = _runs([(name, source / name) for name in names])

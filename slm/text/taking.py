@@ -32,21 +32,20 @@ WRITTEN = (".json", ".csv", ".txt")  # JSON arrays, CSV and text, which become J
 Named = tuple[str, Path]  # a file of the source: its name there, and where it is
 
 
-def is_read(name: str) -> bool:
-    """Whether files of such a name are read here."""
-    stem = name.removesuffix(".gz").removesuffix(".zst")
-    return name.endswith((".parquet", ".arrow", ".txt")) or stem.endswith(
-        (".csv", ".jsonl", ".json")
-    )
+def kind_by_name(name: str) -> str | None:
+    """What a name says of a file: .parquet, .arrow, .txt, .csv or .json; None if it is not read."""
+    unpacked_name = name.removesuffix(".gz").removesuffix(".zst")
+    if name.endswith((".parquet", ".arrow", ".txt")):
+        return Path(name).suffix
+    if unpacked_name.endswith(".csv"):
+        return ".csv"
+    return ".json" if unpacked_name.endswith((".jsonl", ".json")) else None
 
 
 def kind_of(path: Path, name: str) -> str:
     """The kind of a file that is read: one of WRITTEN, or the ending that it has in raw/."""
-    if name.endswith((".parquet", ".arrow", ".txt")):
-        return Path(name).suffix
-    if name.removesuffix(".gz").removesuffix(".zst").endswith(".csv"):
-        return ".csv"
-    return ".json" if is_array(path) else packing(path)
+    kind = kind_by_name(name) or ".json"
+    return kind if kind != ".json" or is_array(path) else packing(path)
 
 
 def take(kind: str, files: list[Named], target: Path, column: str, entry: dict) -> list[SourceFile]:

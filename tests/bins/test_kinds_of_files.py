@@ -1,8 +1,6 @@
 """The same stories give the same train.bin from files of every kind, and from a mixture."""
 
-import csv
 import gzip
-import io
 import json
 import re
 from collections.abc import Callable
@@ -10,7 +8,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import datasets
-import pyarrow as pa
 import pytest
 
 from slm.bins.from_tokens import write_bins
@@ -18,7 +15,7 @@ from slm.core.errors import UserError
 from slm.text.stories import stories
 from slm.tokens.token_files import make_tokens
 from slm.tokens.vocabulary import load_encoding
-from tests.helpers import build, json_lines, one_line, parquet
+from tests.helpers import array, build, comma_separated, json_lines, one_line, parquet, zstd
 from tests.workspace import EXCERPT
 
 END = "<end>"
@@ -33,23 +30,6 @@ def real() -> list[str]:
 
 
 STORIES = real()
-
-
-def array(texts: list[str]) -> bytes:
-    return json.dumps([{"text": text} for text in texts]).encode()
-
-
-def comma_separated(texts: list[str]) -> bytes:
-    out = io.StringIO(newline="")
-    csv.writer(out).writerows([("text",), *([text] for text in texts)])
-    return out.getvalue().encode()
-
-
-def zstd(content: bytes) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.CompressedOutputStream(sink, "zstd") as out:
-        out.write(content)
-    return sink.getvalue().to_pybytes()
 
 
 KINDS: dict[str, Callable[[list[str]], bytes]] = {

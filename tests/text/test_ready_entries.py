@@ -1,19 +1,16 @@
-"""The entries of params.yaml build what they name, from stand-ins laid out as the hub has them."""
+"""The entries of params.yaml build what they name, from stand-ins with the hub's names."""
 
-import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from slm.core.entries import check_entry
 from slm.core.params import read_params
 from slm.text.raw import read_source
-from tests.helpers import texts_of
+from tests.helpers import parquet, texts_of
 from tests.hub_faults import FaultyHub
 from tests.text.test_hub import fetched, refused
 from tests.workspace import ROOT, script
@@ -23,10 +20,7 @@ END = "<|endoftext|>"
 
 
 def rows(name: str, column: str = "text") -> bytes:
-    sink = io.BytesIO()
-    table = pa.table({"id": range(3), column: [f"{name} {i}." for i in range(3)]})
-    pq.write_table(table, sink)
-    return sink.getvalue()
+    return parquet([f"{name} {i}." for i in range(3)], column=column)
 
 
 def txt(name: str) -> bytes:

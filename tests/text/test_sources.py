@@ -1,6 +1,5 @@
 """Facts about files of the user's own: every document once, in order, byte for byte, or why not."""
 
-import csv
 import gzip
 import io
 import json
@@ -26,13 +25,16 @@ from slm.text.raw import PART_BYTES, locate, read_source
 from slm.text.taking import _pieces
 from tests.helpers import (
     NASTY,
+    array,
     as_kind,
     build,
+    comma_separated,
     json_lines,
     one_line,
     parquet,
     raw_strings,
     texts_of,
+    zstd,
 )
 
 KINDS = (".parquet", ".jsonl", ".jsonl.gz")
@@ -523,24 +525,6 @@ def test_what_is_no_file_is_refused_before_dvc_is_asked(tmp_path, make):
 
 
 # ---- shapes that published corpora have ----
-
-
-def zstd(content: bytes) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.CompressedOutputStream(sink, "zstd") as out:
-        out.write(content)
-    return sink.getvalue().to_pybytes()
-
-
-def array(texts: list[str]) -> bytes:
-    rows = [{"id": i, "text": text, "more": [{"x": "]["}]} for i, text in enumerate(texts)]
-    return json.dumps(rows, ensure_ascii=False, indent=1).encode()
-
-
-def comma_separated(texts: list[str]) -> bytes:
-    out = io.StringIO(newline="")
-    csv.writer(out).writerows([("id", "text"), *enumerate(texts)])
-    return out.getvalue().encode()
 
 
 SHAPES = {

@@ -291,7 +291,7 @@ def test_where_everything_is_corrupt_but_the_source_the_bins_are_built_from_that
     assert "data/sample/raw is not what dvc.lock names" in said and "built again" in said
 
 
-# Mends, and is killed where argv[1] says: as bins are given their name, or once they are built.
+# Repairs, and is killed where argv[1] says: as bins are given their name, or once they are built.
 KILLED = """
 import os, signal, sys
 import slm.core.files, slm.versions.repair

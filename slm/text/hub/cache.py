@@ -6,7 +6,6 @@ writing are removed; a file whose bytes are wrong is removed, so that the next r
 again. Nothing is written here, and nothing outside the cache is removed.
 """
 
-import re
 import shutil
 import sys
 import threading
@@ -17,10 +16,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from slm.core.errors import UserError
+from slm.text.taking import kind_by_name
 
 # Bytes of tokens (2 each) by byte of file: the first ending that fits. GPT-2 makes a token of about
 # 4 bytes of English, and Parquet halves the text, gzip and zstd take a third of it.
-WRITTEN = re.compile(r"\.(csv|txt)(\.gz|\.zst)?$")
 TOKEN_BYTES = {".parquet": 1.0, ".gz": 1.5, ".zst": 1.5, "": 0.5}
 # The names of shards are long; with a picture of a bar the rest would not fit into 80 columns.
 BAR = "{desc} {n_fmt}/{total_fmt} {rate_fmt} {remaining} left"
@@ -91,7 +90,8 @@ def _token_bytes(name: str) -> float:
 
 def written_bytes(files: list) -> int:
     """How much text raw/ gets of files that are not linked, by their names: CSV and .txt."""
-    return 2 * token_bytes([file for file in files if WRITTEN.search(file.name)], None)
+    written = [file for file in files if kind_by_name(file.name) in (".csv", ".txt")]
+    return 2 * token_bytes(written, None)
 
 
 def check_room(

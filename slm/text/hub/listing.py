@@ -13,7 +13,7 @@ from typing import NamedTuple
 from slm.core.errors import UserError
 from slm.text.hub.errors import as_user_error
 from slm.text.hub.retries import RetryLimits, with_retries
-from slm.text.taking import KINDS, is_read
+from slm.text.taking import KINDS, kind_by_name
 
 
 class File(NamedTuple):
@@ -64,12 +64,12 @@ def _named(entry: dict, commit: str, known: list[str]) -> dict[str, list[str]]:
         missing = [split for split in entry["splits"] if split not in chosen]
         if missing:
             raise UserError(f"`files` names none of split {missing[0]}; add patterns, or drop it")
-        names = {split: _matching(path, known, chosen[split]) for split in entry["splits"]}
+        names = {split: _chosen(path, known, chosen[split]) for split in entry["splits"]}
     else:
         names = {split: of[:chosen] for split, of in _found(entry, commit).items()}
     every = [name for of_split in names.values() for name in of_split]
     for name in every:
-        if not is_read(name):
+        if not kind_by_name(name):
             raise UserError(f"{path}/{name} is of no kind that is read here ({KINDS})")
     both = next((name for name in every if every.count(name) > 1), None)
     if both:
@@ -77,14 +77,19 @@ def _named(entry: dict, commit: str, known: list[str]) -> dict[str, list[str]]:
     return names
 
 
-def _matching(path: str, known: list[str], patterns: str | list[str]) -> list[str]:
-    """The names that match, pattern after pattern, each pattern's in sorted order.
+def matching(known: list[str], patterns: str | list[str]) -> dict[str, list[str]]:
+    """The known names that match each pattern, which may be a name itself.
 
     A `*` stands for `/`, too, as in huggingface_hub's `allow_patterns`.
     """
+    listed = patterns if isinstance(patterns, list) else [patterns]
+    return {p: [p] if p in known else fnmatch.filter(known, p) for p in listed}
+
+
+def _chosen(path: str, known: list[str], patterns: str | list[str]) -> list[str]:
+    """The names that match, pattern after pattern, each pattern's in the order of `known`."""
     names: dict[str, None] = {}
-    for pattern in patterns if isinstance(patterns, list) else [patterns]:
-        matched = [pattern] if pattern in known else fnmatch.filter(known, pattern)
+    for pattern, matched in matching(known, patterns).items():
         if not matched:
             raise UserError(
                 f"files: {pattern!r} matches nothing of {path}, which has "

@@ -9,12 +9,13 @@
 
 import json
 import re
-from fnmatch import fnmatchcase
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TypedDict
 
 from slm.core.errors import UserError
-from slm.text.taking import is_read
+from slm.text.hub.listing import matching
+from slm.text.taking import kind_by_name
 
 
 class PinnedFile(TypedDict):
@@ -120,9 +121,8 @@ def _check_chosen(path: Path, entry: dict, files: dict[str, list[PinnedFile]]) -
     for split, pinned in files.items():
         names = [file["name"] for file in pinned]
         if isinstance(chosen, dict):
-            patterns = chosen.get(split, [])
-            patterns = [patterns] if isinstance(patterns, str) else patterns
-            names = [n for n in names if not any(n == p or fnmatchcase(n, p) for p in patterns)]
+            matched = matching(names, chosen.get(split, []))
+            names = [name for name in names if name not in {*chain(*matched.values())}]
         if isinstance(chosen, dict) and names:
             what = f"has {names[0]} of {split}, which `files` in params.yaml does not name"
         elif isinstance(chosen, int) and len(names) != chosen:
@@ -139,7 +139,7 @@ def _pin(file: dict) -> PinnedFile:
     )
     numbers = [pin["bytes"], 0 if pin["rows"] is None else pin["rows"]]
     if not (
-        is_read(pin["name"])
+        kind_by_name(pin["name"])
         and re.fullmatch(r"[0-9a-f]{64}", pin["sha256"])
         and all(type(number) is int and number >= 0 for number in numbers)
     ):
