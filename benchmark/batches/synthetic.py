@@ -2,7 +2,7 @@
 
 In: a number of tokens. Out: a folder of bins as slm.bins has them, split "train" alone, of uint16
 ids below 50,257, uniform and without any meaning, in documents of 222 tokens as TinyStories has on
-average; the manifest says that it is synthetic. The ids are words of slm.batching.counter, so that
+average; the manifest says that it is synthetic. The ids are words of slm.core.counter, so that
 the same bytes, and the same digest of batches, come out on every machine and with every NumPy. Tens
 of MB are in memory at a time; TinyStories' 472 million tokens take seconds.
 """
@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from slm.batching.counter import word
 from slm.bins.format import write_docs, write_manifest
+from slm.core.counter import word
 from slm.core.errors import UserError
 from slm.core.ids import write_ids
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from slm.batching.counter import unpermute
 from slm.batching.sampling import Plan, epoch_keys, integer, integers, starts_of
+from slm.core.counter import unpermute
 
 CHUNK = 2**16  # rows or epochs at once
 

@@ -3,7 +3,7 @@
 A split has N tokens; a row has T inputs, and its targets are the tokens one further on. Row `row`
 of rank `rank` in step `step` is the global row g = step·b·world_size + rank·b + row, b =
 batch_size. The start of row g follows from order, seed, N, T and g alone. With `word`, `below` and
-the permutation p of slm.batching.counter, defined there bit for bit:
+the permutation p of slm.core.counter, defined there bit for bit:
 
     random      below(word(word(seed, 0), g), N − T): with replacement
     shuffled    n = max(1, (N − T) // T) blocks an epoch, e = g // n, k = word(word(seed, 1), e):
@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from slm.batching.counter import LARGEST, below, permute, round_keys, word
+from slm.core.counter import LARGEST, below, permute, round_keys, word
 from slm.core.errors import check
 
 ORDERS = ("random", "shuffled", "sequential")

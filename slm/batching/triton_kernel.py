@@ -6,7 +6,7 @@ slm.batching.gather, and the starts. While its tokens load, a program looks up t
 the end of the table it draws another, a step per thread, so that the permutation of "shuffled"
 costs almost nothing instead of a quarter of the time. Each program writes only its own state: none
 waits for another, the host does nothing, and each replay of a CUDA graph writes the next batch. The
-numbers are those of slm.batching.counter, bit for bit. All sizes are constants of the kernel, so
+numbers are those of slm.core.counter, bit for bit. All sizes are constants of the kernel, so
 that divisions become multiplications.
 """
 
@@ -15,9 +15,9 @@ from math import isqrt
 import triton
 import triton.language as tl
 
-from slm.batching.counter import rounds
 from slm.batching.gather import NO_TARGET, Rows
 from slm.batching.sampling import ORDERS
+from slm.core.counter import rounds
 
 MANY = 2**19  # tokens per batch from which fewer, longer programs are faster (seen on an H200)
 TABLE = 16  # starts that a program draws at once

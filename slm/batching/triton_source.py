@@ -11,9 +11,9 @@ import numpy as np
 import torch
 import triton.language as tl
 
-from slm.batching.counter import signed
 from slm.batching.gather import Rows, Source
 from slm.batching.triton_kernel import FIRST, INDEX, KEY, ROW, START, TABLE, constants, fill
+from slm.core.counter import signed
 from slm.core.errors import check
 
 WARPS = 4  # per program

@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slm.batching.counter import below, permute, round_keys, unpermute, word
 from slm.batching.coverage import coverage, rows_with, seen
 from slm.batching.sampling import ORDERS, length, plan, starts, starts_of, targets
+from slm.core.counter import below, permute, round_keys, unpermute, word
 from slm.core.errors import UserError
 
 TINYSTORIES = 471_872_517

@@ -1,4 +1,4 @@
-"""Which random number does a counter have? The generator and the permutation behind the orders.
+"""Which random number does a counter have? The generator and the permutation behind all orders.
 
 Pure functions of 64-bit integers. Bit for bit, with + and · wrapping at 2^64:
 
