@@ -1,4 +1,4 @@
-"""Stage `audit`: data/<dataset>/raw -> metrics/<dataset>/text.json; nothing else is changed.
+"""Stage `audit`: data/<dataset>/raw -> data/<dataset>/facts and metrics/<dataset>/text.json.
 
 `make describe ROWS=kind` lists the documents that are counted there.
 """
@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 
 from slm.core.errors import run_main
-from slm.core.files import to_json, write_file
+from slm.core.files import landing, to_json, write_file
 from slm.core.params import chosen, read_params
 from slm.core.rounding import rounded
 from slm.selection.audit import audit, shares
+from slm.selection.facts import write_facts
 from slm.selection.faults import advice
 
 
@@ -20,7 +21,9 @@ def main() -> None:
     name = chosen(read_params(Path("params.yaml")), sys.argv[1:])
     raw = Path("data", name, "raw")
     audits = audit(raw, os.cpu_count() or 1)
-    figures = {split: {"documents": a.documents, **shares(a)} for split, a in audits.items()}
+    with landing(raw.with_name("facts")) as facts:
+        write_facts(facts, {split: of.facts for split, of in audits.items()})
+    figures = {split: {"documents": len(a.facts), **shares(a)} for split, a in audits.items()}
     out = Path("metrics", name)
     out.mkdir(parents=True, exist_ok=True)
     write_file(out / "text.json", to_json(rounded(figures)))

@@ -1,6 +1,7 @@
 """`make clean`: remove what can be made again, and what killed runs left.
 
-raw/, vocabulary/ and tokens/ go where params.yaml has the dataset and its source is there; bins/,
+raw/, facts/, selection/, vocabulary/ and tokens/ go where params.yaml has the dataset and its
+source is there; bins/,
 and those that a killed FIX=1 put aside, where DVC's cache has these very bytes, or has those of
 dvc.lock and these are broken, and nothing of others is among them. What stays is named, with the
 command that gives it up. source/, data/prebuilt and the cache always stay.
@@ -19,7 +20,7 @@ from slm.versions.pipeline import open_repo
 from slm.versions.repair import aside
 from slm.versions.verify import LOCK, only_here
 
-STEPS = ("raw", "vocabulary", "tokens")
+STEPS = ("raw", "facts", "selection", "vocabulary", "tokens")
 
 
 def main() -> None:

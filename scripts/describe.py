@@ -1,6 +1,7 @@
 """Stage `describe`: data/<dataset>/bins -> metrics/<dataset>/tokens.json and three tables as CSV.
 
-The audit's count of words is read too, for tokens per word.
+The audit's count of words is read too, for tokens per word, where a split has all documents of the
+source's.
 """
 
 import sys
@@ -33,12 +34,12 @@ def _described(bins: Bins, text: dict, block_size: int) -> tuple[dict, dict]:
     """The figures by split, and the rows of each table by split."""
     described: dict[str, Any] = {"vocab_size": bins.manifest["tokenizer"]["vocab_size"]}
     tables: dict[str, dict] = {}
+    selection: Any = bins.manifest.get("selection", {"words": {}})
+    words = {split: own["words"] for split, own in text.items()} | selection["words"]
     for split in bins.manifest["splits"]:
         seen = counts(bins, split)
         described[split] = figures(bins, split, block_size, seen)
-        described[split]["tokens_per_word"] = ratio(
-            described[split]["tokens"], text[split]["words"]
-        )
+        described[split]["tokens_per_word"] = ratio(described[split]["tokens"], words[split])
         rows = {
             "lengths": length_rows(lengths(bins, split)),
             "ranks": rank_rows(seen),
@@ -46,6 +47,8 @@ def _described(bins: Bins, text: dict, block_size: int) -> tuple[dict, dict]:
         }
         for table, own in rows.items():
             tables.setdefault(table, {})[split] = own
+    if "steps" in selection:
+        described["selection"] = selection["steps"]
     return described, tables
 
 

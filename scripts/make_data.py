@@ -19,6 +19,7 @@ from slm.bins.opening import open_bins
 from slm.core.errors import UserError, run_main
 from slm.core.git import git
 from slm.core.params import choice, dataset_of, tokenizer, whole
+from slm.selection.wanted import wanted
 from slm.text.finding import check_source
 from slm.text.hub.pins import read_pins
 from slm.tokens.merges import check_vocabulary
@@ -68,6 +69,7 @@ def check(params: dict, name: str) -> None:
         print(f"note: dvc.lock is merged by stage{again}", file=sys.stderr, flush=True)
     locked_hash(LOCK, f"bins@{name}", f"data/{name}/bins")  # refuses one that lies
     entry = dataset_of(params, name)
+    wanted(params, name)
     check_vocabulary(*tokenizer(params))
     whole(params, "describe", "block_size")
     choice(params, "tokenizer", "engine", ENGINES)

@@ -16,7 +16,8 @@ def main() -> None:
     params = read_params(Path("params.yaml"))
     folder = Path("data", chosen(params, sys.argv[1:]))
     name, size = tokenizer(params)
-    encoding = encoding_of(train(folder / "raw", size)) if size else load_encoding(name)
+    text = (folder / "raw", folder / "selection")
+    encoding = encoding_of(train(*text, size)) if size else load_encoding(name)
     with landing(folder / "vocabulary") as out:
         write_vocabulary(out, encoding)
     print(f"vocabulary: {encoding.name}, {encoding.n_vocab:,} ids")

@@ -1,11 +1,13 @@
 """`make describe`: show what the bins are like, in figures and pictures, and audit their text.
 
 The figures are those of metrics/<dataset>, built first where they are not there. The pictures are
-drawn from them, into reports/<dataset>/describe. With ROWS=kind the documents at fault are listed.
+drawn from them, into reports/<dataset>/describe. With ROWS=kind the documents of one kind of
+fault are listed, with ROWS=dropped those that the selection left out, with ROWS=repaired those that
+it repaired.
 """
 
-import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from compare.columns import SPLIT, Column, Table, columns_of
@@ -16,36 +18,57 @@ from scripts.make_data import built
 from slm.core.errors import run_main
 from slm.core.files import read_json
 from slm.selection.faults import faults
+from slm.selection.left_out import left_out, repaired_texts
 from slm.versions.pipeline import build
+
+READ = ("raw", "facts", "selection")  # what the lists of documents are made from
 
 
 def main() -> None:
     """Show the dataset named on the command line, or the one that params.yaml names."""
     command = parser("describe", __doc__)
-    command.add_argument("--rows", metavar="KIND", help="list the documents of one kind of fault")
+    command.add_argument("--rows", metavar="KIND", help="list the documents of one kind")
     args = command.parse_args()
     with alone("describe"):
         params, name = asked(args.dataset)
+        folder = Path("data", name)
         with built(name, params):
-            if args.rows and not Path("data", name, "raw").is_dir():  # as after a pull
-                build(f"download@{name}", alone=True)
+            if args.rows and not all((folder / step).is_dir() for step in READ):  # as after a pull
+                build(f"select@{name}")
     if args.rows:
-        for line in faults(Path("data", name, "raw"), args.rows, os.cpu_count() or 1):
+        for line in _rows(folder, args.rows):
             print(line)
     else:
         _show(name)
 
 
+def _rows(folder: Path, kind: str) -> Iterator[str]:
+    """A line for each document of a kind: of fault, or of what the selection did."""
+    raw, facts, selection = (folder / step for step in READ)
+    if kind == "dropped":
+        return left_out(raw, selection)
+    return repaired_texts(raw, selection) if kind == "repaired" else faults(raw, facts, kind)
+
+
 def _show(name: str) -> None:
     metrics = Path("metrics", name)
     tokens, text = (read_json(metrics / f"{name}.json") for name in ("tokens", "text"))
-    splits = tuple(text)
+    splits = tuple(split for split, own in tokens.items() if isinstance(own, dict))
     title = f"{name}, {tokens['vocab_size']:,} ids"
     figures = columns_of(SPLIT, [tokens[split] for split in splits])
-    for table in (Table(title, splits, figures, []), _faults(text, splits)):
+    shown = [Table(title, splits, figures, []), _faults(text, tuple(text))]
+    for table in shown + [_steps(tokens["selection"])] * ("selection" in tokens):
         print(*lines(table, shutil.get_terminal_size((100, 24)).columns), sep="\n")
     for path in describe_pictures(metrics, Path("reports", name, "describe")):
         print(f"drew {path}")
+
+
+def _steps(steps: list[dict]) -> Table:
+    """What each step of the selection took and left."""
+    labels = tuple(f"{s['step']} ({s['split']})" for s in steps)
+    amounts = [(word, key) for word in ("took", "left") for key in ("documents", "bytes", "tokens")]
+    columns = [Column(f"{w}, {k}", tuple(f"{s[w][k]:,}" for s in steps)) for w, k in amounts]
+    return Table("selection", labels, columns, [])
 
 
 def _faults(text: dict, splits: tuple[str, ...]) -> Table:

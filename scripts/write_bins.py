@@ -1,13 +1,16 @@
-"""Stage `bins`: data/<dataset>/tokens, vocabulary -> data/<dataset>/bins, end-of-text as asked."""
+"""Stage `bins`: data/<dataset>/tokens, selection, vocabulary -> data/<dataset>/bins."""
 
 import sys
+from functools import cache
 from pathlib import Path
 
 from slm.bins.format import END_OF_TEXT
 from slm.bins.from_tokens import write_bins
 from slm.core.errors import run_main
-from slm.core.files import landing
+from slm.core.files import landing, read_json
 from slm.core.params import choice, chosen, read_params
+from slm.tokens.tokenizer import ENGINES, Encode, choose_engine, encoder
+from slm.tokens.vocabulary import load_described
 
 
 def main() -> None:
@@ -16,10 +19,23 @@ def main() -> None:
     name = chosen(params, sys.argv[1:])
     policy = choice(params, "bins", "end_of_text", END_OF_TEXT)
     folder = Path("data", name)
+    engine = choice(params, "tokenizer", "engine", ENGINES)
+    asked = (policy, _encoder(folder / "vocabulary", engine), folder / "vocabulary")
     with landing(folder / "bins") as out:
-        manifest = write_bins(folder / "tokens", out, policy, folder / "vocabulary")
+        manifest = write_bins(folder / "tokens", folder / "selection", out, *asked)
     size = sum(f["bytes"] for s in manifest["splits"].values() for f in s["files"].values())
     print(f"bins:       {size / 1e6:,.1f} MB, {manifest['dtype']}, end of text: {policy}")
+
+
+def _encoder(vocabulary: Path, wanted: str) -> Encode:
+    """An encoder that is loaded once it has to encode: most bins need none."""
+
+    @cache
+    def loaded() -> Encode:
+        encoding = load_described(read_json(vocabulary / "vocabulary.json"), vocabulary)
+        return encoder(choose_engine(wanted, encoding)[0], encoding)
+
+    return lambda block: loaded()(block)
 
 
 if __name__ == "__main__":

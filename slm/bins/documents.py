@@ -11,6 +11,7 @@ import tiktoken
 
 from slm.bins.opening import Bins
 from slm.core.errors import check
+from slm.selection.wanted import TRAIN
 from slm.text.raw import locate
 
 
@@ -31,8 +32,16 @@ def document(bins: Bins, split: str, number: int) -> Document:
     inside = 0 <= number <= last
     check(inside, f"{split} has documents 0 to {last:,}; {number:,} is none of them")
     (start, first_byte), (end, last_byte) = offsets[number : number + 2].tolist()
-    source = locate(bins.manifest["dataset"]["files"][split], number)
+    source = _source(bins, split, number)
     return Document(number, start, bins.ids(split)[start:end], last_byte - first_byte, source)
+
+
+def _source(bins: Bins, split: str, number: int) -> str:
+    """Which row of which file a document came from, in words."""
+    files, rows = bins.manifest["dataset"]["files"], bins.rows(split)
+    if rows is None:
+        return locate(files[split], number)
+    return locate(files[split if split in files else TRAIN], int(rows[number]))  # held out of train
 
 
 def number_at(bins: Bins, split: str, position: int) -> int:

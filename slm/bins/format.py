@@ -3,10 +3,12 @@
 A folder of bins holds, for each split, `<split>.bin` and `<split>.docs.npy`. The bin is the ids of
 all documents end to end, little-endian, without a header: uint16 if the vocabulary has at most
 65,536 ids, else uint32. The other is a (documents + 1, 2) array of little-endian uint64: offsets in
-tokens and in UTF-8 bytes of text; rows i and i + 1 bound document i. If the vocabulary was trained
-on this text, the folder holds its ranks in tiktoken's format. manifest.json names dataset,
-tokenizer and end-of-text policy and has the SHA-256 of each 16 MiB of each file, and its own. The
-same data gives the same bytes: they have no time, path, host or library version.
+tokens and in UTF-8 bytes of text; rows i and i + 1 bound document i. If the documents are not all
+of the source's, in its order, `<split>.rows.npy` has their rows there: (documents,) little-endian
+uint64. If the vocabulary was trained on this text, the folder holds its ranks in tiktoken's format.
+manifest.json names dataset, tokenizer, end-of-text policy and selection and has the SHA-256 of each
+16 MiB of each file, and its own. The same data gives the same bytes: they have no time, path, host
+or library version.
 """
 
 import hashlib
@@ -28,12 +30,18 @@ REPAIR = "`make verify FIX=1` repairs it"
 STRAYS = {".DS_Store", "Thumbs.db"}  # file managers write these; .dvcignore lists them too
 
 
+def npy_header(shape: tuple[int, ...]) -> bytes:
+    """Returns the beginning of an .npy file of little-endian uint64 with this shape."""
+    header = io.BytesIO()
+    form = {"descr": "<u8", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, form)
+    return header.getvalue()
+
+
 def write_docs(path: Path, offsets: Iterable[np.ndarray], documents: int) -> FileEntry:
     """Writes offsets, parts of (rows, 2) uint64 and documents + 1 rows in all, as an .npy file."""
-    header = io.BytesIO()
-    form = {"descr": "<u8", "fortran_order": False, "shape": (documents + 1, 2)}
-    np.lib.format.write_array_header_1_0(header, form)
-    return write_hashed(path, chain([header.getvalue()], (rows.astype("<u8") for rows in offsets)))
+    header = npy_header((documents + 1, 2))
+    return write_hashed(path, chain([header], (rows.astype("<u8") for rows in offsets)))
 
 
 def write_manifest(folder: Path, content: Mapping[str, object]) -> dict[str, Any]:

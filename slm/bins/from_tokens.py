@@ -1,53 +1,72 @@
 """How do tokens become bins?
 
-In: a tokens/ folder (see slm.tokens.token_files), the folder of the vocabulary if it was trained
-here, and the end-of-text policy: no id ("none"), one after ("append") or before ("prepend") each
-document. Out: a folder of bins (see slm.bins.format). Each 16 MiB that is read is compared with the
-hashes of tokens.json; nothing is tokenized again.
+In: tokens/ (see slm.tokens.token_files), selection/ (see slm.selection.files), vocabulary/, and the
+end-of-text policy: no id ("none"), one after ("append") or before ("prepend") each document. Out: a
+folder of bins (see slm.bins.format). Each 16 MiB that is read is compared with the hashes of
+tokens.json; nothing is tokenized but texts that the selection has of its own.
 """
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
 from slm.bins.end_of_text import with_end_of_text
 from slm.bins.format import write_docs, write_manifest
+from slm.bins.from_selection import write_selected
 from slm.bins.manifest import BinSplit, Manifest
-from slm.core.errors import UserError, check
-from slm.core.files import CHUNK_BYTES, chunk_hashes, link_or_copy, read_json, write_hashed
+from slm.bins.pieces import Chosen, Counts
+from slm.bins.reading import checked, corrupt
+from slm.bins.steps import steps
+from slm.core.errors import check
+from slm.core.files import chunk_hashes, link_or_copy, read_json, write_hashed
 from slm.core.formats import FileEntry, Tokens, TokenSplit
 from slm.core.ids import dtype_for, write_ids
 from slm.core.threads import prefetch
+from slm.selection.files import is_all, read_selection
+from slm.tokens.tokenizer import Encode
 from slm.tokens.vocabulary import RANKS, TRAINED, load_described, rank_file
 
 
 def write_bins(
-    folder: Path, out: Path, end_of_text: str, vocabulary: Path | None = None
+    folder: Path, selection: Path, out: Path, end_of_text: str, encode: Encode, vocabulary: Path
 ) -> Manifest:
     """Fills the empty folder `out` with the bins of every split; returns the manifest.
 
-    `folder` is tokens/, `end_of_text` the policy; `vocabulary` is the folder of a vocabulary that
-    was trained here, whose ranks become part of the bins. Raises UserError if a file is corrupt.
+    `folder` is tokens/, `selection` selection/, `end_of_text` the policy; `encode` (slm.tokens.
+    tokenizer) encodes the texts that a selection has of its own; the ranks of a `vocabulary` that
+    was trained here become part of the bins. Raises UserError if a file is corrupt.
     """
     tokens = cast(Tokens, read_json(folder / "tokens.json"))
     source = dict(tokens["source"])
     expected = source.pop("expected_tokens", {})
     _check_counts(tokens["splits"], expected.get(tokens["vocabulary"]["encoding"], {}))
-    content = {
+    chosen = read_selection(selection)
+    splits, counts = dict[str, BinSplit](), dict[str, Counts]()
+    for split in chosen["splits"]:
+        if is_all(chosen, split):
+            splits[split] = _write_split(folder, out, split, tokens, end_of_text)
+            counts[split] = Counts(tokens["splits"][split])
+        else:
+            asked = (tokens, Chosen(selection, chosen, split), end_of_text, encode)
+            splits[split], counts[split] = write_selected(folder, out, *asked)
+    content: dict[str, Any] = {
         "dataset": source,
         "tokenizer": tokens["vocabulary"],
         "end_of_text": end_of_text,
         "dtype": dtype_for(tokens["vocabulary"]["vocab_size"]).name,
-        "splits": {
-            split: _write_split(folder, out, split, tokens, end_of_text)
-            for split in tokens["splits"]
-        },
+        "splits": splits,
     }
+    if chosen["select"]:
+        words = {s: part["words"] for s, part in chosen["splits"].items() if "words" in part}
+        content["selection"] = {
+            "select": chosen["select"],
+            "steps": steps(chosen, counts),
+            "words": words,
+        }
     if tokens["vocabulary"]["encoding"].startswith(TRAINED):
-        ranks = rank_file(load_described(tokens["vocabulary"], vocabulary or folder))
+        ranks = rank_file(load_described(tokens["vocabulary"], vocabulary))
         content["vocabulary"] = {RANKS: write_hashed(out / RANKS, [ranks])}
     return cast(Manifest, write_manifest(out, content))
 
@@ -70,10 +89,10 @@ def _write_split(folder: Path, out: Path, split: str, tokens: Tokens, policy: st
         bin_ = _same(path, out / f"{split}.bin", hashes)
     else:
         dtype = dtype_for(vocabulary["vocab_size"])
-        chunks = (chunk.view(dtype) for chunk in prefetch(_checked(path, hashes)))
+        chunks = (chunk.view(dtype) for chunk in prefetch(checked(path, hashes)))
         totals = folder / f"{split}.totals"
         if totals.stat().st_size != 16 * (documents + 1):
-            raise _corrupt(totals)
+            raise corrupt(totals)
         ends = np.memmap(totals, "<u8", "r").reshape(-1, 2)[:, 0]
         ids = with_end_of_text(chunks, ends, vocabulary["end_of_text"], policy)
         bin_ = write_ids(out / f"{split}.bin", ids, dtype)
@@ -89,7 +108,7 @@ def _write_split(folder: Path, out: Path, split: str, tokens: Tokens, policy: st
 def _same(path: Path, bin_: Path, hashes: list[str]) -> FileEntry:
     """Links the ids, once verified; neither name is written again, and DVC's cache has a copy."""
     if chunk_hashes(path) != hashes:
-        raise _corrupt(path)
+        raise corrupt(path)
     link_or_copy(path, bin_)
     return {"bytes": bin_.stat().st_size, "sha256": hashes}
 
@@ -97,26 +116,9 @@ def _same(path: Path, bin_: Path, hashes: list[str]) -> FileEntry:
 def _offsets(path: Path, entry: TokenSplit, one_more: bool) -> Iterator[np.ndarray]:
     """Yields the offsets in parts, with `one_more` token for each document before a row."""
     first = 0
-    for chunk in _checked(path, entry["sha256"]["totals"]):
+    for chunk in checked(path, entry["sha256"]["totals"]):
         rows = chunk.view("<u8").reshape(-1, 2)
         if one_more:
             rows[:, 0] += np.arange(first, first + len(rows), dtype=np.uint64)
         yield rows
         first += len(rows)
-
-
-def _checked(path: Path, hashes: list[str]) -> Iterator[np.ndarray]:
-    """Yields the bytes of a file, 16 MiB at a time, each verified first."""
-    expected = iter(hashes)
-    with path.open("rb", buffering=0) as file:
-        while len(chunk := np.fromfile(file, np.uint8, CHUNK_BYTES)):
-            if hashlib.sha256(chunk.data).hexdigest() != next(expected, None):
-                raise _corrupt(path)
-            yield chunk
-    if next(expected, None):
-        raise _corrupt(path)
-
-
-def _corrupt(path: Path) -> UserError:
-    folder = path.parent
-    return UserError(f"{path} is not as tokens.json says; `rm -r {folder}`, then `make data`")

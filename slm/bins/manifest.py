@@ -16,7 +16,15 @@ class BinSplit(TypedDict):
     tokens: int  # ids in the bin, end-of-text included
     documents: int
     text_bytes: int  # UTF-8, without end-of-text
-    files: dict[str, FileEntry]  # <split>.bin and <split>.docs.npy, by name
+    files: dict[str, FileEntry]  # <split>.bin, <split>.docs.npy and <split>.rows.npy, by name
+
+
+class Taken(TypedDict):
+    """`selection` of the manifest, where params.yaml selects documents."""
+
+    select: dict[str, Any]  # the entry of params.yaml
+    steps: list[dict[str, Any]]  # see slm.bins.steps
+    words: dict[str, int]  # by split that is not all of the source's, as str.split() splits them
 
 
 class Manifest(TypedDict):
@@ -29,6 +37,7 @@ class Manifest(TypedDict):
     end_of_text: str  # policy, one of END_OF_TEXT
     dtype: str  # of the ids: "uint16" or "uint32"
     splits: dict[str, BinSplit]  # by name
+    selection: NotRequired[Taken]
     vocabulary: NotRequired[dict[str, FileEntry]]  # the ranks, by name, if they were trained here
     sha256: str  # hexadecimal, of this manifest without this key
 

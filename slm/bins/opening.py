@@ -38,6 +38,13 @@ class Bins(NamedTuple):
         """Returns (documents + 1, 2) uint64: offsets in tokens and in bytes of text, mapped."""
         return self._same(np.load(self.folder / f"{split}.docs.npy", mmap_mode="r"))
 
+    def rows(self, split: str) -> np.ndarray | None:
+        """Returns (documents,) uint64: rows of the source split, mapped; None if they are all."""
+        name = f"{split}.rows.npy"
+        if name not in self.manifest["splits"][split]["files"]:
+            return None
+        return self._same(np.load(self.folder / name, mmap_mode="r"))
+
     def _same(self, mapped: np.ndarray) -> np.ndarray:
         """Returns it; raises UserError if the folder was replaced by other bins since it opened."""
         here = read_manifest(self.folder)["sha256"] == self.manifest["sha256"]

@@ -40,6 +40,13 @@ def check_entry(name: str, entry: object) -> dict:
     return entry
 
 
+def splits_of(entry: dict) -> tuple[str, ...]:
+    """Returns the names of the splits that an entry's source has."""
+    return tuple(
+        entry[{"generated": "documents", "files": "files", "hub": "splits"}[entry["kind"]]]
+    )
+
+
 def _is_text(value: object) -> bool:
     # A lone surrogate is a string that no file can hold.
     return isinstance(value, str) and value != "" and not re.search("[\ud800-\udfff]", value)

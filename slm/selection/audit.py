@@ -1,8 +1,8 @@
 """What is wrong with the text? An audit counts faults and names rows; it changes nothing.
 
-In: raw/ (see slm.text.raw). Out: for each split an `Audit`: documents, words, the rows, from 0, of
-the documents that are at fault, and facts of every document (slm.selection.facts). Every document
-is read once; memory reaches about 120 bytes per document. What is counted, exactly:
+In: raw/ (see slm.text.raw). Out: for each split an `Audit`: facts of every document
+(slm.selection.facts), and the rows, from 0, of the documents that are at fault. Every document is
+read once; memory reaches about 120 bytes per document. What is counted, exactly:
 
     words               as str.split() splits them, on Unicode whitespace
     duplicates          documents with the bytes of an earlier one of their split
@@ -18,7 +18,6 @@ leak; a document of whitespace alone is not unfinished.
 """
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +25,8 @@ import numpy as np
 
 from slm.core.rounding import ratio
 from slm.core.threads import in_order, prefetch
-from slm.selection.facts import FACTS, facts_of
+from slm.selection.copies import in_other, numbered, repeated
+from slm.selection.facts import FACTS, FAULTS, bit, facts_of
 from slm.text.blocks import BLOCK_BYTES, Block, read_blocks
 from slm.text.raw import SourceFile, read_source
 
@@ -44,9 +44,6 @@ MOJIBAKE = re.compile(
     f"â[€\x80]|â[‚ƒ„\x81-\x84]{_LATE}|Â[\xa0-\xbf]|Ã{_LATE}|Ä{_LATE}|Å{_LATE}|ï»¿"
     f"|ð[Ÿ\x9f]{_LATE}{_LATE}"
 )
-# Seen in one document by itself.
-KINDS = ("mojibake", "control_characters", "unfinished", "only_whitespace")
-
 _BYTES = np.arange(256)
 _LEADS = np.isin(_BYTES, [letter.encode()[1] for letter in "âÂÃÄÅïð"])  # MOJIBAKE's, after C3
 _ENDS = np.isin(_BYTES, [ord(end) for end in ENDINGS if end < "\x80"])
@@ -55,12 +52,15 @@ _WIDE = [code[0] << 16 | code[1] << 8 | code[-1] for code in map(str.encode, WID
 
 
 class Audit(NamedTuple):
-    """The audit of a split, or of a block of it."""
+    """The audit of a split."""
 
-    documents: int
-    words: int
-    rows: dict[str, np.ndarray]  # by kind, (faults,) int64, ascending: numbers of documents
     facts: np.ndarray  # (documents,) FACTS
+    rows: dict[str, np.ndarray]  # by kind, (faults,) int64, ascending: numbers of documents
+
+    @property
+    def words(self) -> int:
+        """The words of all documents."""
+        return int(self.facts["words"].sum(dtype=np.int64))
 
 
 def audit(raw: Path, workers: int, block_bytes: int = BLOCK_BYTES) -> dict[str, Audit]:
@@ -68,34 +68,41 @@ def audit(raw: Path, workers: int, block_bytes: int = BLOCK_BYTES) -> dict[str, 
 
     Raises UserError if raw/ is missing or a document is not text.
     """
-    audits, source = {}, read_source(raw)["splits"]
+    source, facts = read_source(raw)["splits"], {}
     for split in source:
         blocks = prefetch(read_blocks(raw, split, block_bytes))
-        audits[split] = _joined(in_order(_audit_block, blocks, workers))
-    numbers = _numbered({split: audited.facts for split, audited in audits.items()})
-    for split, own in numbers.items():
-        rows = audits[split].rows
-        rows["byte_order_marks"] = _marked(source[split]["files"])
-        rows["duplicates"] = _repeated(own)
-        others = [other for other in numbers if other != split]
-        for other in others:
-            rows[f"also_in_{other}"] = np.flatnonzero((own >= 0) & np.isin(own, numbers[other]))
-    return audits
+        parts = [np.empty(0, FACTS), *in_order(facts_of_block, blocks, workers)]
+        facts[split] = np.concatenate(parts)
+        facts[split]["faults"][_marked(source[split]["files"])] |= bit("byte_order_marks")
+    return audited(facts)
+
+
+def audited(facts: dict[str, np.ndarray]) -> dict[str, Audit]:
+    """Returns the audit of every split, given the facts of all."""
+    numbers = numbered(facts)
+    return {split: Audit(own, _rows(split, own["faults"], numbers)) for split, own in facts.items()}
 
 
 def shares(audit: Audit) -> dict[str, object]:
     """Returns an audit as JSON: words, and the number and the share of documents of each kind."""
     rows = {
-        kind: {"documents": len(rows), "share": ratio(len(rows), audit.documents)}
+        kind: {"documents": len(rows), "share": ratio(len(rows), len(audit.facts))}
         for kind, rows in audit.rows.items()
     }
     return {"words": audit.words, **rows}
 
 
-def _audit_block(block: Block) -> Audit:
+def facts_of_block(block: Block) -> np.ndarray:
+    """Returns (documents,) FACTS of a block, but for byte order marks, which are not in it."""
     found = (_with_mojibake(block), _with_controls(block), *_ending_oddly(block))
-    rows = {kind: block.first + rows for kind, rows in zip(KINDS, found, strict=True)}
-    return Audit(block.documents, words(block), rows, facts_of(block))
+    return facts_of(block, words(block), dict(zip(FAULTS, found, strict=False)))
+
+
+def _rows(split: str, faults: np.ndarray, numbers: dict) -> dict[str, np.ndarray]:
+    rows = {fault: np.flatnonzero(faults & bit(fault)) for fault in FAULTS}
+    rows["duplicates"] = repeated(numbers[split])
+    others = [other for other in numbers if other != split]
+    return rows | {f"also_in_{o}": in_other(numbers[split], numbers[o]) for o in others}
 
 
 def _ending_oddly(block: Block) -> tuple[np.ndarray, np.ndarray]:
@@ -108,15 +115,16 @@ def _ending_oddly(block: Block) -> tuple[np.ndarray, np.ndarray]:
     return np.array(unfinished, np.int64), np.array(blank, np.int64)
 
 
-def words(block: Block) -> int:
-    """Returns how many words the documents of a block have, as str.split() splits them."""
+def words(block: Block) -> np.ndarray:
+    """Returns (documents,) int64: the words of each document, as str.split() splits them."""
     data = block.data
     space = (data - np.uint8(9) < 5) | (data - np.uint8(28) < 5)  # \t…\r, \x1c…\x20
     _mark_wide(data, space)
     before = np.empty(len(data) + 1, bool)
     before[1:] = space
     before[block.offsets[:-1]] = True
-    return int(np.count_nonzero(before[:-1] > space))
+    begins = np.flatnonzero(before[:-1] > space)
+    return np.diff(np.searchsorted(begins, block.offsets))
 
 
 def _mark_wide(data: np.ndarray, space: np.ndarray) -> None:
@@ -155,32 +163,3 @@ def _marked(files: list[SourceFile]) -> np.ndarray:
     starts = np.cumsum([0, *(file["rows"] for file in files)])[:-1]
     marked = [file.get("byte_order_mark", False) and file["rows"] > 0 for file in files]
     return starts[np.array(marked, bool)].astype(np.int64)
-
-
-def _joined(blocks: Iterator[Audit]) -> Audit:
-    """Returns the audit of a split."""
-    parts = list(blocks)
-    rows = {kind: np.concatenate([part.rows[kind] for part in parts]) for kind in KINDS}
-    facts = np.concatenate([np.empty(0, FACTS), *(part.facts for part in parts)])
-    return Audit(len(facts), sum(part.words for part in parts), rows, facts)
-
-
-def _numbered(facts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns (documents,) int64 per split: the same number for the same text, -1 for none."""
-    every = np.concatenate(list(facts.values()))
-    halves = np.ascontiguousarray(every["hash"]).view("<u8").reshape(-1, 2)
-    order = np.lexsort(halves.T)
-    new = np.append(True, np.any(np.diff(halves[order], axis=0), axis=1))[: len(every)]
-    numbers = np.empty(len(every), np.int64)
-    numbers[order] = np.cumsum(new)
-    numbers[every["bytes"] == 0] = -1
-    ends = np.cumsum([len(split) for split in facts.values()])
-    return dict(zip(facts, np.split(numbers, ends[:-1]), strict=True))
-
-
-def _repeated(numbers: np.ndarray) -> np.ndarray:
-    """Returns the rows whose number is also in an earlier row."""
-    first = np.unique(numbers, return_index=True)[1]
-    later = numbers >= 0
-    later[first] = False
-    return np.flatnonzero(later)

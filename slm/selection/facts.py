@@ -1,29 +1,73 @@
-"""What is known of each document? A hash and a length, made once, in the pass that reads the text.
+"""What is known of each document? A record of 32 bytes, made once, in the pass that reads the text.
 
-A record for each document, in source order:
-    hash    16 bytes: BLAKE2b with a digest of 16 bytes, of the document's text in UTF-8
-    bytes   uint64: the length of that text
+<split>.facts has one for each document of the source, in source order, little-endian:
+    hash     16 bytes: BLAKE2b with a digest of 16 bytes, of the document's text in UTF-8
+    bytes    uint64: the length of that text
+    words    uint32: as str.split() splits them, on Unicode whitespace
+    faults   uint32: bit i is set where the document has fault i of FAULTS (slm.selection.audit)
+
+facts.json has length and hashes of each of these files, by split.
 """
 
 from hashlib import blake2b
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 
+from slm.core.errors import check
+from slm.core.files import chunk_hashes, read_json, to_json, write_hashed
 from slm.text.blocks import Block
 
 HASH_BYTES = 16
-FACTS = np.dtype([("hash", f"V{HASH_BYTES}"), ("bytes", "<u8")])
+FACTS = np.dtype(
+    [("hash", f"V{HASH_BYTES}"), ("bytes", "<u8"), ("words", "<u4"), ("faults", "<u4")]
+)
+FAULTS = ("mojibake", "control_characters", "unfinished", "only_whitespace", "byte_order_marks")
 
 
-def facts_of(block: Block) -> np.ndarray:
-    """Returns (documents,) FACTS of a block."""
+def facts_of(block: Block, words: np.ndarray, faults: dict[str, np.ndarray]) -> np.ndarray:
+    """Returns (documents,) FACTS of a block, its documents' words, and of each fault its rows."""
+    facts = np.zeros(block.documents, FACTS)
+    facts["hash"] = np.frombuffer(b"".join(hashes(block)), f"V{HASH_BYTES}")
+    facts["bytes"] = np.diff(block.offsets)
+    facts["words"] = words
+    for fault, rows in faults.items():
+        facts["faults"][rows] |= bit(fault)
+    return facts
+
+
+def hashes(block: Block) -> list[bytes]:
+    """Returns the hash of each document of a block."""
     content = block.data.tobytes()
-    hashes = [
+    return [
         blake2b(content[start:end], digest_size=HASH_BYTES).digest()
         for start, end in pairwise(block.offsets.tolist())
     ]
-    facts = np.empty(block.documents, FACTS)
-    facts["hash"] = np.frombuffer(b"".join(hashes), f"V{HASH_BYTES}")
-    facts["bytes"] = np.diff(block.offsets)
+
+
+def bit(fault: str) -> int:
+    """Returns the bit of a fault in `faults`."""
+    return 1 << FAULTS.index(fault)
+
+
+def write_facts(folder: Path, facts: dict[str, np.ndarray]) -> None:
+    """Fills the empty folder `folder` with the facts of every split."""
+    files = {s: write_hashed(folder / f"{s}.facts", [own]) for s, own in facts.items()}
+    (folder / "facts.json").write_bytes(to_json(files))
+
+
+def read_facts(folder: Path) -> dict[str, np.ndarray]:
+    """Returns by split (documents,) FACTS; raises UserError if a file is missing or corrupt."""
+    facts = {}
+    for split, entry in read_json(folder / "facts.json").items():
+        path = folder / f"{split}.facts"
+        intact = path.is_file() and chunk_hashes(path) == entry["sha256"]
+        check(intact, f"{path} is not as facts.json says; `rm -r {folder}`, then `make data`")
+        facts[split] = np.fromfile(path, FACTS)
     return facts
+
+
+def halves(facts: np.ndarray) -> np.ndarray:
+    """Returns the hashes as (documents, 2) uint64, each half little-endian."""
+    return np.ascontiguousarray(facts["hash"]).view("<u8").reshape(-1, 2)

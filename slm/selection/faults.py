@@ -1,8 +1,8 @@
 """Which documents are at fault, and where? One line per row that an audit counted.
 
-In: raw/, and a kind of fault of slm.selection.audit. Out: lines with the split, the row of the
-source, and the text around the fault: the beginning of a duplicate or a leak, the end of an
-unfinished document. The text is read twice, once to find and once to show.
+In: raw/, facts/, and a kind of fault of slm.selection.audit. Out: lines with the split, the row of
+the source, and the text around the fault: the beginning of a duplicate or a leak, the end of an
+unfinished document.
 """
 
 import re
@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from slm.core.errors import check
-from slm.selection.audit import KINDS, MOJIBAKE, Audit, audit
+from slm.selection.audit import MOJIBAKE, Audit, audited
+from slm.selection.facts import FAULTS, read_facts
 from slm.text.blocks import read_blocks
 from slm.text.raw import locate, read_source
 
@@ -26,28 +27,29 @@ def advice(raw: Path, audits: dict[str, Audit]) -> str:
     source = read_source(raw)
     if source.get("strip"):
         return ""
-    for split, audited in audits.items():
+    for split, audit in audits.items():
         files = source["splits"][split]["files"]
         ends = np.cumsum([file["rows"] for file in files])
-        numbers = np.searchsorted(ends, audited.rows["only_whitespace"], side="right")
+        numbers = np.searchsorted(ends, audit.rows["only_whitespace"], side="right")
         if any(files[number]["name"].endswith(".txt") for number in set(numbers.tolist())):
             return "`strip: true` in params.yaml takes whitespace off both ends of .txt documents"
     return ""
 
 
-def faults(raw: Path, kind: str, workers: int) -> Iterator[str]:
+def faults(raw: Path, facts: Path, kind: str) -> Iterator[str]:
     """Yields a line for each document of this kind; raises UserError if the kind is unknown."""
     splits = read_source(raw)["splits"]
     leaks = [f"also_in_{split}" for split in splits]
-    kinds = [*KINDS, "byte_order_marks", "duplicates", *(leaks if len(leaks) > 1 else ())]
+    kinds = [*FAULTS, "duplicates", *(leaks if len(leaks) > 1 else ())]
     check(kind in kinds, f"{kind!r} is no kind of fault; expected one of {', '.join(kinds)}")
-    for split, audited in audit(raw, workers).items():
+    for split, audit in audited(read_facts(facts)).items():
         files = splits[split]["files"]
-        for row, text in _texts(raw, split, audited.rows.get(kind, np.empty(0, np.int64))):
+        for row, text in texts_at(raw, split, audit.rows.get(kind, np.empty(0, np.int64))):
             yield f"{split} document {row:,}, {locate(files, row)}: {_around(kind, text)!r}"
 
 
-def _texts(raw: Path, split: str, rows: np.ndarray) -> Iterator[tuple[int, str]]:
+def texts_at(raw: Path, split: str, rows: np.ndarray) -> Iterator[tuple[int, str]]:
+    """Yields each of these ascending rows of a split with its text."""
     for block in read_blocks(raw, split) if len(rows) else ():
         end = block.first + block.documents
         first, last = np.searchsorted(rows, [block.first, end])

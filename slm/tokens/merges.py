@@ -1,12 +1,12 @@
 """Which merges does a corpus yield? A vocabulary trained on your own text.
 
-In: a dataset's raw/ folder and a number of ids. Out: the merges of byte-level BPE on the train
-split, which GPT-2's pattern splits into words: gigatoken counts them, slm.tokens.pairs merges.
-They are those of Hugging Face's trainer, in the same order, for any order of the rows and any
-number of threads. If the corpus does not yield that many ids, the error names the largest number.
-Words are split at code points that gigatoken alone knows (slm.tokens.unicode_gaps) as gigatoken
-does; this may choose other merges, but their ids are the same. slm.tokens.bpe turns merges into a
-vocabulary.
+In: a dataset's raw/ and selection/ and a number of ids. Out: the merges of byte-level BPE on the
+documents that are selected as train, which GPT-2's pattern splits into words: gigatoken counts
+them, slm.tokens.pairs merges. They are those of Hugging Face's trainer, in the same order, for any
+order of the rows and any number of threads. If the corpus does not yield that many ids, the error
+names the largest number. Words are split at code points that gigatoken alone knows
+(slm.tokens.unicode_gaps) as gigatoken does; this may choose other merges, but their ids are the
+same. slm.tokens.bpe turns merges into a vocabulary.
 """
 
 import importlib.util
@@ -21,8 +21,8 @@ import numpy as np
 from tqdm import tqdm
 
 from slm.core.errors import UserError, check
-from slm.text.blocks import read_blocks
-from slm.text.raw import read_source
+from slm.selection.blocks import selected_blocks
+from slm.selection.files import read_selection
 from slm.tokens.bpe import SMALLEST, Merge
 from slm.tokens.pairs import LETTERS, pairs
 from slm.tokens.vocabulary import check_name
@@ -31,14 +31,14 @@ _SEPARATOR = b"\xff"  # never in UTF-8
 _COUNTED = 16 * 2**20  # bytes of text at a time: more than a block, since most words recur
 
 
-def train(raw: Path, vocab_size: int) -> list[Merge]:
-    """Returns the vocab_size - 257 merges of the train split, in order.
+def train(raw: Path, selection: Path, vocab_size: int) -> list[Merge]:
+    """Returns the vocab_size - 257 merges of the train split, as selected, in order.
 
     Raises UserError below 257 ids, and if the corpus is too small, with the largest size that
     works. Memory follows the number of distinct words: about 100 bytes for each of their letters.
     """
     check_vocabulary("bpe", vocab_size)
-    splits = read_source(raw)["splits"]
+    splits = read_selection(selection)["splits"]
     check(
         "train" in splits, f"bpe is trained on split train, and there is only {', '.join(splits)}"
     )
@@ -47,7 +47,7 @@ def train(raw: Path, vocab_size: int) -> list[Merge]:
         "tokenizer.encoding bpe counts words by gigatoken, which is not installed here; "
         "choose a published encoding, or build the bins elsewhere and `make pull`",
     )
-    merges = _train(raw, vocab_size - SMALLEST)
+    merges = _train(raw, selection, vocab_size - SMALLEST)
     works = SMALLEST + len(merges)
     check(
         vocab_size <= works,
@@ -68,24 +68,24 @@ def check_vocabulary(encoding: str, vocab_size: int | None) -> None:
         )
 
 
-def _train(raw: Path, number: int) -> list[Merge]:
+def _train(raw: Path, selection: Path, number: int) -> list[Merge]:
     """Returns so many merges, or all that there are."""
     tokens = [bytes([byte]) for byte in LETTERS]
     merges: list[Merge] = []
     most = min(number, sys.maxsize)
-    following = islice(pairs(_words(raw)), most)
+    following = islice(pairs(_words(raw, selection)), most)
     for left, right in tqdm(following, "merges", most, delay=2, disable=None):
         merges.append((tokens[left], tokens[right]))
         tokens.append(tokens[left] + tokens[right])
     return merges
 
 
-def _words(raw: Path) -> dict[bytes, int]:
+def _words(raw: Path, selection: Path) -> dict[bytes, int]:
     """Returns the words of the train split, as UTF-8, and how often each occurs."""
     from gigatoken.gigatoken_rs import pretokenized_counts  # 0.2 s, and not everyone has it
 
     words: dict[bytes, int] = {}
-    blocks = read_blocks(raw, "train", _COUNTED)
+    blocks = selected_blocks(raw, selection, "train", _COUNTED)
     for block in tqdm(blocks, "blocks of words", unit=" blocks", delay=2, disable=None):
         text = np.insert(block.data, block.offsets[1:], _SEPARATOR[0]).tobytes()
         with _silence():

@@ -80,10 +80,7 @@ def _job(encode: Encode, encoding: tiktoken.Encoding, files: list) -> Callable[[
         try:
             ids, tokens = encode(block)
         except Unencodable as error:
-            raise UserError(
-                f"{locate(files, error.document)} holds a run of 999,999 or more whitespace "
-                "characters, which tiktoken cannot split; shorten it in the source"
-            ) from None
+            raise UserError(f"{locate(files, error.document)} {error}") from None
         return Encoded(to_dtype(ids, dtype), tokens, np.diff(block.offsets))
 
     return job

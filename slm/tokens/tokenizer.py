@@ -33,11 +33,17 @@ _SAMPLE = 4  # documents per block that the reference encodes again
 _CACHE_BYTES = 200 * 2**20  # gigatoken's cache is dropped when the process has grown by this
 
 
+WHITESPACE = (
+    "holds a run of 999,999 or more whitespace characters, which tiktoken cannot split; shorten it "
+    "in the source"
+)
+
+
 class Unencodable(Exception):
     """tiktoken cannot split this document: a run of 999,999 or more whitespace characters."""
 
     def __init__(self, document: int) -> None:
-        super().__init__(document)
+        super().__init__(WHITESPACE)
         self.document = document  # number in its split
 
 

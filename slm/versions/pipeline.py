@@ -31,7 +31,7 @@ INTERRUPTED = (
     "exited with -2",
     "exited with -15",
 )  # by a signal, as a stage ended
-DESCRIBE = ("audit", "describe")  # the stages whose outputs git tracks
+DESCRIBE = ("audit", "describe")  # the stages that write what git tracks
 
 
 def todo(name: str) -> set[str]:
@@ -43,7 +43,7 @@ def todo(name: str) -> set[str]:
     with open_repo() as repo:
         stages = _stale(repo)
         if stages is None:  # a stage has something to do and what it reads is gone: which one?
-            known = _stale(repo, f"tokenize@{name}", f"audit@{name}")
+            known = _stale(repo, f"tokenize@{name}", f"select@{name}")
             stages = {"download"} if known is None or known else {"bins", "describe"}
         elif _changed(repo.data_status(), f"data/{name}/bins"):
             stages.add("bins")
@@ -69,8 +69,9 @@ def _changed(status: dict, bins: str) -> bool:
 
 def _metrics_differ(stage: str) -> bool:
     """Whether a file that git tracks is not as dvc.lock says; DVC may take it for one to come."""
-    outs = locked_outs(Path("dvc.lock"), stage)
-    return any(not Path(out).is_file() or md5_of(Path(out)) != md5 for out, md5 in outs.items())
+    outs = locked_outs(Path("dvc.lock"), stage).items()
+    metrics = {Path(out): md5 for out, md5 in outs if out.startswith("metrics/")}
+    return any(not path.is_file() or md5_of(path) != md5 for path, md5 in metrics.items())
 
 
 def build(target: str | None = None, *, alone: bool = False, record: bool = True) -> bool:

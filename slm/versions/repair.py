@@ -31,7 +31,13 @@ from slm.versions.remote_errors import as_user_error
 from slm.versions.verify import Versions, damaged, drop, local_cache, versions
 
 PARAMS = Path("params.yaml")
-BEFORE_BINS = {"download": "raw", "vocabulary": "vocabulary", "tokenize": "tokens"}
+BEFORE_BINS = {  # which stage writes which folder
+    "download": "raw",
+    "audit": "facts",
+    "select": "selection",
+    "vocabulary": "vocabulary",
+    "tokenize": "tokens",
+}
 
 
 def repair(name: str, remote: str | None, known: Versions, wrong: bool) -> Iterator[str]:

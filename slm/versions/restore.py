@@ -1,7 +1,8 @@
-"""Which tokens/ and vocabulary/ did the bins come from, where those folders are not there?
+"""Which folders did the bins come from, where those are not there?
 
-In: a dataset's folder with its bins, as after a pull. Out: vocabulary/ and tokens/, byte for byte
-as the stages before the bins wrote them. dvc.lock is the proof: a folder is kept only where its
+In: a dataset's folder with its bins, as after a pull. Out: vocabulary/, selection/ and tokens/,
+byte for byte as the stages before the bins wrote them; of bins with a selection the vocabulary
+alone, since they have not all documents. dvc.lock is the proof: a folder is kept only where its
 hash is the one that dvc.lock names. Nothing is fetched or tokenized, and raw/ is not needed.
 """
 
@@ -11,16 +12,17 @@ from slm.bins.opening import open_bins
 from slm.bins.to_tokens import write_tokens
 from slm.core.errors import UserError
 from slm.core.files import landing
+from slm.selection.files import all_in_order, write_selection
 from slm.text.hub.pins import read_pins
 from slm.tokens.bpe import write_vocabulary
 from slm.tokens.vocabulary import load_described
 from slm.versions.lock import folder_hash, locked_hash
 
-STAGES = {"vocabulary": "vocabulary", "tokens": "tokenize"}  # which stage writes which folder
+STAGES = {"vocabulary": "vocabulary", "selection": "select", "tokens": "tokenize"}  # by folder
 
 
 def restore(folder: Path, entry: dict, lock: Path) -> list[str]:
-    """Make what is missing of data/<name>/vocabulary and tokens; return the names of both or one.
+    """Make what is missing of data/<name>/vocabulary, selection and tokens; return their names.
 
     `folder` is data/<name> as dvc.lock writes it, `entry` the dataset's in params.yaml. Raises
     UserError, and keeps nothing of that folder, where the bins are missing or damaged, or give
@@ -30,10 +32,14 @@ def restore(folder: Path, entry: dict, lock: Path) -> list[str]:
     for name in missing:
         with landing(folder / name) as out:
             bins = open_bins(folder / "bins")
-            if name == "tokens":
-                write_tokens(bins, out, _expected_tokens(entry, folder / "source"))
-            else:
+            if name == "vocabulary":
                 write_vocabulary(out, load_described(bins.manifest["tokenizer"], bins.folder))
+            elif "selection" in bins.manifest:
+                raise UserError(f"{bins.folder} holds selected documents, not all of the source's")
+            elif name == "selection":
+                write_selection(out, all_in_order(list(bins.manifest["splits"])))
+            else:
+                write_tokens(bins, out, _expected_tokens(entry, folder / "source"))
             _prove(out, folder / name, lock)
     return missing
 

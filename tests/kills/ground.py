@@ -23,9 +23,18 @@ from slm.text.raw import json_line
 from slm.text.stories import stories
 from tests.workspace import add_dataset, commit, edit, environment, hashes, script, workspace
 
-OUTS = ("raw", "vocabulary", "tokens", "bins")
-SCRIPTS = ("download", "make_vocabulary", "tokenize_text", "write_bins")
-SAID = ("download:", "vocabulary:", "tokenize:", "bins:")  # what each says when it is done
+OUTS = ("raw", "facts", "selection", "vocabulary", "tokens", "bins")
+SCRIPTS = (
+    *("download", "audit", "select_documents", "make_vocabulary", "tokenize_text", "write_bins"),
+)
+SAID = (
+    "download:",
+    "audit:",
+    "select:",
+    "vocabulary:",
+    "tokenize:",
+    "bins:",
+)  # what each says when it is done
 FILES = """column: text
 separator: "<|next|>"
 files: {train: [a.parquet, b.jsonl, c.txt], validation: [d.jsonl]}"""

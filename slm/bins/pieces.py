@@ -1,0 +1,131 @@
+"""Which documents come into a split of the bins? Those that a selection takes, piece by piece.
+
+In: tokens/ and selection/. Out: pieces, each some documents in source order with their places in
+the split. Documents whose text is not the source's are tokenized here, and no other.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+
+from slm.bins.reading import Group, cut, groups
+from slm.core.errors import UserError
+from slm.core.formats import Tokens, TokenSplit
+from slm.core.ids import dtype_for, to_dtype
+from slm.selection.files import CUT, OUTCOMES, Selection, decoded
+from slm.selection.own_texts import read_texts, rows_of_texts
+from slm.tokens.tokenizer import Encode, Unencodable
+
+PLACED = np.dtype([("place", "<i8"), ("row", "<i8"), ("tokens", "<i8"), ("bytes", "<i8")])
+
+
+class Piece(NamedTuple):
+    """Some documents of a split."""
+
+    documents: np.ndarray  # (documents,) PLACED
+    ids: list[memoryview]  # of each document, as bytes
+
+
+class Counts:
+    """Documents, tokens and bytes of those that a split asks for, by what became of them."""
+
+    def __init__(self, taken: TokenSplit | None = None) -> None:
+        self.of = np.zeros((len(OUTCOMES), 3), np.int64)
+        if taken:
+            self.of[0] = taken["documents"], taken["tokens"], taken["bytes"]
+        self.repaired = np.zeros((2, 3), np.int64)  # before and after
+
+    def add(self, reasons: np.ndarray, lengths: np.ndarray) -> None:
+        """Counts documents, (documents,) reasons and (documents, 2) lengths."""
+        for reason in np.unique(reasons).tolist():
+            some = lengths[reasons == reason]
+            self.of[reason] += [len(some), *some.sum(axis=0)]
+
+
+class Chosen(NamedTuple):
+    """A split of a selection."""
+
+    folder: Path  # selection/
+    selection: Selection
+    split: str
+
+    @property
+    def source(self) -> str:
+        """The source's split."""
+        return self.selection["splits"][self.split]["source"]
+
+
+def pieces(
+    folder: Path, tokens: Tokens, chosen: Chosen, encode: Encode, counts: Counts
+) -> Iterator[Piece]:
+    """Yields the documents of a split; `counts` has, in the end, all that it asks for.
+
+    `folder` is tokens/. Raises UserError if it is corrupt.
+    """
+    dtype, split, done = dtype_for(tokens["vocabulary"]["vocab_size"]), chosen.split, 0
+    own, shuffled = OwnIds(chosen, encode, dtype), chosen.folder / f"{split}.places"
+    with ExitStack() as files:
+        codes = files.enter_context((chosen.folder / f"{chosen.source}.outcomes").open("rb"))
+        places = files.enter_context(shuffled.open("rb")) if shuffled.exists() else None
+        entry = tokens["splits"][chosen.source]
+        for group in groups(folder, chosen.source, entry, dtype.itemsize):
+            code = np.fromfile(codes, np.uint8, len(group.lengths))
+            reasons, asked = decoded(code, split != chosen.source)
+            group = _with_own(group, own, counts, is_cut=code[0] == CUT)
+            counts.add(reasons[asked], group.lengths[asked])
+            taken = np.flatnonzero(asked & (reasons == 0))
+            documents = np.empty(len(taken), PLACED)
+            documents["place"] = _places(places, done, len(taken))
+            documents["row"] = group.first + taken
+            documents["tokens"], documents["bytes"] = group.lengths[taken].T
+            yield Piece(documents, [group.ids[number] for number in taken.tolist()])
+            done += len(taken)
+
+
+class OwnIds:
+    """The ids of documents whose text is not the source's, tokenized as they are asked for."""
+
+    def __init__(self, chosen: Chosen, encode: Encode, dtype: np.dtype) -> None:
+        self._chosen, self._encode, self._dtype = chosen, encode, dtype
+        self._rows, self._done = rows_of_texts(chosen.folder, chosen.split), 0
+        self._ids = self._encoded()
+
+    def until(self, row: int) -> Iterator[tuple[int, memoryview, tuple[int, int]]]:
+        """Yields row, bytes of ids, and tokens and bytes of text of the next ones before a row."""
+        end = int(np.searchsorted(self._rows, row))
+        yield from islice(self._ids, end - self._done)
+        self._done = end
+
+    def _encoded(self) -> Iterator[tuple[int, memoryview, tuple[int, int]]]:
+        for rows, block in read_texts(self._chosen.folder, self._chosen.split):
+            try:
+                ids, tokens = self._encode(block)
+            except Unencodable as error:
+                row = rows[error.document]
+                raise UserError(f"row {row} of {self._chosen.source}, repaired, {error}") from None
+            content = to_dtype(ids, self._dtype).data.cast("B")
+            documents = cut(content, np.cumsum(tokens) * self._dtype.itemsize)
+            lengths = zip(tokens.tolist(), np.diff(block.offsets).tolist(), strict=True)
+            yield from zip(rows.tolist(), documents, lengths, strict=True)
+
+
+def _places(file: BinaryIO | None, done: int, documents: int) -> np.ndarray:
+    """Returns the places of the next documents: as the file says, else one after the other."""
+    if file is None:
+        return np.arange(done, done + documents)
+    return np.fromfile(file, "<i8", documents)
+
+
+def _with_own(group: Group, own: "OwnIds", counts: Counts, is_cut: bool) -> Group:
+    """Returns the group with the documents that have a text of their own in place of theirs."""
+    last = group.first + len(group.lengths)
+    for row, ids, lengths in own.until(last):
+        if not is_cut:
+            counts.repaired += [[1, *group.lengths[row - group.first]], [1, *lengths]]
+        group.ids[row - group.first] = ids
+        group.lengths[row - group.first] = lengths
+    return group

@@ -1,0 +1,103 @@
+"""How are tokens read for bins? Verified as they pass, and documents in groups.
+
+In: files of tokens/ and the hashes that tokens.json has. Out: their bytes, 16 MiB at a time, or
+groups of whole documents. Memory is a few chunks, and the largest document.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from slm.core.errors import UserError
+from slm.core.files import CHUNK_BYTES
+from slm.core.formats import TokenSplit
+
+MOST = 2**16  # documents of a group
+GROUP_BYTES = 8 * 2**20  # of ids, unless one document has more
+
+
+class Group(NamedTuple):
+    """Consecutive documents."""
+
+    first: int  # row of the first one in the source split, from 0
+    lengths: np.ndarray  # (documents, 2) int64: tokens, and bytes of text
+    ids: list[memoryview]  # the bytes of each one's ids
+
+
+def checked(path: Path, hashes: list[str]) -> Iterator[np.ndarray]:
+    """Yields the bytes of a file, 16 MiB at a time, each verified first."""
+    expected = iter(hashes)
+    with path.open("rb", buffering=0) as file:
+        while len(chunk := np.fromfile(file, np.uint8, CHUNK_BYTES)):
+            if hashlib.sha256(chunk.data).hexdigest() != next(expected, None):
+                raise corrupt(path)
+            yield chunk
+    if next(expected, None):
+        raise corrupt(path)
+
+
+def corrupt(path: Path) -> UserError:
+    """What to say of a file of tokens/ that differs from tokens.json."""
+    folder = path.parent
+    return UserError(f"{path} is not as tokens.json says; `rm -r {folder}`, then `make data`")
+
+
+def groups(folder: Path, split: str, entry: TokenSplit, width: int) -> Iterator[Group]:
+    """Yields the documents of a split of tokens/, whose ids have `width` bytes each."""
+    ids = _Stream(folder / f"{split}.ids", entry["sha256"]["ids"])
+    first = 0
+    for lengths in _lengths(folder / f"{split}.totals", entry["sha256"]["totals"]):
+        ends = np.cumsum(lengths[:, 0]) * width
+        done = start = 0
+        while done < len(lengths):
+            stop = max(done + 1, int(np.searchsorted(ends, start + GROUP_BYTES, side="right")))
+            stop = min(stop, done + MOST)
+            content = ids.read(int(ends[stop - 1]) - start)
+            yield Group(first + done, lengths[done:stop], cut(content, ends[done:stop] - start))
+            done, start = stop, int(ends[stop - 1])
+        first += len(lengths)
+    ids.finish()
+
+
+def cut(content: memoryview, ends: np.ndarray) -> list[memoryview]:
+    """Returns the bytes of each document, given where each ends."""
+    return [content[start:end] for start, end in pairwise([0, *ends.tolist()])]
+
+
+def _lengths(path: Path, hashes: list[str]) -> Iterator[np.ndarray]:
+    """Yields (documents, 2) int64: tokens and bytes of each document, in parts."""
+    last = np.empty((0, 2), np.int64)
+    for chunk in checked(path, hashes):
+        totals = np.concatenate([last, chunk.view("<i8").reshape(-1, 2)])
+        yield np.diff(totals, axis=0)
+        last = totals[-1:]
+
+
+class _Stream:
+    """A verified file, read by numbers of bytes."""
+
+    def __init__(self, path: Path, hashes: list[str]) -> None:
+        self._chunks, self._path, self._rest = checked(path, hashes), path, memoryview(b"")
+
+    def read(self, size: int) -> memoryview:
+        """Returns the next `size` bytes; raises UserError if there are fewer."""
+        parts = [self._rest]
+        have = len(self._rest)
+        while have < size:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                raise corrupt(self._path)
+            parts.append(chunk.data)
+            have += len(chunk)
+        content = parts[0] if len(parts) == 1 else memoryview(b"".join(parts))
+        self._rest = content[size:]
+        return content[:size]
+
+    def finish(self) -> None:
+        """Raises UserError if bytes are left, after all documents, or the last are corrupt."""
+        if len(self._rest) or next(self._chunks, None) is not None:
+            raise corrupt(self._path)

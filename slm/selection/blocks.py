@@ -1,0 +1,45 @@
+"""What text does a split of the bins have? The documents of a selection, block by block.
+
+In: raw/, selection/, and a split of the bins. Out: `Block`s of its documents, in the source's order
+whatever their order in the bins, with the texts that the selection has of its own.
+"""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from slm.selection.files import is_all, outcomes, read_selection
+from slm.selection.own_texts import read_texts
+from slm.text.blocks import Block, read_blocks
+
+
+def selected_blocks(raw: Path, selection: Path, split: str, block_bytes: int) -> Iterator[Block]:
+    """Yields the documents of a split; a block's `first` counts them. Raises as `read_blocks`."""
+    known = read_selection(selection)
+    source = known["splits"][split]["source"]
+    if is_all(known, split):
+        yield from read_blocks(raw, source, block_bytes)
+        return
+    reasons, asked = outcomes(selection, known, split)
+    own, first = _own(selection, split), 0
+    pending = next(own, None)
+    for block in read_blocks(raw, source, block_bytes):
+        texts, content = [], block.data.data
+        for row, (start, stop) in enumerate(pairwise(block.offsets.tolist()), block.first):
+            text = content[start:stop]
+            if pending and pending[0] == row:
+                text, pending = pending[1], next(own, None)
+            if asked[row] and not reasons[row]:
+                texts.append(text)
+        offsets = np.cumsum([0, *map(len, texts)])
+        yield Block(first, offsets, np.frombuffer(b"".join(texts), np.uint8))
+        first += len(texts)
+
+
+def _own(selection: Path, split: str) -> Iterator[tuple[int, memoryview]]:
+    """Yields row and text of each document with a text of its own."""
+    for rows, block in read_texts(selection, split):
+        for row, (start, stop) in zip(rows.tolist(), pairwise(block.offsets.tolist()), strict=True):
+            yield row, block.data.data[start:stop]

@@ -1,0 +1,64 @@
+"""Where are the texts that differ from the source's? Written beside the selection, as they come.
+
+In: rows of the source and their new texts, ascending. Out: <split>.texts and <split>.texts.rows
+(slm.selection.files), the facts of these texts, and all of it read again, block by block.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from slm.core.files import HashedFile
+from slm.core.formats import FileEntry
+from slm.selection.audit import facts_of_block
+from slm.selection.facts import FACTS
+from slm.text.blocks import BLOCK_BYTES, Block
+
+Own = tuple[np.ndarray, np.ndarray]  # (texts,) int64 rows, ascending, and (texts,) FACTS
+
+
+def write_texts(
+    folder: Path, split: str, texts: Iterable[tuple[int, str]]
+) -> tuple[Own, dict[str, FileEntry]]:
+    """Writes both files of a split; returns rows and facts, and the files' entries by name."""
+    name, rows, facts = f"{split}.texts", list[tuple[int, int]](), [np.empty(0, FACTS)]
+    with HashedFile(folder / name) as file, HashedFile(folder / f"{name}.rows") as numbers:
+        for row, text in texts:
+            content = text.encode()
+            file.write(content)
+            rows.append((row, len(content)))
+            offsets = np.array([0, len(content)], np.int64)
+            facts.append(facts_of_block(Block(0, offsets, np.frombuffer(content, np.uint8))))
+        numbers.write(np.array(rows, "<i8"))
+    if not rows:
+        (folder / name).unlink()
+        (folder / f"{name}.rows").unlink()
+        return (np.empty(0, np.int64), facts[0]), {}
+    entries: dict[str, FileEntry] = {
+        written: {"bytes": of.size, "sha256": of.hashes}
+        for written, of in ((name, file), (f"{name}.rows", numbers))
+    }
+    return (np.array([row for row, _ in rows], np.int64), np.concatenate(facts)), entries
+
+
+def read_texts(folder: Path, split: str) -> Iterator[tuple[np.ndarray, Block]]:
+    """Yields the rows and the texts of a split that has any, a block at a time; `first` is 0."""
+    if not (folder / f"{split}.texts").exists():
+        return
+    rows, lengths = np.fromfile(folder / f"{split}.texts.rows", "<i8").reshape(-1, 2).T
+    ends, first = np.cumsum(lengths), 0
+    with (folder / f"{split}.texts").open("rb") as file:
+        while first < len(rows):
+            start = int(ends[first] - lengths[first])
+            last = max(first + 1, int(np.searchsorted(ends, start + BLOCK_BYTES, side="right")))
+            data = np.fromfile(file, np.uint8, int(ends[last - 1]) - start)
+            offsets = np.append(0, ends[first:last] - start)
+            yield rows[first:last], Block(0, offsets, data)
+            first = last
+
+
+def rows_of_texts(folder: Path, split: str) -> np.ndarray:
+    """Returns (texts,) int64: the rows of a split that have a text of their own, ascending."""
+    path = folder / f"{split}.texts.rows"
+    return np.fromfile(path, "<i8")[::2] if path.exists() else np.empty(0, np.int64)
