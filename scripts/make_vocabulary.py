@@ -16,8 +16,10 @@ def main() -> None:
     params = read_params(Path("params.yaml"))
     folder = Path("data", chosen(params, sys.argv[1:]))
     name, size = tokenizer(params)
-    text = (folder / "raw", folder / "selection")
-    encoding = encoding_of(train(*text, size)) if size else load_encoding(name)
+    if size:
+        encoding = encoding_of(train(folder / "raw", size, folder / "selection"))
+    else:
+        encoding = load_encoding(name)
     with landing(folder / "vocabulary") as out:
         write_vocabulary(out, encoding)
     print(f"vocabulary: {encoding.name}, {encoding.n_vocab:,} ids")

@@ -20,9 +20,10 @@ def main() -> None:
     policy = choice(params, "bins", "end_of_text", END_OF_TEXT)
     folder = Path("data", name)
     engine = choice(params, "tokenizer", "engine", ENGINES)
-    asked = (policy, _encoder(folder / "vocabulary", engine), folder / "vocabulary")
+    tokens, vocabulary, selection = (folder / n for n in ("tokens", "vocabulary", "selection"))
+    selected = (selection, _encoder(vocabulary, engine))
     with landing(folder / "bins") as out:
-        manifest = write_bins(folder / "tokens", folder / "selection", out, *asked)
+        manifest = write_bins(tokens, out, policy, vocabulary, selected)
     size = sum(f["bytes"] for s in manifest["splits"].values() for f in s["files"].values())
     print(f"bins:       {size / 1e6:,.1f} MB, {manifest['dtype']}, end of text: {policy}")
 

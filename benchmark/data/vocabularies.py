@@ -19,7 +19,6 @@ from statistics import median
 from benchmark.data.measure import Measured, machine_line, measure
 from benchmark.data.runs import ROOT, python, say, size_asked
 from slm.core.errors import check, run_main
-from slm.selection.files import all_in_order, write_selection
 from slm.training.hardware import machine
 
 SIZE, SEED, WORDS, REPEATS = 100_000_000, 1337, 1_500_000, 3
@@ -100,8 +99,6 @@ def _draw(folder: Path, size: int) -> None:
     (folder / "raw").mkdir()
     entry = {"kind": "files", "files": {"train": ["train.jsonl"]}}
     make_raw("varied", entry, folder / "source", folder / "raw")
-    (folder / "selection").mkdir()
-    write_selection(folder / "selection", all_in_order(["train"]))
 
 
 def _ours(folder: Path, ids: int) -> None:
@@ -109,7 +106,7 @@ def _ours(folder: Path, ids: int) -> None:
     from slm.tokens.merges import train
 
     # One id more for end-of-text, which is none of theirs.
-    _print(tokenizer_json(train(folder / "raw", folder / "selection", ids + 1)))
+    _print(tokenizer_json(train(folder / "raw", ids + 1)))
 
 
 def _theirs(folder: Path, ids: int) -> None:

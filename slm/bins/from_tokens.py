@@ -15,60 +15,68 @@ import numpy as np
 from slm.bins.end_of_text import with_end_of_text
 from slm.bins.format import write_docs, write_manifest
 from slm.bins.from_selection import write_selected
-from slm.bins.manifest import BinSplit, Manifest
+from slm.bins.manifest import BinSplit, Manifest, Taken
 from slm.bins.pieces import Chosen, Counts
 from slm.bins.reading import checked, corrupt
-from slm.bins.steps import steps
+from slm.bins.steps import taken
 from slm.core.errors import check
 from slm.core.files import chunk_hashes, link_or_copy, read_json, write_hashed
 from slm.core.formats import FileEntry, Tokens, TokenSplit
 from slm.core.ids import dtype_for, write_ids
 from slm.core.threads import prefetch
-from slm.selection.files import is_all, read_selection
+from slm.selection.files import all_in_order, is_all, read_selection
 from slm.tokens.tokenizer import Encode
 from slm.tokens.vocabulary import RANKS, TRAINED, load_described, rank_file
 
 
 def write_bins(
-    folder: Path, selection: Path, out: Path, end_of_text: str, encode: Encode, vocabulary: Path
+    folder: Path,
+    out: Path,
+    end_of_text: str,
+    vocabulary: Path | None = None,
+    selected: tuple[Path, Encode] | None = None,
 ) -> Manifest:
     """Fills the empty folder `out` with the bins of every split; returns the manifest.
 
-    `folder` is tokens/, `selection` selection/, `end_of_text` the policy; `encode` (slm.tokens.
-    tokenizer) encodes the texts that a selection has of its own; the ranks of a `vocabulary` that
-    was trained here become part of the bins. Raises UserError if a file is corrupt.
+    `folder` is tokens/, `end_of_text` the policy, `vocabulary` the folder of a vocabulary that was
+    trained here, whose ranks become part of the bins; `selected` is selection/ and what encodes the
+    texts that it has of its own (slm.tokens.tokenizer), or None for all documents in source order.
+    Raises UserError if a file is corrupt.
     """
     tokens = cast(Tokens, read_json(folder / "tokens.json"))
     source = dict(tokens["source"])
     expected = source.pop("expected_tokens", {})
     _check_counts(tokens["splits"], expected.get(tokens["vocabulary"]["encoding"], {}))
-    chosen = read_selection(selection)
-    splits, counts = dict[str, BinSplit](), dict[str, Counts]()
-    for split in chosen["splits"]:
-        if is_all(chosen, split):
-            splits[split] = _write_split(folder, out, split, tokens, end_of_text)
-            counts[split] = Counts(tokens["splits"][split])
-        else:
-            asked = (tokens, Chosen(selection, chosen, split), end_of_text, encode)
-            splits[split], counts[split] = write_selected(folder, out, *asked)
+    splits, selection = _write_splits(folder, out, tokens, end_of_text, selected)
     content: dict[str, Any] = {
         "dataset": source,
         "tokenizer": tokens["vocabulary"],
         "end_of_text": end_of_text,
         "dtype": dtype_for(tokens["vocabulary"]["vocab_size"]).name,
         "splits": splits,
+        **selection,
     }
-    if chosen["select"]:
-        words = {s: part["words"] for s, part in chosen["splits"].items() if "words" in part}
-        content["selection"] = {
-            "select": chosen["select"],
-            "steps": steps(chosen, counts),
-            "words": words,
-        }
     if tokens["vocabulary"]["encoding"].startswith(TRAINED):
-        ranks = rank_file(load_described(tokens["vocabulary"], vocabulary))
+        ranks = rank_file(load_described(tokens["vocabulary"], vocabulary or folder))
         content["vocabulary"] = {RANKS: write_hashed(out / RANKS, [ranks])}
     return cast(Manifest, write_manifest(out, content))
+
+
+def _write_splits(
+    folder: Path, out: Path, tokens: Tokens, policy: str, selected: tuple[Path, Encode] | None
+) -> tuple[dict[str, BinSplit], dict[str, Taken]]:
+    """Writes every split; returns their entries, and `selection` of the manifest, if any."""
+    selection = read_selection(selected[0]) if selected else all_in_order(list(tokens["splits"]))
+    splits, counts = dict[str, BinSplit](), dict[str, Counts]()
+    for split in selection["splits"]:
+        if selected is None or is_all(selection, split):
+            splits[split] = _write_split(folder, out, split, tokens, policy)
+            counts[split] = Counts(tokens["splits"][split])
+        else:
+            chosen, encode = Chosen(selected[0], selection, split), selected[1]
+            made = write_selected(folder, out, tokens, chosen, policy, encode)
+            splits[split], counts[split] = made
+    return splits, taken(selection, counts)
 
 
 def _check_counts(splits: dict[str, TokenSplit], expected: dict[str, int]) -> None:

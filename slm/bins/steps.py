@@ -8,9 +8,19 @@ from typing import Any
 
 import numpy as np
 
+from slm.bins.manifest import Taken
 from slm.bins.pieces import Counts
 from slm.selection.files import OUTCOMES, Selection
 from slm.selection.wanted import TRAIN
+
+
+def taken(selection: Selection, counts: dict[str, Counts]) -> dict[str, Taken]:
+    """Returns `selection` of the manifest under that name, or nothing where all was taken."""
+    if not selection["select"]:
+        return {}
+    words = {s: part["words"] for s, part in selection["splits"].items() if "words" in part}
+    made: Taken = {"select": selection["select"], "steps": steps(selection, counts), "words": words}
+    return {"selection": made}
 
 
 def steps(selection: Selection, counts: dict[str, Counts]) -> list[dict[str, Any]]:

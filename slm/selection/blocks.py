@@ -10,16 +10,21 @@ from pathlib import Path
 
 import numpy as np
 
-from slm.selection.files import is_all, outcomes, read_selection
+from slm.selection.files import all_in_order, is_all, outcomes, read_selection
 from slm.selection.own_texts import read_texts
 from slm.text.blocks import Block, read_blocks
 
 
-def selected_blocks(raw: Path, selection: Path, split: str, block_bytes: int) -> Iterator[Block]:
-    """Yields the documents of a split; a block's `first` counts them. Raises as `read_blocks`."""
-    known = read_selection(selection)
+def selected_blocks(
+    raw: Path, selection: Path | None, split: str, block_bytes: int
+) -> Iterator[Block]:
+    """Yields the documents of a split; a block's `first` counts them. Raises as `read_blocks`.
+
+    `selection` is None for every document of the source.
+    """
+    known = read_selection(selection) if selection else all_in_order([split])
     source = known["splits"][split]["source"]
-    if is_all(known, split):
+    if selection is None or is_all(known, split):
         yield from read_blocks(raw, source, block_bytes)
         return
     reasons, asked = outcomes(selection, known, split)

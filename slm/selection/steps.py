@@ -76,7 +76,10 @@ def _taken(sides: dict[str, Side], wanted: Wanted, raw: Path, out: Path) -> dict
     left = {split: int(np.count_nonzero(own == 0)) for split, own in reasons.items()}
     _refuse_empty(left, before, "drop")
     files = _write(sides, reasons, places, out)
-    return {"splits": {s: _part(s, sides[s], reasons[s], files) for s in sides}, "files": files}
+    made = {s: _part(side, reasons[s]) for s, side in sides.items()}
+    as_they_are = {s for s, n in before.items() if left[s] == n and f"{s}.places" not in files}
+    made |= {s: {"source": s} for s in as_they_are if not sides[s].files}
+    return {"splits": made, "files": files}
 
 
 def _refuse_empty(after: dict[str, int], before: dict[str, int], step: str) -> None:
@@ -179,11 +182,8 @@ def _write(sides: dict, reasons: dict, places: np.ndarray | None, out: Path) -> 
     return files
 
 
-def _part(split: str, side: Side, reasons: np.ndarray, files: dict) -> Part:
+def _part(side: Side, reasons: np.ndarray) -> Part:
     """Returns what selection.json says of a split."""
-    same = split == side.source and not reasons.any() and not side.files and not side.is_cut
-    if same and f"{split}.places" not in files:
-        return {"source": side.source}
     taken = side.facts[reasons == 0]
     words = int(taken["words"].sum(dtype=np.int64))
     return {"source": side.source, "documents": len(taken), "words": words}

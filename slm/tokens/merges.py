@@ -23,6 +23,7 @@ from tqdm import tqdm
 from slm.core.errors import UserError, check
 from slm.selection.blocks import selected_blocks
 from slm.selection.files import read_selection
+from slm.text.raw import read_source
 from slm.tokens.bpe import SMALLEST, Merge
 from slm.tokens.pairs import LETTERS, pairs
 from slm.tokens.vocabulary import check_name
@@ -31,14 +32,16 @@ _SEPARATOR = b"\xff"  # never in UTF-8
 _COUNTED = 16 * 2**20  # bytes of text at a time: more than a block, since most words recur
 
 
-def train(raw: Path, selection: Path, vocab_size: int) -> list[Merge]:
-    """Returns the vocab_size - 257 merges of the train split, as selected, in order.
+def train(raw: Path, vocab_size: int, selection: Path | None = None) -> list[Merge]:
+    """Returns the vocab_size - 257 merges of the train split, in order.
+
+    `selection` is selection/, or None for every document of the source.
 
     Raises UserError below 257 ids, and if the corpus is too small, with the largest size that
     works. Memory follows the number of distinct words: about 100 bytes for each of their letters.
     """
     check_vocabulary("bpe", vocab_size)
-    splits = read_selection(selection)["splits"]
+    splits = read_selection(selection)["splits"] if selection else read_source(raw)["splits"]
     check(
         "train" in splits, f"bpe is trained on split train, and there is only {', '.join(splits)}"
     )
@@ -47,7 +50,7 @@ def train(raw: Path, selection: Path, vocab_size: int) -> list[Merge]:
         "tokenizer.encoding bpe counts words by gigatoken, which is not installed here; "
         "choose a published encoding, or build the bins elsewhere and `make pull`",
     )
-    merges = _train(raw, selection, vocab_size - SMALLEST)
+    merges = _train(raw, vocab_size - SMALLEST, selection)
     works = SMALLEST + len(merges)
     check(
         vocab_size <= works,
@@ -68,7 +71,7 @@ def check_vocabulary(encoding: str, vocab_size: int | None) -> None:
         )
 
 
-def _train(raw: Path, selection: Path, number: int) -> list[Merge]:
+def _train(raw: Path, number: int, selection: Path | None) -> list[Merge]:
     """Returns so many merges, or all that there are."""
     tokens = [bytes([byte]) for byte in LETTERS]
     merges: list[Merge] = []
@@ -80,7 +83,7 @@ def _train(raw: Path, selection: Path, number: int) -> list[Merge]:
     return merges
 
 
-def _words(raw: Path, selection: Path) -> dict[bytes, int]:
+def _words(raw: Path, selection: Path | None) -> dict[bytes, int]:
     """Returns the words of the train split, as UTF-8, and how often each occurs."""
     from gigatoken.gigatoken_rs import pretokenized_counts  # 0.2 s, and not everyone has it
 

@@ -3,6 +3,7 @@
 import gzip
 import json
 import sys
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slm.core.errors import UserError
-from slm.selection.audit import ENDINGS, KINDS, MOJIBAKE, WIDE_SPACES, Audit, audit, shares, words
+from slm.selection.audit import ENDINGS, MOJIBAKE, WIDE_SPACES, Audit, audit, shares, words
+from slm.selection.facts import FAULTS, read_facts, write_facts
 from slm.selection.faults import advice, faults
 from slm.text.stories import stories
 from tests.helpers import NASTY, block, build, json_lines
@@ -88,8 +90,13 @@ def slow_mojibake(text: str) -> bool:
 def assert_slow(actual: dict[str, Audit], splits: dict[str, list[str]]) -> None:
     for split, own in splits.items():
         counted, expected = slowly(split, splits)
-        assert (actual[split].documents, actual[split].words) == (len(own), counted)
+        assert (len(actual[split].facts), actual[split].words) == (len(own), counted)
         assert rows(actual[split]) == expected
+        facts = [
+            (blake2b(text.encode(), digest_size=16).digest(), len(text.encode()), len(text.split()))
+            for text in own
+        ]
+        assert actual[split].facts[["hash", "bytes", "words"]].tolist() == facts
 
 
 # --- planted ---
@@ -111,7 +118,7 @@ def test_what_was_planted_is_found_and_nothing_else(tmp_path):
         "duplicates": [300, 305],
         "also_in_validation": [306],
     }
-    nothing = {kind: [] for kind in (*KINDS, "byte_order_marks")}
+    nothing = {kind: [] for kind in FAULTS}
     assert rows(actual["validation"]) == {**nothing, "duplicates": [41], "also_in_train": [7]}
     figures = shares(actual["train"])
     assert figures["duplicates"] == {"documents": 2, "share": 2 / 309}
@@ -195,9 +202,11 @@ MARKED = {
 def test_byte_order_marks_are_counted_at_the_first_document_of_their_file(tmp_path):
     entry = {"files": {"train": list(MARKED)}, "separator": "<end>"}
     raw = build(tmp_path, MARKED, **entry)
-    actual = audit(raw, 2)["train"]
-    assert rows(actual)["byte_order_marks"] == [0, 2, 3, 5, 7, 10] and actual.documents == 11
-    assert list(faults(raw, "byte_order_marks", 2)) == [
+    facts, actual = tmp_path / "facts", audit(raw, 2)["train"]
+    facts.mkdir()
+    write_facts(facts, {"train": actual.facts})
+    assert rows(actual)["byte_order_marks"] == [0, 2, 3, 5, 7, 10] and len(actual.facts) == 11
+    assert list(faults(raw, facts, "byte_order_marks")) == [
         "train document 0, row 1 of a.txt: 'One.'",
         "train document 2, row 1 of b.jsonl: 'Three.'",
         "train document 3, row 1 of c.jsonl.gz: 'Four.'",
@@ -205,7 +214,8 @@ def test_byte_order_marks_are_counted_at_the_first_document_of_their_file(tmp_pa
         "train document 7, row 1 of e.csv: 'Eight.'",
         "train document 10, row 1 of j.jsonl: 'Eleven'",
     ]
-    assert list(faults(raw, "unfinished", 2))[-1].startswith("train document 10, row 1 of j.jsonl")
+    last = list(faults(raw, facts, "unfinished"))[-1]
+    assert last.startswith("train document 10, row 1 of j.jsonl")
 
 
 LAYOUT = b"One.\n<end>\nTwo.\n<end>\n"  # of TinyStories' own .txt
@@ -228,7 +238,7 @@ def test_documents_of_whitespace_alone_come_with_what_would_strip_them(
     actual = audit(raw, 1)
     assert (advice(raw, actual) != "") == advised
     assert not advised or rows(actual["train"])["only_whitespace"] == [2]
-    assert not strip or actual["train"].documents == 2
+    assert not strip or len(actual["train"].facts) == 2
 
 
 @pytest.mark.parametrize(("blank", "advised"), [("a.txt", True), ("b.jsonl", False)])
@@ -276,17 +286,34 @@ def test_words_are_parted_at_every_whitespace_of_unicode_and_at_nothing_else():
     every = [chr(code) for code in range(sys.maxunicode) if not 0xD800 <= code < 0xE000]
     for start in range(0, len(every), 2**16):
         between = "a".join(every[start : start + 2**16])
-        assert words(block([between])) == len(between.split())
+        parts = [between[:1000], "", between[1000:]]
+        assert words(block(parts)).tolist() == [len(part.split()) for part in parts]
 
 
 def test_rows_are_numbered_through_all_files_of_a_split(tmp_path):
     contents = {"a.jsonl": json_lines(["One.", "Two"]), "b.jsonl": json_lines(["Three.", "One."])}
     (actual,) = audit(build(tmp_path, contents), 1).values()
     assert rows(actual)["unfinished"] == [1] and rows(actual)["duplicates"] == [3]
-    assert set(actual.rows) == {*KINDS, "byte_order_marks", "duplicates"}
+    assert set(actual.rows) == {*FAULTS, "duplicates"}
     assert all(of.dtype == np.int64 for of in actual.rows.values())
 
 
 def test_text_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(UserError, match=r"source\.json not found"):
         audit(tmp_path, 1)
+
+
+@pytest.mark.parametrize("flip", [0, 40, -1])
+def test_facts_are_read_as_they_were_written_or_not_at_all(tmp_path, flip):
+    facts = {split: of.facts for split, of in audit_of(tmp_path, ["One.", ""], ["Two."]).items()}
+    (folder := tmp_path / "facts").mkdir()
+    write_facts(folder, facts)
+    again = read_facts(folder)
+    assert {split: of.tobytes() for split, of in again.items()} == {
+        split: of.tobytes() for split, of in facts.items()
+    }
+    content = bytearray((folder / "train.facts").read_bytes())
+    content[flip] ^= 1
+    (folder / "train.facts").write_bytes(content)
+    with pytest.raises(UserError, match=f"train.facts is not as facts.json says; `rm -r {folder}`"):
+        read_facts(folder)
