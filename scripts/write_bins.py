@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 
 from slm.bins.format import END_OF_TEXT
-from slm.bins.from_tokens import write_bins
+from slm.bins.writing.from_tokens import write_bins
 from slm.core.errors import run_main
 from slm.core.files import landing, read_json
 from slm.core.params import choice, chosen, read_params

@@ -6,7 +6,10 @@ from tests.workspace import ROOT
 
 NAMES = (
     "README.md",
-    *(f"docs/{name}.md" for name in ("data", "tokenization", "format", "versions", "sharing")),
+    *(
+        f"docs/{name}.md"
+        for name in ("data", "selecting", "tokenization", "format", "versions", "sharing")
+    ),
     *(f"docs/{name}.md" for name in ("batching", "describing", "comparing", "benchmarks")),
     *("docs/benchmarks-data.md", "docs/design.md", "CONTRIBUTING.md", "AGENTS.md", "CHANGELOG.md"),
 )

@@ -55,7 +55,7 @@ def followed(_fast_commands, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     """A small workspace in which every command of the pages was run, and what they printed."""
     folder = workspace(tmp_path_factory.mktemp("pages"))
     edit(folder / "params.yaml", "train: 5000, validation: 250", "train: 600, validation: 40")
-    (entry,) = (block for block in blocks("yaml") if "mine:" in block)
+    (entry,) = (block for block in blocks("yaml", "docs/data.md") if "mine:" in block)
     edit(folder / "params.yaml", "datasets:\n", f"datasets:\n{entry}")
     (folder / ".venv").symlink_to(
         workspaces.PYTHON.parents[1]

@@ -23,7 +23,7 @@ class Taken(TypedDict):
     """`selection` of the manifest, where params.yaml selects documents."""
 
     select: dict[str, Any]  # the entry of params.yaml
-    steps: list[dict[str, Any]]  # see slm.bins.steps
+    steps: list[dict[str, Any]]  # see slm.bins.writing.steps
     words: dict[str, int]  # by split that is not all of the source's, as str.split() splits them
 
 

@@ -28,7 +28,10 @@ def find_files(source: Path, globs: str | list[str]) -> list[str]:
             _check_link(source, name)
         matched = [file for name in matched for file in _files(source, name)]
         if not matched:
-            raise UserError(f"files: {pattern!r} matches nothing in {source}; see `ls {source}/`")
+            raise UserError(
+                f"files: {pattern!r} matches nothing in {source}; put or link the files there, or "
+                f"correct the pattern (`ls {source}/`)"
+            )
         names.update(dict.fromkeys(matched))
     return list(names)
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from slm.bins import format as format_
 from slm.bins.end_of_text import with_end_of_text
 from slm.bins.format import write_docs
-from slm.bins.from_tokens import write_bins
 from slm.bins.opening import open_bins
 from slm.bins.verifying import damage
+from slm.bins.writing.from_tokens import write_bins
 from slm.core.errors import UserError
 from slm.core.files import CHUNK_BYTES
 from slm.core.ids import dtype_for, to_dtype, write_ids

@@ -10,7 +10,7 @@ from pathlib import Path
 import datasets
 import pytest
 
-from slm.bins.from_tokens import write_bins
+from slm.bins.writing.from_tokens import write_bins
 from slm.core.errors import UserError
 from slm.text.stories import stories
 from slm.tokens.token_files import make_tokens

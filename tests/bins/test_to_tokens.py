@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from slm.bins import to_tokens
 from slm.bins.end_of_text import with_end_of_text, without_end_of_text
-from slm.bins.from_tokens import write_bins
 from slm.bins.opening import open_bins
 from slm.bins.to_tokens import write_tokens
+from slm.bins.writing.from_tokens import write_bins
 from slm.core.errors import UserError
 from slm.core.files import HashedFile, to_json
 from slm.core.ids import dtype_for

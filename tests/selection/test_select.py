@@ -3,18 +3,19 @@
 import json
 from fractions import Fraction
 from hashlib import blake2b
+from itertools import pairwise
+from math import ceil, sqrt
 from pathlib import Path
 
 import ftfy
-import numpy as np
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slm.bins.from_tokens import write_bins
+from slm.bins.documents import document
 from slm.bins.opening import Bins, open_bins
 from slm.bins.verifying import damage
+from slm.bins.writing.from_tokens import write_bins
 from slm.core.errors import UserError
 from slm.selection.audit import MOJIBAKE, audit
 from slm.selection.blocks import selected_blocks
@@ -27,7 +28,7 @@ from slm.tokens.token_files import make_tokens
 from slm.tokens.tokenizer import encoder
 from slm.tokens.vocabulary import load_encoding
 from tests.helpers import NASTY, build, json_lines, one_line
-from tests.workspace import EXCERPT
+from tests.workspace import EXCERPT, hashes
 
 ENCODING = load_encoding("gpt2")
 MASK = 2**64 - 1
@@ -57,7 +58,7 @@ def slow_is_held(text: str, share: float, salt: int) -> bool:
 
 def slow_permuted(key: int, x: int, n: int) -> int:
     """Place i of a shuffled split has document slow_permuted(word(seed, 0), i, n)."""
-    a = next(a for a in range(1, n + 1) if a * a >= n)
+    a = ceil(sqrt(n))
     b = -(-n // a)
     rounds = 6 if n >= 256 else 12
     while True:
@@ -225,7 +226,7 @@ def assert_sums(bins: Bins, source: dict, kept: dict, gone: list, policy: str) -
         }
         if own:
             assert own[-1]["left"] == final
-        for one, two in zip(own, own[1:], strict=False):
+        for one, two in pairwise(own):
             for key in ("documents", "bytes", "tokens"):
                 gave = two.get("gave", {key: 0})[key]
                 assert two["left"][key] == one["left"][key] - two["took"][key] + gave
@@ -281,3 +282,142 @@ def test_bins_hold_what_the_slow_implementation_selects(tmp_path, name, policy):
     source, entry = RECIPES[name]
     bins = made(tmp_path, source, entry, policy)
     assert_slow(tmp_path, bins, source, entry, policy)
+
+
+def test_documents_in_many_groups_and_cells_give_the_same_bytes(tmp_path, monkeypatch):
+    source, entry = RECIPES["several splits"]
+    usual = hashes(made(tmp_path / "usual", source, entry, "append").folder)
+    for module in ("slm.core.files", "slm.bins.writing.reading"):
+        monkeypatch.setattr(f"{module}.CHUNK_BYTES", 64)
+    monkeypatch.setattr("slm.bins.writing.reading.MOST", 7)
+    monkeypatch.setattr("slm.bins.writing.reading.GROUP_BYTES", 900)
+    monkeypatch.setattr("slm.bins.writing.shuffling.CELL_BYTES", 2000)
+    monkeypatch.setattr("slm.selection.steps.STEP", 11)
+    monkeypatch.setattr("slm.selection.own_texts.BLOCK_BYTES", 20)
+    small = hashes(made(tmp_path / "small", source, entry, "append").folder)
+    assert {**small, "manifest.json": usual["manifest.json"]} == usual  # it has more hashes
+
+
+texts = st.lists(
+    st.sampled_from(["", "a", "Tim’s.", "Timâ€™s.", " ", "Ã©", "b é", "\ufeffone"])
+    | st.text(max_size=6),
+    min_size=1,
+    max_size=14,
+)
+WAYS = [0.3, 0.5, {"last": 0.25}, {"last": 0.5}, {"rows": [0, 1]}, {"rows": [1, 3]}]
+ways = st.sampled_from(WAYS)
+optional = {
+    "holdout": ways.map(lambda way: {"held": way} | ({"salt": 5} if type(way) is float else {})),
+    "repair": st.just(["mojibake"]),
+    "drop": st.lists(st.sampled_from(["empty", "duplicates", "leaked"]), min_size=1, max_size=3),
+    "shuffle": st.integers(0, 2**64 - 1),
+    "first": st.integers(1, 12),
+}
+
+
+@given(texts, texts | st.none(), st.fixed_dictionaries({}, optional=optional))
+@settings(max_examples=60, deadline=None)
+def test_any_texts_by_any_entry_are_selected_as_slow_loops_do(tmp_path_factory, train, test, entry):
+    folder, source = tmp_path_factory.mktemp("any"), {"train": train}
+    source |= {"test": test} if test else {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("slm.bins.writing.reading.MOST", 3)
+        patch.setattr("slm.bins.writing.shuffling.CELL_BYTES", 8)
+        try:
+            bins = made(folder, source, entry)
+        except UserError as error:
+            assert was_rightly_refused(str(error), source, entry)
+            return
+    if entry:
+        assert_slow(folder, bins, source, entry)
+    else:
+        assert "selection" not in bins.manifest
+
+
+def was_rightly_refused(why: str, source: dict, entry: dict) -> bool:
+    if "holdout ends before row" in why:
+        return entry["holdout"]["held"]["rows"][1] > len(source["train"])
+    if "the only document is cut" in why:
+        return len(source["train"]) == 1 and MOJIBAKE.search(source["train"][0]) is not None
+    held = {"holdout": entry.get("holdout")}
+    kept, _ = slow_select(source, held if "holdout leaves" in why else entry)
+    empty = [split for split, pairs in kept.items() if not pairs]
+    return any(f"leaves {split} empty" in why for split in empty)
+
+
+@pytest.mark.skipif(not EXCERPT.is_dir(), reason="real stories are not part of the repository")
+def test_real_stories_are_selected_as_slow_loops_do(tmp_path):
+    source = {
+        split: [json.loads(line)["text"] for line in (EXCERPT / f"{split}.jsonl").open("rb")]
+        for split in ("train", "validation")
+    }
+    entry = {
+        "holdout": {"held": 0.1, "salt": 1},
+        "repair": ["mojibake"],
+        "drop": ["empty", "duplicates", "leaked"],
+        "shuffle": 1337,
+    }
+    bins = made(tmp_path, source, entry, "append")
+    assert_slow(tmp_path, bins, source, entry, "append")
+    steps = {s["step"]: s["took"]["documents"] for s in bins.manifest["selection"]["steps"]}
+    assert steps["repair"] > 0 and steps["holdout"] > 0
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        ({"holdout": {"held": {"last": 0.0001}}}, "held empty (train 4, validation 2, held 0 "),
+        ({"holdout": {"held": {"rows": [0, 4]}}}, "train empty (train 0, validation 2, held 4 "),
+        ({"holdout": {"held": {"rows": [2, 5]}}}, "ends before row 5, and train has 4 documents"),
+        ({"holdout": {"held": 1e-18, "salt": 0}}, "held empty (train 4, validation 2, held 0 "),
+        ({"drop": ["leaked"]}, "drop leaves train empty (train 0, validation 2 documents)"),
+    ],
+)
+def test_an_entry_that_leaves_a_split_empty_is_refused_with_counts(tmp_path, entry, says):
+    source = {"train": ["One.", "Two.", "One.", "Two."], "validation": ["One.", "Two."]}
+    with pytest.raises(UserError) as error:
+        made(tmp_path, source, entry)
+    assert says in one_line(error)
+
+
+def test_the_only_document_with_mojibake_is_not_cut_and_repaired(tmp_path):
+    entry = {"holdout": {"held": {"last": 0.5}}, "repair": ["mojibake"]}
+    with pytest.raises(UserError) as error:
+        made(tmp_path, {"train": ["Timâ€™s. Timâ€™s."]}, entry)
+    assert "is cut by `last` and has mojibake" in one_line(error)
+
+
+def test_no_entry_gives_the_bytes_of_no_selection(tmp_path):
+    source = {"train": PLANTED, "validation": VALIDATION}
+    empty = made(tmp_path / "empty", source, {})
+    (plain := tmp_path / "plain").mkdir()
+    write_bins(tmp_path / "empty/tokens", plain, "none")
+    assert hashes(empty.folder) == hashes(plain)
+
+
+@pytest.mark.parametrize("name", ["train.outcomes", "train.places", "train.texts"])
+def test_a_selection_that_was_changed_on_the_disk_is_refused(tmp_path, name):
+    made(tmp_path, *RECIPES["all"])
+    path = tmp_path / "selection" / name
+    content = bytearray(path.read_bytes())
+    content[0] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError) as error:
+        list(left_out(tmp_path / "raw", tmp_path / "selection"))
+    assert f"{path} is not as selection.json says; `rm -r {path.parent}`" in one_line(error)
+
+
+def test_what_is_repaired_is_listed_as_it_is_in_the_bins(tmp_path):
+    source = {"train": ["Well.", "It was Timâ€™s."], "validation": ["CafÃ©.", "â"]}
+    made(tmp_path, source, {"repair": ["mojibake"]})
+    assert list(repaired_texts(tmp_path / "raw", tmp_path / "selection")) == [
+        "train: repaired: row 2 of train.jsonl: 'It was Tim’s.'",
+        "validation: repaired: row 1 of validation.jsonl: 'Café.'",
+    ]
+
+
+def test_a_document_says_which_row_of_the_source_it_is(tmp_path):
+    bins = made(tmp_path, *RECIPES["all"])
+    for split in ("train", "validation"):
+        row = int(bins.rows(split)[3])
+        assert document(bins, split, 3).source == f"row {row + 1} of train.jsonl"

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 import slm.stats.describe
 from slm.batching.sampling import plan, starts
 from slm.bins.format import write_docs, write_manifest
-from slm.bins.from_tokens import write_bins
 from slm.bins.opening import Bins, open_bins
+from slm.bins.writing.from_tokens import write_bins
 from slm.core.errors import UserError
 from slm.core.ids import dtype_for, write_ids
 from slm.core.rounding import rounded

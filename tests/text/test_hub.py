@@ -30,8 +30,8 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from slm.bins.from_tokens import write_bins
 from slm.bins.manifest import read_manifest
+from slm.bins.writing.from_tokens import write_bins
 from slm.core.errors import UserError
 from slm.core.files import to_json
 from slm.text.corpus import make_raw

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import tiktoken
 
-from slm.bins.from_tokens import write_bins
 from slm.bins.opening import open_bins
+from slm.bins.writing.from_tokens import write_bins
 from slm.tokens.token_files import make_tokens
 from slm.tokens.vocabulary import load_encoding
 from slm.versions.lock import folder_hash, locked_hash

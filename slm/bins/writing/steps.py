@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from slm.bins.manifest import Taken
-from slm.bins.pieces import Counts
+from slm.bins.writing.pieces import Counts
 from slm.selection.files import OUTCOMES, Selection
 from slm.selection.wanted import TRAIN
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from slm.bins.format import npy_header
 from slm.bins.manifest import BinSplit
-from slm.bins.pieces import Chosen, Counts, Piece, pieces
-from slm.bins.shuffling import in_order
+from slm.bins.writing.pieces import Chosen, Counts, Piece, pieces
+from slm.bins.writing.shuffling import in_order
 from slm.core.files import HashedFile
 from slm.core.formats import Tokens
 from slm.core.ids import dtype_for

@@ -12,7 +12,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from slm.bins.reading import Group, cut, groups
+from slm.bins.writing.reading import Group, cut, groups
 from slm.core.errors import UserError
 from slm.core.formats import Tokens, TokenSplit
 from slm.core.ids import dtype_for, to_dtype

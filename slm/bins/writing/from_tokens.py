@@ -14,11 +14,11 @@ import numpy as np
 
 from slm.bins.end_of_text import with_end_of_text
 from slm.bins.format import write_docs, write_manifest
-from slm.bins.from_selection import write_selected
 from slm.bins.manifest import BinSplit, Manifest, Taken
-from slm.bins.pieces import Chosen, Counts
-from slm.bins.reading import checked, corrupt
-from slm.bins.steps import taken
+from slm.bins.writing.from_selection import write_selected
+from slm.bins.writing.pieces import Chosen, Counts
+from slm.bins.writing.reading import checked, corrupt
+from slm.bins.writing.steps import taken
 from slm.core.errors import check
 from slm.core.files import chunk_hashes, link_or_copy, read_json, write_hashed
 from slm.core.formats import FileEntry, Tokens, TokenSplit

@@ -13,8 +13,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from slm.bins.pieces import PLACED, Piece
-from slm.bins.reading import cut
+from slm.bins.writing.pieces import PLACED, Piece
+from slm.bins.writing.reading import cut
 
 CELL_BYTES = 32 * 2**20
 

@@ -1,0 +1,1 @@
+"""How do tokens become bins: all of them as they are, or those that a selection takes?"""
