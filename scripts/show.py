@@ -57,7 +57,9 @@ def _show(name: str) -> None:
     title = f"{name}, {tokens['vocab_size']:,} ids"
     figures = columns_of(SPLIT, [tokens[split] for split in splits])
     shown = [Table(title, splits, figures, []), _faults(text, tuple(text))]
-    for table in shown + [_steps(tokens["selection"])] * ("selection" in tokens):
+    if "selection" in tokens:
+        shown.append(_steps(tokens["selection"]))
+    for table in shown:
         print(*lines(table, shutil.get_terminal_size((100, 24)).columns), sep="\n")
     for path in describe_pictures(metrics, Path("reports", name, "describe")):
         print(f"drew {path}")

@@ -18,6 +18,7 @@ leak; a document of whitespace alone is not unfinished.
 """
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,6 +52,9 @@ _PLAIN = np.isin(_BYTES, list(b"\t\n\r"))  # control characters that are no faul
 _WIDE = [code[0] << 16 | code[1] << 8 | code[-1] for code in map(str.encode, WIDE_SPACES)]
 
 
+Make = Callable[[Block], np.ndarray]  # from a block to (documents,) FACTS
+
+
 class Audit(NamedTuple):
     """The audit of a split."""
 
@@ -63,15 +67,19 @@ class Audit(NamedTuple):
         return int(self.facts["words"].sum(dtype=np.int64))
 
 
-def audit(raw: Path, workers: int, block_bytes: int = BLOCK_BYTES) -> dict[str, Audit]:
-    """Returns the audit of every split; neither `workers` threads nor `block_bytes` change it.
+def audit(
+    raw: Path, workers: int, block_bytes: int = BLOCK_BYTES, make: Make | None = None
+) -> dict[str, Audit]:
+    """Returns the audit of every split; none of the others changes it.
 
-    Raises UserError if raw/ is missing or a document is not text.
+    `workers` is a number of threads, `block_bytes` the size of a block of text, `make` what makes
+    the facts of a block: `facts_of_block`, or a process that does (slm.selection.workers). Raises
+    UserError if raw/ is missing or a document is not text.
     """
     source, facts = read_source(raw)["splits"], {}
     for split in source:
         blocks = prefetch(read_blocks(raw, split, block_bytes))
-        parts = [np.empty(0, FACTS), *in_order(facts_of_block, blocks, workers)]
+        parts = [np.empty(0, FACTS), *in_order(make or facts_of_block, blocks, workers)]
         facts[split] = np.concatenate(parts)
         facts[split]["faults"][_marked(source[split]["files"])] |= bit("byte_order_marks")
     return audited(facts)

@@ -2,22 +2,35 @@
 
 import gzip
 import json
+import subprocess
 import sys
 from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scripts.audit import WORKER
 from slm.core.errors import UserError
-from slm.selection.audit import ENDINGS, MOJIBAKE, WIDE_SPACES, Audit, audit, shares, words
+from slm.selection.audit import (
+    ENDINGS,
+    MOJIBAKE,
+    WIDE_SPACES,
+    Audit,
+    audit,
+    facts_of_block,
+    shares,
+    words,
+)
 from slm.selection.facts import FAULTS, read_facts, write_facts
 from slm.selection.faults import advice, faults
+from slm.selection.workers import facts_by_workers
 from slm.text.stories import stories
 from tests.helpers import NASTY, block, build, json_lines
-from tests.workspace import EXCERPT
+from tests.workspace import EXCERPT, ROOT
 
 FILES = {"train": ["train.jsonl"], "validation": ["validation.jsonl"]}
 # Whitespace and its neighbours, mojibake and what looks like it, controls, ends.
@@ -317,3 +330,35 @@ def test_facts_are_read_as_they_were_written_or_not_at_all(tmp_path, flip):
     (folder / "train.facts").write_bytes(content)
     with pytest.raises(UserError, match=f"train.facts is not as facts.json says; `rm -r {folder}`"):
         read_facts(folder)
+
+
+def test_facts_by_processes_are_those_of_threads(tmp_path):
+    train, validation = [*NASTY, *stories(1, "train", 300)], ["", "Timâ€™s"]
+    contents = {"train.jsonl": json_lines(train), "validation.jsonl": json_lines(validation)}
+    raw = build(tmp_path, contents, files=FILES)
+    with facts_by_workers(2, WORKER) as make:
+        actual = audit(raw, 2, 900, make)
+    assert_slow(actual, {"train": train, "validation": validation})
+
+
+def test_a_worker_that_is_killed_is_an_error_and_none_is_left(tmp_path):
+    with (
+        pytest.raises(RuntimeError, match="a worker ended with -9"),
+        facts_by_workers(1, WORKER) as make,
+    ):
+        (worker,) = psutil.Process().children()
+        assert make(block(["One."])).tolist() == facts_of_block(block(["One."])).tolist()
+        worker.kill()
+        make(block(["One."]))
+    assert not worker.is_running()
+
+
+def test_a_worker_ends_with_the_process_that_started_it(tmp_path):
+    started = "import time; from scripts.audit import WORKER, facts_by_workers as f\n"
+    started += "with f(1, WORKER): print(flush=True); time.sleep(60)"
+    parent = subprocess.Popen([sys.executable, "-c", started], cwd=ROOT, stdout=subprocess.PIPE)
+    parent.stdout.readline()
+    (worker,) = psutil.Process(parent.pid).children()
+    parent.kill()
+    parent.communicate()
+    worker.wait(timeout=20)
