@@ -80,8 +80,8 @@ def make(dataset: str, wanted: dict[str, Variant], say: Callable[[str], None]) -
 
     Raises UserError, or exits as a stage does that fails.
     """
-    if not Path("data", dataset, "raw").is_dir():  # as after a pull
-        build(f"download@{dataset}", alone=True)
+    if not all(Path("data", dataset, out).is_dir() for out in ("raw", "facts")):  # after a pull
+        build(f"audit@{dataset}")
     with scratch(dataset) as root:
         for number, (name, variant) in enumerate(wanted.items(), 1):
             say(f"{variant.label} ({number} of {len(wanted)})")

@@ -23,7 +23,7 @@ from slm.versions.restore import restore
 from slm.versions.verify import local_cache
 
 MADE_OF = ("dvc.yaml", "dvc.lock", "params.yaml", "metrics", "scripts", "slm")
-SHARED = ("source", "raw", "vocabulary", "tokens", "bins")
+SHARED = ("source", "raw", "facts", "selection", "vocabulary", "tokens", "bins")
 
 
 @contextmanager

@@ -15,6 +15,7 @@ CANNOT = {  # commands that this test cannot run, and why
     "make data DATASET=tinystories": "asks the true hub for 1 GB; test_hub.py has a stand-in",
     "make data DATASET=name": "a name to fill in; two that exist are built here",
     "PIP_FIND_LINKS=/that/folder make data": "a folder to fill in, and a set-up that takes minutes",
+    "make data DATASET=shakespeare": "a file of the reader's; test_recipes.py cuts a stand-in",
     "make compare TRAIN=1": "takes minutes; tests/training/test_training.py trains small",
     "dvc exp show -A --only-changed": "its answer is the reader's; test_compare.py asks git",
     "dvc exp apply": "half a command: tests/compare/test_compare.py applies one",

@@ -24,7 +24,12 @@ from slm.core.errors import UserError, run_main
 
 DOCUMENTS = 100_000
 REPEATS, REPEATED = 3, 3_000_000  # runs of the two stages that count, up to so many documents
-STAGES = {"download": "download", "vocabulary": "make_vocabulary"}
+STAGES = {
+    "download": "download",
+    "audit": "audit",
+    "select": "select_documents",
+    "vocabulary": "make_vocabulary",
+}
 COUNTED = {"tokenize": "tokenize_text", "bins": "write_bins"}
 MADE = ("tokens", "bins")  # what those two leave in data/bench
 THEIRS = {"recipe": (), "pool": ("--pool",)}  # and the flags of benchmark.data.notebook_recipe
@@ -32,6 +37,7 @@ PARAMS = """
 dataset: bench
 datasets:
   bench: {kind: files, column: text, files: {train: train-*.parquet, validation: val*.parquet}}
+select: {}
 tokenizer: {encoding: gpt2, vocab_size: null, engine: gigatoken}
 bins: {end_of_text: none}
 """

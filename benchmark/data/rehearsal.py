@@ -17,10 +17,11 @@ from slm.core.git import git
 
 STAGES = {
     "download": "data/bench/raw",
+    "audit": "data/bench/facts",
+    "select_documents": "data/bench/selection",
     "make_vocabulary": "data/bench/vocabulary",
     "tokenize_text": "data/bench/tokens",
     "write_bins": "data/bench/bins",
-    "audit": "metrics/bench",
     "describe": "metrics/bench",
 }
 ROOT = Path(__file__).parents[2]

@@ -17,10 +17,11 @@ NAMES = {
 TEXTLESS = {"vocabulary"}  # steps that read no text
 WHOLE = {  # the stages of `make data`
     "download": "download (fetch, hash, count, link)",
+    "audit": "audit",
+    "select_documents": "select",
     "make_vocabulary": "vocabulary",
     "tokenize_text": "tokenize",
     "write_bins": "bins",
-    "audit": "audit",
     "describe": "describe",
 }
 WIDE_WIDTHS = (40, 12, 12, 12, 12, 12)

@@ -172,11 +172,11 @@ def test_an_experiment_that_is_applied_is_what_the_workspace_then_has(compared, 
 
 
 def test_after_a_pull_the_text_is_made_again_and_nothing_else_is_changed(copy):
-    for out in ("raw", "vocabulary", "tokens"):
+    for out in ("raw", "facts", "selection", "vocabulary", "tokens"):
         shutil.rmtree(copy / "data/sample" / out)
     listing(copy, [{"bins.end_of_text": "append"}])
     before = (copy / "dvc.lock").read_bytes()
-    assert ran(script(copy, "compare")) == ["download:", "bins:", "describe:"]
+    assert ran(script(copy, "compare")) == ["download:", "audit:", "bins:", "describe:"]
     assert (copy / "dvc.lock").read_bytes() == before
     assert git(copy, "status", "--porcelain", "--", "data", "metrics") == ""
 

@@ -33,7 +33,8 @@ from tests.workspace import (
 )
 
 SMALL = ("documents: {train: 5000, validation: 250}", "documents: {train: 60, validation: 8}")
-DONE = ("download", "vocabulary", "tokenize", "bins")  # what the stages say first
+# What the stages say first.
+DONE = ("download", "audit", "select", "vocabulary", "tokenize", "bins", "describe")
 FILES = ("train.bin", "train.docs.npy")  # of a split; the manifest names the source, too
 STAGES = {
     "download": "raw",
@@ -67,7 +68,7 @@ def test_rebuilding_the_sample_from_nothing_leaves_dvc_lock_unchanged(tmp_path):
     folder = workspace(tmp_path)
     (folder / "dvc.lock").unlink()
     said = script(folder, "make_data")
-    assert [line.split(":")[0] for line in said.splitlines()[:4]] == [*DONE]
+    assert [line.split(":")[0] for line in said.splitlines()[:7]] == [*DONE]
     shown = re.findall(r"^  (?:train|validation) .*", (ROOT / "README.md").read_text(), re.M)
     assert len(shown) == 2 and all(line in said for line in shown), "the README's own figures"
     assert git(folder, "status", "--porcelain") == ""
@@ -110,8 +111,8 @@ def test_bins_that_are_gone_come_back_and_raw_text_is_not_needed(copy):
 ])  # fmt: skip
 def test_no_byte_depends_on_workers_block_size_or_engine(built, tmp_path, flags, engine):
     other = workspace(tmp_path)
-    (other / "data/sample/raw").symlink_to(built / "data/sample/raw")
-    (other / "data/sample/vocabulary").symlink_to(built / "data/sample/vocabulary")
+    for out in ("raw", "selection", "vocabulary"):
+        (other / "data/sample" / out).symlink_to(built / "data/sample" / out)
     edit(other / "params.yaml", "engine: gigatoken", f"engine: {engine}")
     said = script(other, "tokenize_text", "sample", *flags)
     assert f"by {engine}" in said
