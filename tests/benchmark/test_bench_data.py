@@ -51,7 +51,8 @@ def test_a_row_stands_for_each_step_and_fits_the_terminal(lines):
 
 def test_the_last_line_is_json_with_all_figures(lines):
     found = json.loads(lines[-1])
-    steps = {"download", "vocabulary", "tokenize", "bins", "tokenize + bins", "recipe", "pool"}
+    steps = {"download", "audit", "select", "vocabulary", "tokenize", "bins", "tokenize + bins"}
+    steps |= {"recipe", "pool"}
     assert set(found["steps"]) == steps
     for name, step in found["steps"].items():
         more = {"parts", "start_seconds", "seconds_per_million", "times"}
