@@ -128,11 +128,21 @@ def words(block: Block) -> np.ndarray:
     data = block.data
     space = (data - np.uint8(9) < 5) | (data - np.uint8(28) < 5)  # \t…\r, \x1c…\x20
     _mark_wide(data, space)
-    before = np.empty(len(data) + 1, bool)
-    before[1:] = space
-    before[block.offsets[:-1]] = True
-    begins = np.flatnonzero(before[:-1] > space)
-    return np.diff(np.searchsorted(begins, block.offsets))
+    begins = np.zeros(len(data) // 64 * 64 + 64, bool)
+    begins[1 : len(data)] = space[:-1]
+    begins[block.offsets[:-1]] = True  # of empty documents at the end, too: no space is there
+    begins[: len(data)] &= ~space
+    begins[len(data) :] = False
+    return np.diff(_true_before(begins, block.offsets))
+
+
+def _true_before(flags: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Returns (positions,) int64: how many flags before each are true; flags come in 64s."""
+    bits = np.packbits(flags, bitorder="little").view("<u8")
+    before = np.append(0, np.cumsum(np.bitwise_count(bits), dtype=np.int64))
+    place, inside = positions >> 6, (positions & 63).astype(np.uint64)
+    partly = np.append(bits, np.uint64(0))[place] & ((np.uint64(1) << inside) - np.uint64(1))
+    return before[place] + np.bitwise_count(partly)
 
 
 def _mark_wide(data: np.ndarray, space: np.ndarray) -> None:

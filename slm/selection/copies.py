@@ -11,11 +11,15 @@ from slm.selection.facts import halves
 def numbered(facts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Returns (documents,) int64 per split: the same number for the same text, -1 for none."""
     every = np.concatenate(list(facts.values()))
-    hashes = halves(every)
-    order = np.lexsort(hashes.T)
-    new = np.append(True, np.any(np.diff(hashes[order], axis=0), axis=1))[: len(every)]
+    first, second = map(np.ascontiguousarray, halves(every).T)
+    order = np.argsort(first)
+    ordered, other = first[order], second[order]
+    new = np.diff(ordered) > 0
+    if np.any(~new & (np.diff(other) != 0)):  # two texts agree in the first half of their hashes
+        order = np.lexsort((second, first))
+        new = (np.diff(first[order]) > 0) | (np.diff(second[order]) != 0)
     numbers = np.empty(len(every), np.int64)
-    numbers[order] = np.cumsum(new)
+    numbers[order] = np.cumsum(np.append(True, new)[: len(every)])
     numbers[every["bytes"] == 0] = -1
     ends = np.cumsum([len(split) for split in facts.values()])
     return dict(zip(facts, np.split(numbers, ends[:-1]), strict=True))
@@ -23,10 +27,10 @@ def numbered(facts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def repeated(numbers: np.ndarray) -> np.ndarray:
     """Returns the rows whose number is also in an earlier row."""
-    first = np.unique(numbers, return_index=True)[1]
-    later = numbers >= 0
-    later[first] = False
-    return np.flatnonzero(later)
+    rows = np.arange(len(numbers))
+    first = np.empty(int(numbers.max(initial=-1)) + 2, np.int64)
+    first[numbers[::-1]] = rows[::-1]  # of assignments to one place the last one stays
+    return np.flatnonzero((numbers >= 0) & (first[numbers] != rows))
 
 
 def in_other(numbers: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -25,7 +25,8 @@ from slm.selection.audit import (
     shares,
     words,
 )
-from slm.selection.facts import FAULTS, read_facts, write_facts
+from slm.selection.copies import in_other, numbered, repeated
+from slm.selection.facts import FACTS, FAULTS, read_facts, write_facts
 from slm.selection.faults import advice, faults
 from slm.selection.workers import facts_by_workers
 from slm.text.stories import stories
@@ -362,3 +363,19 @@ def test_a_worker_ends_with_the_process_that_started_it(tmp_path):
     parent.kill()
     parent.communicate()
     worker.wait(timeout=20)
+
+
+@pytest.mark.parametrize("same", [0, 1])  # which half of the hash all have in common
+def test_texts_whose_hashes_agree_in_one_half_are_no_copies(same):
+    facts = np.zeros(6, FACTS)
+    facts["bytes"] = 1
+    drawn = np.zeros((6, 2), "<u8")
+    drawn[:, 1 - same] = [3, 1, 3, 2, 1, 0]
+    facts["hash"] = drawn.view("V16").ravel()
+    numbers = numbered({"train": facts[:4], "validation": facts[4:]})
+    together = np.concatenate([numbers["train"], numbers["validation"]])
+    assert [[int(a == b) for a in together] for b in together] == [
+        [int(a == b) for a in drawn.tolist()] for b in drawn.tolist()
+    ]
+    assert repeated(numbers["train"]).tolist() == [2]
+    assert in_other(numbers["train"], numbers["validation"]).tolist() == [1]

@@ -5,7 +5,6 @@ In: tokens/, selection/, and the end-of-text policy. Out: the bin of a split, it
 """
 
 from collections.abc import Iterable
-from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +12,15 @@ import numpy as np
 from slm.bins.format import npy_header
 from slm.bins.manifest import BinSplit
 from slm.bins.writing.pieces import Chosen, Counts, Piece, pieces
+from slm.bins.writing.reading import joined
 from slm.bins.writing.shuffling import in_order
 from slm.core.files import HashedFile
 from slm.core.formats import Tokens
 from slm.core.ids import dtype_for
 from slm.core.threads import prefetch
 from slm.tokens.tokenizer import Encode
+
+Marked = tuple[np.ndarray, np.ndarray]  # (documents,) PLACED, and their ids end to end
 
 
 def write_selected(
@@ -32,28 +34,36 @@ def write_selected(
     source = tokens["splits"][chosen.source]
     documents = chosen.selection["splits"][chosen.split]["documents"]
     dtype = dtype_for(vocabulary["vocab_size"])
-    some: Iterable[Piece] = prefetch(pieces(folder, tokens, chosen, encode, counts))
+    some: Iterable[Piece] = prefetch(pieces(folder, tokens, chosen, encode, counts), 1)
     if (chosen.folder / f"{chosen.split}.places").exists():
         size = source["tokens"] * dtype.itemsize * documents // max(1, source["documents"])
-        some = prefetch(in_order(some, documents, size, out.parent))
-    end_of_text = np.array(vocabulary["end_of_text"], dtype).tobytes()
-    return _write(out, chosen.split, some, documents, policy, end_of_text), counts
+        some = prefetch(in_order(some, documents, size, out.parent), 1)
+    marked = (_marked(piece, dtype, policy, vocabulary["end_of_text"]) for piece in some)
+    return _write(out, chosen.split, prefetch(marked, 1), documents), counts
 
 
-def _write(
-    out: Path, split: str, pieces: Iterable[Piece], documents: int, policy: str, end_of_text: bytes
-) -> BinSplit:
+def _marked(piece: Piece, dtype: np.dtype, policy: str, end_of_text: int) -> Marked:
+    """The documents with their ids, and end-of-text among these as the policy says."""
+    ids, documents = joined(piece.ids).view(dtype), piece.documents
+    if policy == "none":
+        return documents, ids
+    ends = np.cumsum(documents["tokens"])
+    at = ends if policy == "append" else ends - documents["tokens"]
+    more = documents.copy()
+    more["tokens"] += 1
+    return more, np.insert(ids, at, end_of_text)
+
+
+def _write(out: Path, split: str, parts: Iterable[Marked], documents: int) -> BinSplit:
     names = (f"{split}.bin", f"{split}.docs.npy", f"{split}.rows.npy")
-    files = [HashedFile(out / name) for name in names]
-    end, more = np.zeros(2, "<u8"), int(policy != "none")
-    with files[0] as ids, files[1] as docs, files[2] as rows:
+    files, end = [HashedFile(out / name) for name in names], np.zeros(2, "<u8")
+    with files[0] as bin_, files[1] as docs, files[2] as rows:
         docs.write(npy_header((documents + 1, 2)) + end.tobytes())
         rows.write(npy_header((documents,)))
-        for piece in pieces:
-            ids.write(b"".join(_marked(piece.ids, policy, end_of_text)))
-            rows.write(piece.documents["row"].astype("<u8"))
-            lengths = np.stack([piece.documents["tokens"] + more, piece.documents["bytes"]], axis=1)
-            offsets = end + np.cumsum(lengths, axis=0, dtype="<u8")
+        for part, ids in parts:
+            bin_.write(ids)
+            rows.write(part["row"].astype("<u8"))
+            offsets = end + np.cumsum(np.stack([part["tokens"], part["bytes"]], 1), 0, "<u8")
             docs.write(offsets)
             end = offsets[-1] if len(offsets) else end
     tokens, text_bytes = end.tolist()
@@ -64,11 +74,3 @@ def _write(
         "text_bytes": text_bytes,
         "files": entries,  # type: ignore[typeddict-item]
     }
-
-
-def _marked(ids: list[memoryview], policy: str, end_of_text: bytes) -> Iterable[bytes | memoryview]:
-    """The ids of documents with end-of-text as the policy says."""
-    if policy == "none":
-        return ids
-    pairs = zip(ids, repeat(end_of_text)) if policy == "append" else zip(repeat(end_of_text), ids)
-    return chain.from_iterable(pairs)

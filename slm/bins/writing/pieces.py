@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
-from slm.bins.writing.reading import Group, cut, groups
+from slm.bins.writing.reading import Group, groups, parted
 from slm.core.errors import UserError
 from slm.core.formats import Tokens, TokenSplit
 from slm.core.ids import dtype_for, to_dtype
@@ -27,7 +28,7 @@ class Piece(NamedTuple):
     """Some documents of a split."""
 
     documents: np.ndarray  # (documents,) PLACED
-    ids: list[memoryview]  # of each document, as bytes
+    ids: pa.LargeBinaryArray  # the bytes of each one's ids
 
 
 class Counts:
@@ -75,15 +76,36 @@ def pieces(
         for group in groups(folder, chosen.source, entry, dtype.itemsize):
             code = np.fromfile(codes, np.uint8, len(group.lengths))
             reasons, asked = decoded(code, split != chosen.source)
-            group = _with_own(group, own, counts, is_cut=code[0] == CUT)
+            ids, numbers = _with_own(group, own, counts, is_cut=code[0] == CUT)
             counts.add(reasons[asked], group.lengths[asked])
             taken = np.flatnonzero(asked & (reasons == 0))
             documents = np.empty(len(taken), PLACED)
             documents["place"] = _places(places, done, len(taken))
             documents["row"] = group.first + taken
             documents["tokens"], documents["bytes"] = group.lengths[taken].T
-            yield Piece(documents, [group.ids[number] for number in taken.tolist()])
+            as_they_are = len(taken) == len(ids) == len(numbers)
+            yield Piece(documents, ids if as_they_are else ids.take(pa.array(numbers[taken])))
             done += len(taken)
+
+
+def _with_own(
+    group: Group, own: "OwnIds", counts: Counts, is_cut: bool
+) -> tuple[pa.LargeBinaryArray, np.ndarray]:
+    """Returns ids, and (documents,) which of them each document has; sets lengths.
+
+    Those of documents with a text of their own stand behind the others.
+    """
+    numbers, found = np.arange(len(group.lengths)), []
+    for row, ids, lengths in own.until(group.first + len(numbers)):
+        place = row - group.first
+        if not is_cut:
+            counts.repaired += [[1, *group.lengths[place]], [1, *lengths]]
+        group.lengths[place] = lengths
+        numbers[place] = len(numbers) + len(found)
+        found.append(ids)
+    if not found:
+        return group.ids, numbers
+    return pa.concat_arrays([group.ids, pa.array(found, pa.large_binary())]), numbers
 
 
 class OwnIds:
@@ -94,21 +116,21 @@ class OwnIds:
         self._rows, self._done = rows_of_texts(chosen.folder, chosen.split), 0
         self._ids = self._encoded()
 
-    def until(self, row: int) -> Iterator[tuple[int, memoryview, tuple[int, int]]]:
+    def until(self, row: int) -> Iterator[tuple[int, bytes, tuple[int, int]]]:
         """Yields row, bytes of ids, and tokens and bytes of text of the next ones before a row."""
         end = int(np.searchsorted(self._rows, row))
         yield from islice(self._ids, end - self._done)
         self._done = end
 
-    def _encoded(self) -> Iterator[tuple[int, memoryview, tuple[int, int]]]:
+    def _encoded(self) -> Iterator[tuple[int, bytes, tuple[int, int]]]:
         for rows, block in read_texts(self._chosen.folder, self._chosen.split):
             try:
                 ids, tokens = self._encode(block)
             except Unencodable as error:
                 row = rows[error.document]
                 raise UserError(f"row {row} of {self._chosen.source}, repaired, {error}") from None
-            content = to_dtype(ids, self._dtype).data.cast("B")
-            documents = cut(content, np.cumsum(tokens) * self._dtype.itemsize)
+            ends = np.cumsum(tokens) * self._dtype.itemsize
+            documents = parted(to_dtype(ids, self._dtype).tobytes(), ends).to_pylist()
             lengths = zip(tokens.tolist(), np.diff(block.offsets).tolist(), strict=True)
             yield from zip(rows.tolist(), documents, lengths, strict=True)
 
@@ -118,14 +140,3 @@ def _places(file: BinaryIO | None, done: int, documents: int) -> np.ndarray:
     if file is None:
         return np.arange(done, done + documents)
     return np.fromfile(file, "<i8", documents)
-
-
-def _with_own(group: Group, own: "OwnIds", counts: Counts, is_cut: bool) -> Group:
-    """Returns the group with the documents that have a text of their own in place of theirs."""
-    last = group.first + len(group.lengths)
-    for row, ids, lengths in own.until(last):
-        if not is_cut:
-            counts.repaired += [[1, *group.lengths[row - group.first]], [1, *lengths]]
-        group.ids[row - group.first] = ids
-        group.lengths[row - group.first] = lengths
-    return group

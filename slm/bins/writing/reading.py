@@ -6,18 +6,19 @@ groups of whole documents. Memory is a few chunks, and the largest document.
 
 import hashlib
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from slm.core.errors import UserError
 from slm.core.files import CHUNK_BYTES
 from slm.core.formats import TokenSplit
+from slm.core.threads import prefetch
 
 MOST = 2**16  # documents of a group
-GROUP_BYTES = 8 * 2**20  # of ids, unless one document has more
+GROUP_BYTES = 4 * 2**20  # of ids, unless one document has more
 
 
 class Group(NamedTuple):
@@ -25,7 +26,7 @@ class Group(NamedTuple):
 
     first: int  # row of the first one in the source split, from 0
     lengths: np.ndarray  # (documents, 2) int64: tokens, and bytes of text
-    ids: list[memoryview]  # the bytes of each one's ids
+    ids: pa.LargeBinaryArray  # the bytes of each one's ids
 
 
 def checked(path: Path, hashes: list[str]) -> Iterator[np.ndarray]:
@@ -57,15 +58,26 @@ def groups(folder: Path, split: str, entry: TokenSplit, width: int) -> Iterator[
             stop = max(done + 1, int(np.searchsorted(ends, start + GROUP_BYTES, side="right")))
             stop = min(stop, done + MOST)
             content = ids.read(int(ends[stop - 1]) - start)
-            yield Group(first + done, lengths[done:stop], cut(content, ends[done:stop] - start))
+            yield Group(first + done, lengths[done:stop], parted(content, ends[done:stop] - start))
             done, start = stop, int(ends[stop - 1])
         first += len(lengths)
     ids.finish()
 
 
-def cut(content: memoryview, ends: np.ndarray) -> list[memoryview]:
-    """Returns the bytes of each document, given where each ends."""
-    return [content[start:end] for start, end in pairwise([0, *ends.tolist()])]
+def parted(content: bytes | bytearray, ends: np.ndarray) -> pa.LargeBinaryArray:
+    """Returns `content` as the documents that end there; it is not copied."""
+    offsets = np.append(0, ends).astype(np.int64)
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(content)]
+    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(ends), buffers)
+
+
+def joined(documents: pa.LargeBinaryArray) -> np.ndarray:
+    """Returns the bytes of documents end to end, (bytes,) uint8; they are not copied."""
+    _, offsets, content = documents.buffers()
+    if not len(documents) or content is None:
+        return np.empty(0, np.uint8)
+    bounds = np.frombuffer(offsets, np.int64)[documents.offset :][: len(documents) + 1]
+    return np.frombuffer(content, np.uint8)[bounds[0] : bounds[-1]]
 
 
 def _lengths(path: Path, hashes: list[str]) -> Iterator[np.ndarray]:
@@ -81,21 +93,24 @@ class _Stream:
     """A verified file, read by numbers of bytes."""
 
     def __init__(self, path: Path, hashes: list[str]) -> None:
-        self._chunks, self._path, self._rest = checked(path, hashes), path, memoryview(b"")
+        self._chunks, self._path, self._rest = (
+            prefetch(checked(path, hashes), 1),
+            path,
+            memoryview(b""),
+        )
 
-    def read(self, size: int) -> memoryview:
+    def read(self, size: int) -> bytes:
         """Returns the next `size` bytes; raises UserError if there are fewer."""
-        parts = [self._rest]
-        have = len(self._rest)
+        parts, have = [self._rest[:size]], min(size, len(self._rest))
+        self._rest = self._rest[size:]
         while have < size:
             chunk = next(self._chunks, None)
             if chunk is None:
                 raise corrupt(self._path)
-            parts.append(chunk.data)
-            have += len(chunk)
-        content = parts[0] if len(parts) == 1 else memoryview(b"".join(parts))
-        self._rest = content[size:]
-        return content[:size]
+            parts.append(chunk.data[: size - have])
+            self._rest = chunk.data[size - have :]
+            have += len(parts[-1])
+        return b"".join(parts)
 
     def finish(self) -> None:
         """Raises UserError if bytes are left, after all documents, or the last are corrupt."""

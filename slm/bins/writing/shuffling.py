@@ -12,56 +12,64 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from slm.bins.writing.pieces import PLACED, Piece
-from slm.bins.writing.reading import cut
+from slm.bins.writing.reading import joined, parted
 
 CELL_BYTES = 32 * 2**20
+SOME = 2**12  # documents of a piece that comes out
 
 
 def in_order(
     pieces: Iterable[Piece], documents: int, id_bytes: int, folder: Path
 ) -> Iterator[Piece]:
-    """Yields the same documents by place, 0 … documents - 1, a cell at a time.
+    """Yields the same documents by place, 0 … documents - 1.
 
     `id_bytes` is about how many bytes of ids there are, `folder` one with room for as many.
     """
     per_cell = max(1, -(-documents // max(1, -(-id_bytes // CELL_BYTES))))
+    cells = -(-documents // per_cell)
     with tempfile.TemporaryFile(dir=folder) as ids, tempfile.TemporaryFile(dir=folder) as placed:
-        starts = [_part(piece, per_cell, documents, ids, placed) for piece in pieces]
+        starts = [_part(piece, per_cell, cells, ids, placed) for piece in pieces]
         spans = np.array(starts, np.int64).reshape(len(starts), -1, 2)
-        for cell in range(-(-documents // per_cell)):
+        for cell in range(cells):
             of_ids, of_documents = spans[:, cell : cell + 2].transpose(2, 0, 1)
-            yield _ordered(_read(placed, of_documents), _read(ids, of_ids))
+            yield from _ordered(_read(placed, of_documents), _read(ids, of_ids))
 
 
-def _part(piece: Piece, per_cell: int, documents: int, ids: BinaryIO, placed: BinaryIO) -> list:
+def _part(piece: Piece, per_cell: int, cells: int, ids: BinaryIO, placed: BinaryIO) -> list:
     """Appends a piece, cell after cell; returns where cells begin in both files, and the end."""
-    cells = piece.documents["place"] // per_cell
-    order = np.argsort(cells, kind="stable")
-    number, before = -(-documents // per_cell), (ids.tell(), placed.tell())
-    ordered = piece.documents[order]
-    ids.write(b"".join([piece.ids[place] for place in order.tolist()]))
-    placed.write(ordered.tobytes())
-    sizes = np.array([len(part) for part in piece.ids], np.int64)[order]
-    edges = np.searchsorted(cells[order], np.arange(number + 1))
-    ends = np.append(0, np.cumsum(sizes))
+    at = piece.documents["place"] // per_cell
+    order = np.argsort(at, kind="stable")
+    ordered = piece.ids.take(pa.array(order))
+    before = ids.tell(), placed.tell()
+    ids.write(joined(ordered).data)
+    placed.write(piece.documents[order].tobytes())
+    ends = np.append(0, np.cumsum(pc.binary_length(ordered).to_numpy()))
+    edges = np.searchsorted(at[order], np.arange(cells + 1))
     return list(zip(before[0] + ends[edges], before[1] + edges * PLACED.itemsize, strict=True))
 
 
-def _read(file: BinaryIO, spans: np.ndarray) -> bytes:
+def _read(file: BinaryIO, spans: np.ndarray) -> bytearray:
     """Returns the bytes between these pairs of positions, end to end."""
-    parts = []
+    content = bytearray(int(np.diff(spans).sum()))
+    view, done = memoryview(content), 0
     for start, end in spans.tolist():
         file.seek(start)
-        parts.append(file.read(end - start))
-    return b"".join(parts)
+        done += file.readinto(view[done : done + end - start])  # type: ignore[attr-defined]
+    return content
 
 
-def _ordered(placed: bytes, ids: bytes) -> Piece:
-    """Returns the documents of a cell by place."""
+def _ordered(placed: bytearray, ids: bytearray) -> Iterator[Piece]:
+    """Yields the documents of a cell by place."""
     documents = np.frombuffer(placed, PLACED)
     width = len(ids) // max(1, int(documents["tokens"].sum()))
-    parts = cut(memoryview(ids), np.cumsum(documents["tokens"]) * width)
-    order = np.argsort(documents["place"])
-    return Piece(documents[order], [parts[number] for number in order.tolist()])
+    values, order = (
+        parted(ids, np.cumsum(documents["tokens"]) * width),
+        np.argsort(documents["place"]),
+    )
+    for start in range(0, len(order), SOME):
+        some = order[start : start + SOME]
+        yield Piece(documents[some], values.take(pa.array(some)))
