@@ -11,7 +11,7 @@ from slm.core.files import landing
 from slm.core.params import chosen, read_params
 from slm.selection.files import Selection
 from slm.selection.steps import select
-from slm.selection.wanted import entry_of, wanted
+from slm.selection.wanted import wanted
 
 
 def main() -> None:
@@ -19,9 +19,8 @@ def main() -> None:
     params = read_params(Path("params.yaml"))
     name = chosen(params, sys.argv[1:])
     folder = Path("data", name)
-    asked = wanted(params, name)
     with landing(folder / "selection") as out:
-        made = select(entry_of(params, name), asked, folder / "raw", folder / "facts", out)
+        made = select(wanted(params, name), folder / "raw", folder / "facts", out)
     print(f"select:     {_summary(made)}")
 
 

@@ -57,20 +57,24 @@ def _show(name: str) -> None:
     title = f"{name}, {tokens['vocab_size']:,} ids"
     figures = columns_of(SPLIT, [tokens[split] for split in splits])
     shown = [Table(title, splits, figures, []), _faults(text, tuple(text))]
-    if "selection" in tokens:
-        shown.append(_steps(tokens["selection"]))
     for table in shown:
         print(*lines(table, shutil.get_terminal_size((100, 24)).columns), sep="\n")
+    if "selection" in tokens:
+        print(*_steps(tokens["selection"]), "", sep="\n")
     for path in describe_pictures(metrics, Path("reports", name, "describe")):
         print(f"drew {path}")
 
 
-def _steps(steps: list[dict]) -> Table:
-    """What each step of the selection took and left."""
-    labels = tuple(f"{s['step']} ({s['split']})" for s in steps)
-    amounts = [(word, key) for word in ("took", "left") for key in ("documents", "bytes", "tokens")]
-    columns = [Column(f"{w}, {k}", tuple(f"{s[w][k]:,}" for s in steps)) for w, k in amounts]
-    return Table("selection", labels, columns, [])
+def _steps(steps: list[dict]) -> Iterator[str]:
+    """A line for each step of the selection: what it took, and what it left."""
+    rows = [("selection", "split", *("took", "left", "left, bytes", "left, tokens"))]
+    for step in steps:
+        left = (f"{step['left'][key]:,}" for key in ("documents", "bytes", "tokens"))
+        rows.append((step["step"], step["split"], f"{step['took']['documents']:,}", *left))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = zip(row, widths, "<<>>>>", strict=True)
+        yield "  ".join(f"{cell:{side}{width}}" for cell, width, side in cells)
 
 
 def _faults(text: dict, splits: tuple[str, ...]) -> Table:

@@ -28,7 +28,7 @@ from slm.selection.files import CUT, HELD, OUTCOMES, Part, Selection, all_in_ord
 from slm.selection.holdout import cut_text, held_out
 from slm.selection.own_texts import write_texts
 from slm.selection.repair import repaired, texts_at
-from slm.selection.wanted import TRAIN, Holdout, Wanted
+from slm.selection.wanted import TRAIN, Holdout, Wanted, as_entry
 from slm.text.raw import read_source
 
 STEP = 2**18  # documents whose places are computed at a time
@@ -45,17 +45,16 @@ class Side(NamedTuple):
     is_cut: bool = False  # it is a part of the only document
 
 
-def select(entry: dict[str, Any], wanted: Wanted, raw: Path, facts: Path, out: Path) -> Selection:
+def select(wanted: Wanted, raw: Path, facts: Path, out: Path) -> Selection:
     """Fills the empty folder `out` with the selection; returns it.
 
-    `entry` is the dataset's in params.yaml, and `wanted` what it says. Raises UserError if a step
-    leaves a split empty, and if a file of `facts` is missing or corrupt.
+    Raises UserError if a step leaves a split empty, and if a file of `facts` is missing or corrupt.
     """
     splits = list(read_source(raw)["splits"])
     selection = all_in_order(splits)
     if wanted != Wanted():
         sides = {s: Side(s, np.arange(len(f)), f, {}) for s, f in read_facts(facts).items()}
-        selection["select"] = entry
+        selection["select"] = as_entry(wanted)
         selection |= _taken(sides, wanted, raw, out)  # type: ignore[typeddict-item]
     write_selection(out, selection)
     return selection
@@ -79,7 +78,7 @@ def _taken(sides: dict[str, Side], wanted: Wanted, raw: Path, out: Path) -> dict
     made = {s: _part(side, reasons[s]) for s, side in sides.items()}
     as_they_are = {s for s, n in before.items() if left[s] == n and f"{s}.places" not in files}
     made |= {s: {"source": s} for s in as_they_are if not sides[s].files}
-    return {"splits": made, "files": files}
+    return {"splits": dict(sorted(made.items())), "files": dict(sorted(files.items()))}
 
 
 def _refuse_empty(after: dict[str, int], before: dict[str, int], step: str) -> None:

@@ -48,7 +48,8 @@ def wanted(params: dict, name: str) -> Wanted:
         check(
             other in params["datasets"], f"params.yaml: select has {other!r}, no dataset: {known}"
         )
-    entry, where = entry_of(params, name), f"params.yaml: select.{name}"
+    entry, where = entries(params).get(name), f"params.yaml: select.{name}"
+    entry = {} if entry is None else entry
     check(isinstance(entry, dict), f"{where} is {entry!r}, expected some of {', '.join(KEYS)}")
     for key in entry:
         check(key in KEYS, f"{where} has {key!r}, expected some of {', '.join(KEYS)}")
@@ -64,18 +65,24 @@ def wanted(params: dict, name: str) -> Wanted:
     )
 
 
+def as_entry(wanted: Wanted) -> dict[str, Any]:
+    """Returns what is asked as an entry, the same for any order of keys and names there."""
+    entry: dict[str, Any] = {}
+    if held := wanted.holdout:
+        way = {"last": held.last} if held.last is not None else {"rows": list(held.rows or ())}
+        hashed = {held.split: held.share, "salt": held.salt}
+        entry["holdout"] = {held.split: way} if held.share is None else hashed
+    entry |= {"repair": list(wanted.repair), "drop": list(wanted.drop)}
+    entry |= {"shuffle": wanted.shuffle, "first": wanted.first}
+    return {key: value for key, value in entry.items() if value not in (None, [])}
+
+
 def entries(params: dict) -> dict:
     """Returns the section `select`; raises UserError if it is missing or no mapping."""
     section = params.get("select")
     if not isinstance(section, dict):
         raise UserError("params.yaml has no section select; write `select: {}` there")
     return section
-
-
-def entry_of(params: dict, name: str) -> Any:
-    """Returns the entry of dataset `name`, {} where there is none."""
-    entry = entries(params).get(name)
-    return {} if entry is None else entry
 
 
 def _holdout(entry: Any, where: str, splits: tuple[str, ...]) -> Holdout:

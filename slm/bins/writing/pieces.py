@@ -95,7 +95,7 @@ def _with_own(
 
     Those of documents with a text of their own stand behind the others.
     """
-    numbers, found = np.arange(len(group.lengths)), []
+    numbers, found = np.arange(len(group.lengths)), list[bytes]()
     for row, ids, lengths in own.until(group.first + len(numbers)):
         place = row - group.first
         if not is_cut:
