@@ -1,8 +1,9 @@
-"""What the tables of kinds and of vocabularies are made from: the same text, the same merges."""
+"""What the tables of kinds, vocabularies and shuffles are made from: the same text, merges, ids."""
 
 import pytest
 
-from benchmark.data import kinds, vocabularies
+from benchmark.data import kinds, shuffling, vocabularies
+from slm.bins.opening import open_bins
 from slm.text.corpus import make_raw
 from slm.text.stories import stories
 from tests.helpers import texts_of
@@ -35,3 +36,14 @@ def test_other_merges_have_another_hash(capfd):
         vocabularies._print(f'{{"model": {{"merges": {merges}}}}}')
     one, same, other = capfd.readouterr().out.splitlines()
     assert one == same != other
+
+
+def test_a_shuffle_has_the_tokens_of_the_source_s_order_and_another_order(tmp_path, capfd):
+    shuffling._make(tmp_path, "500")
+    said, ids = [], []
+    for order in shuffling.ORDERS:
+        shuffling._write(tmp_path, order)
+        said.append(capfd.readouterr().out)
+        ids.append(open_bins(tmp_path / "bins").ids("train").tolist())
+    assert said[0] == said[1] and "500" in said[0]
+    assert ids[0] != ids[1] and sorted(ids[0]) == sorted(ids[1])
