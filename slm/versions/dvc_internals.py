@@ -9,7 +9,6 @@ a second.
 
 import logging
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -73,14 +72,17 @@ def repository() -> Iterator[Repository]:
     """DVC's repository here, for the block: quiet, with this environment's `python` for stages.
 
     It writes dvc.lock by rename: DVC itself writes it in place, and a kill would leave it empty.
+    Links to one file are hashed once: tokens and bins may be the same gigabytes.
     """
     import dvc.dvcfile
+    import dvc_data.hashfile.hash as hashing
     from dvc.repo import Repo
 
     with ExitStack() as stack:
         stack.enter_context(_own_python_first())
         stack.enter_context(replaced(logging.getLogger("dvc"), "level", logging.ERROR))
         stack.enter_context(replaced(dvc.dvcfile, "modify_yaml", _written_by_rename))
+        stack.enter_context(replaced(hashing, "file_md5", _once_a_file(hashing.file_md5)))
         yield stack.enter_context(Repo())
 
 
@@ -179,17 +181,31 @@ def _own_python_first() -> Iterator[None]:
         os.environ["PATH"] = before
 
 
+def _once_a_file(md5: Callable[..., str]) -> Callable[..., str]:
+    known: dict[tuple, str] = {}
+
+    def file_md5(path: str, fs: FileSystem, **how: Any) -> str:
+        if fs.protocol != "local":
+            return md5(path, fs, **how)
+        at = Path(path).stat()
+        key = at.st_dev, at.st_ino, at.st_size, at.st_mtime_ns, how.get("name")
+        if key not in known:
+            known[key] = md5(path, fs, **how)
+        return known[key]
+
+    return file_md5
+
+
 @contextmanager
 def _written_by_rename(path: str, fs: object = None) -> Iterator[dict]:
-    """DVC's `modify_yaml`, but a copy is changed and then takes the place of the file."""
-    from dvc.utils.serialize import modify_yaml
+    """DVC's `modify_yaml`, but for a file that no one comments, and that takes its place whole."""
+    from dvc.utils.serialize import dump_yaml, load_yaml
 
     temporary = Path(f"{path}.{os.getpid()}.tmp")
     try:
-        if Path(path).exists():
-            shutil.copyfile(path, temporary)
-        with modify_yaml(str(temporary), fs=fs) as data:
-            yield data
+        data = load_yaml(path) if Path(path).exists() else {}
+        yield data
+        dump_yaml(str(temporary), data)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

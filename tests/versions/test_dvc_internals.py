@@ -9,6 +9,7 @@ import pytest
 from dvc.repo import Repo
 from dvc.rwlock import rwlock
 
+from slm.core.files import md5_of
 from slm.versions import dvc_internals
 from slm.versions.dvc_internals import Repository, Store, failed_copies, lock_holders, replaced
 from slm.versions.pipeline import open_repo
@@ -93,3 +94,43 @@ def test_nothing_of_dvc_is_imported_elsewhere():
     imports = re.compile(r"^ *(?:from|import) dvc", re.MULTILINE)
     files = [path for part in parts for path in part.rglob("*.py")]
     assert [path.name for path in files if imports.search(path.read_text())] == ["dvc_internals.py"]
+
+
+def test_links_to_one_file_are_hashed_once_and_another_file_anew(tmp_path):
+    import dvc_data.hashfile.hash as hashing
+    from dvc.fs import localfs
+
+    asked = []
+
+    def md5(path, fs, **how):
+        asked.append(Path(path).name)
+        return hashing.file_md5(path, fs, **how)
+
+    once = dvc_internals._once_a_file(md5)
+    for name in ("a", "other"):
+        (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "link").hardlink_to(tmp_path / "a")
+    found = [once(str(tmp_path / name), localfs, name="md5") for name in ("a", "link", "other")]
+    assert found == [md5_of(tmp_path / name) for name in ("a", "a", "other")]
+    assert asked == ["a", "other"]
+    (tmp_path / "a").write_bytes(b"changed")
+    assert once(str(tmp_path / "link"), localfs, name="md5") == md5_of(tmp_path / "a")
+
+
+def test_dvc_hashes_through_what_we_replace(monkeypatch):
+    import dvc_data.hashfile.hash as hashing
+
+    asked = []
+    monkeypatch.setattr(dvc_internals, "_once_a_file", lambda md5: record(md5, asked))
+    before = hashing.file_md5
+    with open_repo() as repo:
+        hashing.hash_file("params.yaml", repo.fs, "md5")
+    assert asked == ["params.yaml"] and hashing.file_md5 is before
+
+
+def record(md5, asked: list):
+    def file_md5(path, fs, **how):
+        asked.append(path)
+        return md5(path, fs, **how)
+
+    return file_md5
