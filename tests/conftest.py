@@ -84,7 +84,9 @@ def _others(reporter: pytest.TerminalReporter) -> list[str]:
 @pytest.fixture(scope="session")
 def small_sample(tmp_path_factory, _fast_commands) -> Path:
     """A workspace with a small sample, built and committed once for all tests, which copy it."""
-    folder = tmp_path_factory.getbasetemp().parent / "small-sample"
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # of this run alone
+    folder = base / "small-sample"
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # of the processes that run tests one builds
         if not (folder / "built").exists():

@@ -22,6 +22,16 @@ def origin(manifest: Manifest) -> str:
     return "files of their author's own"
 
 
+def selection(manifest: Manifest) -> list[str]:
+    """What each step of the selection took and left, a line each; none where all was taken."""
+    steps = manifest["selection"]["steps"] if "selection" in manifest else []
+    return [
+        f"{step['step']} of {step['split']}: {step['took']['documents']:,} documents"
+        f"{' into ' + step['into'] if 'into' in step else ''}, {step['left']['documents']:,} left"
+        for step in steps
+    ]
+
+
 def url(manifest: Manifest) -> str | None:
     """The page of the source, where it has one."""
     source = manifest["dataset"]

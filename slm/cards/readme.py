@@ -7,7 +7,7 @@ Source of the keys: https://huggingface.co/docs/hub/datasets-cards
 import yaml
 
 from slm.bins.manifest import Manifest
-from slm.cards.about import POLICIES, origin, summary, url
+from slm.cards.about import POLICIES, origin, selection, summary, url
 
 SIZES = (  # documents below a bound, and the hub's word for as many
     (10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"),
@@ -59,6 +59,7 @@ def _body(manifest: Manifest) -> str:
         *([f"- Cite: {source['cite']}."] if source.get("cite") else []),
         f"- Tokenizer: {tokenizer['encoding']}, {tokenizer['vocab_size']:,} ids, end-of-text "
         f"{tokenizer['end_of_text']}; {POLICIES[manifest['end_of_text']]}.",
+        *(f"- Selection: {line}." for line in selection(manifest)),
         f"- Version: manifest.json has SHA-256 {manifest['sha256']} of itself, and that of each "
         "16 MiB of each file; croissant.json has that of each whole file.",
         "",

@@ -137,3 +137,11 @@ def test_a_file_of_shakespeare_is_missed_in_one_line_and_then_its_last_tenth_is_
     docs = {s: open_bins(copy / "data/shakespeare/bins").docs(s) for s in ("train", "validation")}
     assert docs["train"][1, 1] == len(play) * 9 // 10
     assert docs["validation"][1, 1] == len(play) - len(play) * 9 // 10
+
+
+def test_a_card_says_what_was_selected(copy):
+    selecting(copy, ENTRY)
+    script(copy, "make_card")
+    card = (copy / "reports/mine/README.md").read_text()
+    assert "- Selection: repair of train: 1 documents, 125 left.\n" in card
+    assert "- Selection: leaked of train: 1 documents, 122 left.\n" in card
