@@ -37,6 +37,10 @@ def check_entry(name: str, entry: object) -> dict:
         value = entry.get(key)
         fits = rule.fits(value) or (value is None and not rule.required)
         check(fits, f"{where}.{key} is {value!r}, expected {rule.expected}")
+    for key in ("files", "rows") if kind == "hub" else ():
+        named = entry[key] if isinstance(entry.get(key), dict) else {}
+        others = [split for split in named if split not in entry["splits"]]
+        check(not others, f"{where}.{key} is of {', '.join(others)}, which `splits` does not name")
     return entry
 
 

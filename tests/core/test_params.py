@@ -236,6 +236,8 @@ HUB = {"kind": "hub", "path": "a/b", "revision": "main", "column": "text", "spli
         *(({**FILES, "column": c}, "column is") for c in (0, "", ["a"], "\ud800")),
         *(({**HUB, "splits": s}, "splits is") for s in (None, [], "train", {"train": 1}, [1])),
         ({**HUB, "revision": 7}, "revision is 7, expected text"),
+        ({**HUB, "rows": {"trian": 5}}, "rows is of trian, which `splits` does not name"),
+        ({**HUB, "files": {"trian": "*"}}, "files is of trian, which `splits` does not name"),
     ],
 )
 def test_an_entry_that_cannot_be_built_is_refused(entry, says):
