@@ -15,11 +15,12 @@ from pathlib import Path
 
 from scripts._command import alone, asked, choosing, parser, summary
 from slm.bins.format import END_OF_TEXT
+from slm.bins.manifest import read_manifest
 from slm.bins.opening import open_bins
 from slm.core.errors import UserError, run_main
 from slm.core.git import git
 from slm.core.params import choice, dataset_of, tokenizer, whole
-from slm.selection.wanted import wanted
+from slm.selection.wanted import as_entry, wanted
 from slm.text.finding import check_source
 from slm.text.hub.pins import read_pins
 from slm.tokens.merges import check_vocabulary
@@ -56,7 +57,7 @@ def built(name: str, params: dict) -> Iterator[bool]:
     """
     check(params, name)
     with choosing(name, params):
-        stages = todo(name)
+        stages = todo(name, _is_selected(params, name))
         yield bool(stages) and _build(name, params, stages)
 
 
@@ -79,6 +80,16 @@ def check(params: dict, name: str) -> None:
     check_source(Path("data", name, "source"))
     if entry["kind"] == "hub":
         read_pins(entry, Path("data", name, "source", "pins.json"))
+
+
+def _is_selected(params: dict, name: str) -> bool:
+    """Whether the bins that are there hold what `select:` asks for."""
+    try:
+        manifest = read_manifest(Path("data", name, "bins"))
+    except UserError:
+        return False
+    held = manifest["selection"]["select"] if "selection" in manifest else {}
+    return held == as_entry(wanted(params, name))
 
 
 def _build(name: str, params: dict, stages: set[str]) -> bool:

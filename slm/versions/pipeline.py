@@ -31,29 +31,43 @@ INTERRUPTED = (
     "exited with -2",
     "exited with -15",
 )  # by a signal, as a stage ended
+OTHERS = ("download", "audit", "vocabulary", "tokenize", "bins", "describe")  # all but select
 DESCRIBE = ("audit", "describe")  # the stages that write what git tracks
 
 
-def todo(name: str) -> set[str]:
+def todo(name: str, selected: bool = False) -> set[str]:
     """The stages of dataset `name` that have something to do; empty where its bins are built.
 
     What the stages before the bins wrote may be gone, as it is after a pull. Where DVC cannot tell,
-    all are named by the first, "download": `build` says why.
+    all are named by the first, "download": `build` says why. `selected` says that the bins hold
+    what `select:` asks for: then a change of it for another dataset is no reason to fetch the text.
     """
     with open_repo() as repo:
         stages = _stale(repo)
         if stages is None:  # a stage has something to do and what it reads is gone: which one?
-            known = _stale(repo, f"tokenize@{name}", f"select@{name}")
-            stages = {"download"} if known is None or known else {"bins", "describe"}
+            stages = _without_select(repo, name) if selected else _before_bins(repo, name)
         elif _changed(repo.data_status(), f"data/{name}/bins"):
             stages.add("bins")
     return stages | {stage for stage in DESCRIBE if _metrics_differ(f"{stage}@{name}")}
 
 
-def _stale(repo: Repository, *targets: str) -> set[str] | None:
+def _before_bins(repo: Repository, name: str) -> set[str]:
+    known = _stale(repo, f"tokenize@{name}", f"select@{name}")
+    return {"download"} if known is None or known else {"bins", "describe"}
+
+
+def _without_select(repo: Repository, name: str) -> set[str]:
+    """What each stage but `select` says, asked by itself."""
+    alone = {stage: _stale(repo, f"{stage}@{name}", single_item=True) for stage in OTHERS}
+    if any(alone[stage] != set() for stage in OTHERS[:-2]):
+        return {"download"}
+    return {stage for stage in OTHERS[-2:] if alone[stage] != set()}
+
+
+def _stale(repo: Repository, *targets: str, **how: bool) -> set[str] | None:
     """The stages that would run, those up to `targets` or all; None where DVC raises an error."""
     try:
-        stale = repo.reproduce(list(targets) or None, dry=True, allow_missing=True)
+        stale = repo.reproduce(list(targets) or None, dry=True, allow_missing=True, **how)
     except dvc_errors():
         return None
     return {stage.name.split("@")[0] for stage in stale}

@@ -145,3 +145,23 @@ def test_a_card_says_what_was_selected(copy):
     card = (copy / "reports/mine/README.md").read_text()
     assert "- Selection: repair of train: 1 documents, 125 left.\n" in card
     assert "- Selection: leaked of train: 1 documents, 122 left.\n" in card
+
+
+def test_after_a_pull_the_selection_of_another_dataset_fetches_and_builds_nothing(copy):
+    selecting(copy, ENTRY)
+    script(copy, "make_data")
+    for out in ("raw", "facts", "selection", "vocabulary", "tokens"):
+        shutil.rmtree(copy / "data/mine" / out)
+    selecting(copy, "{shuffle: 1}", "tinystories")
+    assert script(copy, "make_data").startswith("nothing to do")
+    selecting(copy, "{shuffle: 2}")  # its own
+    assert "tokenize" in ran(script(copy, "make_data"))
+
+
+def test_after_a_pull_end_of_text_is_changed_too_where_another_selection_was(copy):
+    for out in ("raw", "facts", "selection", "vocabulary", "tokens"):
+        shutil.rmtree(copy / "data/mine" / out)
+    selecting(copy, "{shuffle: 1}", "tinystories")
+    edit(copy / "params.yaml", "end_of_text: none ", "end_of_text: append ")
+    said = script(copy, "make_data")
+    assert "restored from the bins, nothing fetched" in said and ran(said)[:2] == ["tokens", "bins"]
