@@ -65,7 +65,8 @@ def _faults(figures: dict) -> str:
             if isinstance(value, dict):
                 kind = "in several splits" if kind.startswith("also_in_") else kind
                 totals[kind] = totals.get(kind, 0) + value["documents"]
-    return ", ".join(f"{n:,} {kind.replace('_', ' ')}" for kind, n in totals.items())
+    some = [f"{n:,} {kind.replace('_', ' ')}" for kind, n in totals.items() if n]
+    return ", ".join(some) or "no faults"
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from slm.selection.faults import faults
 from slm.selection.left_out import left_out, repaired_texts
 from slm.versions.pipeline import build
 
+OF_SELECTION = {"dropped": left_out, "repaired": repaired_texts}
 READ = ("raw", "facts", "selection")  # what the lists of documents are made from
 
 
@@ -45,9 +46,9 @@ def main() -> None:
 def _rows(folder: Path, kind: str) -> Iterator[str]:
     """A line for each document of a kind: of fault, or of what the selection did."""
     raw, facts, selection = (folder / step for step in READ)
-    if kind == "dropped":
-        return left_out(raw, selection)
-    return repaired_texts(raw, selection) if kind == "repaired" else faults(raw, facts, kind)
+    if kind in OF_SELECTION:
+        return OF_SELECTION[kind](raw, selection)
+    return faults(raw, facts, kind, tuple(OF_SELECTION))
 
 
 def _show(name: str) -> None:

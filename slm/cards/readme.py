@@ -67,7 +67,7 @@ def _body(manifest: Manifest) -> str:
         "import numpy as np",
         "",
         f'ids = np.memmap("{first}.bin", dtype=np.{manifest["dtype"]}, mode="r")',
-        f'ends = np.load("{first}.docs.npy")  # (documents + 1, 2): totals of tokens, of bytes',
+        f'docs = np.load("{first}.docs.npy")  # (documents + 1, 2): offsets in tokens, in bytes',
         "```",
         "",
     ]

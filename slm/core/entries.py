@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from slm.core.errors import UserError, check
 
-NAME = re.compile(r"[a-z][a-z0-9_-]*")  # of a dataset or a split: it names folders and files
+NAME = re.compile(r"[a-z][a-z0-9_-]{0,59}")  # of a dataset or a split: it names folders and files
 
 
 class Key(NamedTuple):
@@ -41,7 +41,15 @@ def check_entry(name: str, entry: object) -> dict:
         named = entry[key] if isinstance(entry.get(key), dict) else {}
         others = [split for split in named if split not in entry["splits"]]
         check(not others, f"{where}.{key} is of {', '.join(others)}, which `splits` does not name")
+    for split in splits_of(entry):
+        check_split(split)
     return entry
+
+
+def check_split(name: str) -> None:
+    """Raises UserError if a split has a name that stands for something else among its figures."""
+    taken = ("selection", "vocab_size")
+    check(name not in taken, f"a split is named {name}, as a key of metrics/; name it otherwise")
 
 
 def splits_of(entry: dict) -> tuple[str, ...]:
@@ -67,7 +75,7 @@ def _by_split(fits: Callable[[object], bool]) -> Callable[[object], bool]:
     )
 
 
-_SPLITS = "(a split's name has a-z first, then a-z, 0-9, - and _)"
+_SPLITS = "(a split's name has a-z first, then a-z, 0-9, - and _, 60 at most)"
 _TEXT = "text; put it in quotes"
 _PATTERNS = f'such as {{train: ["*.jsonl"]}} {_SPLITS}'
 _FLAG = "true or false"

@@ -58,10 +58,11 @@ def chosen(params: dict, words: list[str]) -> str:
             f"`datasets:`, or choose another: `make data DATASET={next(iter(known), 'name')}`"
         )
     # YAML must not read the name as a number or a truth, after `dataset:`
-    if not NAME.fullmatch(name) or name in RESERVED or yaml.safe_load(name) != name:
+    fits = isinstance(name, str) and NAME.fullmatch(name) and name not in RESERVED
+    if not fits or yaml.safe_load(name) != name:
         raise UserError(
-            f"dataset name {name!r}: expected a-z first, then a-z, 0-9, - and _, and neither "
-            "'prebuilt' nor a word that means a value in YAML"
+            f"dataset name {name!r}: expected a-z first, then a-z, 0-9, - and _, 60 at most, and "
+            "neither 'prebuilt' nor a word that means a value in YAML"
         )
     return name
 

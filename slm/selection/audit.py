@@ -79,8 +79,8 @@ def audit(
     source, facts = read_source(raw)["splits"], {}
     for split in source:
         blocks = prefetch(read_blocks(raw, split, block_bytes))
-        parts = [np.empty(0, FACTS), *in_order(make or facts_of_block, blocks, workers)]
-        facts[split] = np.concatenate(parts)
+        made = in_order(make or facts_of_block, blocks, workers)
+        facts[split] = np.concatenate([np.empty(0, FACTS), *made])
         facts[split]["faults"][_marked(source[split]["files"])] |= bit("byte_order_marks")
     return audited(facts)
 

@@ -10,17 +10,17 @@ from slm.selection.facts import halves
 
 def numbered(facts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Returns (documents,) int64 per split: the same number for the same text, -1 for none."""
-    every = np.concatenate(list(facts.values()))
-    first, second = map(np.ascontiguousarray, halves(every).T)
+    hashes = np.concatenate([halves(own) for own in facts.values()])
+    first, second = map(np.ascontiguousarray, hashes.T)
     order = np.argsort(first)
     ordered, other = first[order], second[order]
     new = np.diff(ordered) > 0
     if np.any(~new & (np.diff(other) != 0)):  # two texts agree in the first half of their hashes
         order = np.lexsort((second, first))
         new = (np.diff(first[order]) > 0) | (np.diff(second[order]) != 0)
-    numbers = np.empty(len(every), np.int64)
-    numbers[order] = np.cumsum(np.append(True, new)[: len(every)])
-    numbers[every["bytes"] == 0] = -1
+    numbers = np.empty(len(order), np.int64)
+    numbers[order] = np.cumsum(np.append(True, new)[: len(order)])
+    numbers[np.concatenate([own["bytes"] == 0 for own in facts.values()])] = -1
     ends = np.cumsum([len(split) for split in facts.values()])
     return dict(zip(facts, np.split(numbers, ends[:-1]), strict=True))
 

@@ -36,12 +36,16 @@ def advice(raw: Path, audits: dict[str, Audit]) -> str:
     return ""
 
 
-def faults(raw: Path, facts: Path, kind: str) -> Iterator[str]:
-    """Yields a line for each document of this kind; raises UserError if the kind is unknown."""
+def faults(raw: Path, facts: Path, kind: str, of_selection: tuple[str, ...] = ()) -> Iterator[str]:
+    """Yields a line for each document of this kind; raises UserError if the kind is unknown.
+
+    `of_selection` are the kinds that the caller knows beside those of faults.
+    """
     splits = read_source(raw)["splits"]
     leaks = [f"also_in_{split}" for split in splits]
     kinds = [*FAULTS, "duplicates", *(leaks if len(leaks) > 1 else ())]
-    check(kind in kinds, f"{kind!r} is no kind of fault; expected one of {', '.join(kinds)}")
+    known = ", ".join([*kinds, *of_selection])
+    check(kind in kinds, f"{kind!r} is no kind of document here; expected one of {known}")
     for split, audit in audited(read_facts(facts)).items():
         files = splits[split]["files"]
         for row, text in texts_at(raw, split, audit.rows.get(kind, np.empty(0, np.int64))):

@@ -32,7 +32,8 @@ def held_out(holdout: Holdout, facts: np.ndarray) -> np.ndarray:
     first, end = holdout.rows or (0, 0)
     check(
         end <= len(facts),
-        f"holdout ends before row {end:,}, and train has {len(facts):,} documents, from 0",
+        f"the rows of holdout end at {end:,}, and train has {len(facts):,} documents, counted from "
+        "0; end there or before in params.yaml",
     )
     held = np.zeros(len(facts), bool)
     held[first:end] = True

@@ -5,6 +5,7 @@ In: rows of the source and their new texts, ascending. Out: <split>.texts and <s
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -22,24 +23,36 @@ def write_texts(
     folder: Path, split: str, texts: Iterable[tuple[int, str]]
 ) -> tuple[Own, dict[str, FileEntry]]:
     """Writes both files of a split; returns rows and facts, and the files' entries by name."""
-    name, rows, facts = f"{split}.texts", list[tuple[int, int]](), [np.empty(0, FACTS)]
+    name, own = f"{split}.texts", [(np.empty((0, 2), "<i8"), np.empty(0, FACTS))]
     with HashedFile(folder / name) as file, HashedFile(folder / f"{name}.rows") as numbers:
-        for row, text in texts:
-            content = text.encode()
-            file.write(content)
-            rows.append((row, len(content)))
-            offsets = np.array([0, len(content)], np.int64)
-            facts.append(facts_of_block(Block(0, offsets, np.frombuffer(content, np.uint8))))
-        numbers.write(np.array(rows, "<i8"))
-    if not rows:
+        for rows, block in _blocks(texts):
+            file.write(block.data)
+            own.append((np.stack([rows, np.diff(block.offsets)], 1), facts_of_block(block)))
+            numbers.write(own[-1][0].astype("<i8"))
+    rows, facts = (np.concatenate(of) for of in zip(*own, strict=True))
+    if not len(rows):
         (folder / name).unlink()
         (folder / f"{name}.rows").unlink()
-        return (np.empty(0, np.int64), facts[0]), {}
+        return (rows[:, 0], facts), {}
     entries: dict[str, FileEntry] = {
         written: {"bytes": of.size, "sha256": of.hashes}
         for written, of in ((name, file), (f"{name}.rows", numbers))
     }
-    return (np.array([row for row, _ in rows], np.int64), np.concatenate(facts)), entries
+    return (rows[:, 0], facts), entries
+
+
+def _blocks(texts: Iterable[tuple[int, str]]) -> Iterator[tuple[np.ndarray, Block]]:
+    """Yields rows and texts, a block at a time."""
+    rows, content, size = list[int](), list[bytes](), 0
+    for row, text in chain(texts, [(-1, "")]):
+        if row < 0 or size > BLOCK_BYTES:
+            offsets = np.cumsum([0, *map(len, content)], dtype=np.int64)
+            data = np.frombuffer(b"".join(content), np.uint8)
+            yield np.array(rows, np.int64), Block(0, offsets, data)
+            rows, content, size = [], [], 0
+        rows.append(row)
+        content.append(text.encode())
+        size += len(content[-1])
 
 
 def read_texts(folder: Path, split: str) -> Iterator[tuple[np.ndarray, Block]]:

@@ -8,7 +8,6 @@ doi:10.5281/zenodo.2591652.
 from collections.abc import Iterator
 from pathlib import Path
 
-import ftfy
 import numpy as np
 from tqdm import tqdm
 
@@ -17,6 +16,8 @@ from slm.selection.faults import texts_at
 
 def repaired(raw: Path, split: str, rows: np.ndarray) -> Iterator[tuple[int, str]]:
     """Yields each of these ascending rows whose text ftfy changes, with the repaired text."""
+    import ftfy  # takes a moment, and few repair
+
     texts = tqdm(texts_at(raw, split, rows), f"repair {split}", len(rows), delay=2, disable=None)
     for row, text in texts:
         if (fixed := ftfy.fix_encoding(text)) != text:

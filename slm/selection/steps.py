@@ -24,10 +24,11 @@ from slm.core.files import write_hashed
 from slm.core.formats import FileEntry
 from slm.selection.copies import in_other, numbered, repeated
 from slm.selection.facts import bit, read_facts
+from slm.selection.faults import texts_at
 from slm.selection.files import CUT, HELD, OUTCOMES, Part, Selection, all_in_order, write_selection
 from slm.selection.holdout import cut_text, held_out
 from slm.selection.own_texts import write_texts
-from slm.selection.repair import repaired, texts_at
+from slm.selection.repair import repaired
 from slm.selection.wanted import TRAIN, Holdout, Wanted, as_entry
 from slm.text.raw import read_source
 
@@ -92,11 +93,16 @@ def _refuse_empty(after: dict[str, int], before: dict[str, int], step: str) -> N
 
 
 def _hold_out(sides: dict[str, Side], holdout: Holdout, raw: Path, out: Path) -> dict[str, Side]:
-    """Returns the sides with train parted into two."""
+    """Returns the sides with train split in two."""
     train = sides[TRAIN]
     if holdout.last is not None and len(train.rows) == 1:
         ((_, text),) = texts_at(raw, TRAIN, train.rows)
         first, last = cut_text(holdout.last, text)
+        check(
+            bool(first and last),
+            f"the only document has {len(text.encode()):,} bytes, too few for `last` "
+            f"{holdout.last}; take another share in params.yaml",
+        )
         parts = {
             TRAIN: _part_of(TRAIN, first, out),
             holdout.split: _part_of(holdout.split, last, out),

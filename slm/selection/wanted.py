@@ -11,10 +11,11 @@ It has an entry by dataset, `{}` or none at all for every document in source ord
 
 from typing import Any, NamedTuple
 
-from slm.core.entries import NAME, splits_of
+from slm.core.entries import NAME, check_split, splits_of
 from slm.core.errors import UserError, check
 
 KEYS = ("holdout", "repair", "drop", "shuffle", "first")
+OF_TRAIN = ("holdout", "shuffle", "first")
 REPAIRS = ("mojibake",)
 DROPS = ("empty", "duplicates", "leaked")
 TRAIN = "train"
@@ -51,10 +52,11 @@ def wanted(params: dict, name: str) -> Wanted:
     entry, where = entries(params).get(name), f"params.yaml: select.{name}"
     entry = {} if entry is None else entry
     check(isinstance(entry, dict), f"{where} is {entry!r}, expected some of {', '.join(KEYS)}")
+    entry = {key: value for key, value in entry.items() if value is not None}
     for key in entry:
         check(key in KEYS, f"{where} has {key!r}, expected some of {', '.join(KEYS)}")
     splits = splits_of(params["datasets"][name])
-    for key in {"holdout", "shuffle", "first"} & entry.keys():
+    for key in (key for key in OF_TRAIN if key in entry):
         check(TRAIN in splits, f"{where}.{key} is of train; {name} has only {', '.join(splits)}")
     return Wanted(
         _holdout(entry["holdout"], f"{where}.holdout", splits) if "holdout" in entry else None,
@@ -81,7 +83,8 @@ def entries(params: dict) -> dict:
     """Returns the section `select`; raises UserError if it is missing or no mapping."""
     section = params.get("select")
     if not isinstance(section, dict):
-        raise UserError("params.yaml has no section select; write `select: {}` there")
+        found = f"has select: {section!r}" if "select" in params else "has no section select"
+        raise UserError(f"params.yaml {found}; it must have `select: {{}}`, or an entry by dataset")
     return section
 
 
@@ -90,6 +93,7 @@ def _holdout(entry: Any, where: str, splits: tuple[str, ...]) -> Holdout:
     if len(names) != 1 or not isinstance(names[0], str) or not NAME.fullmatch(names[0]):
         raise UserError(f"{where} is {entry!r}, expected one split, such as {WAYS}")
     split, way = names[0], entry[names[0]]
+    check_split(split)
     check(split not in splits, f"{where} makes {split}, which the source has; name another split")
     salt = entry.get("salt")
     if _is_share(way) and type(salt) is int and 0 <= salt < 2**64:
@@ -99,7 +103,10 @@ def _holdout(entry: Any, where: str, splits: tuple[str, ...]) -> Holdout:
             return Holdout(split, last=way["last"])
         if _is_range(rows := way.get("rows", [])):
             return Holdout(split, rows=(rows[0], rows[1]))
-    raise UserError(f"{where} is {entry!r}, expected {WAYS}; shares lie between 0 and 1")
+    raise UserError(
+        f"{where} is {entry!r}, expected {WAYS}; shares are numbers between 0 and 1, with a point "
+        "(YAML reads 1e-3 as text)"
+    )
 
 
 def _is_share(value: object) -> bool:

@@ -32,9 +32,7 @@ def facts_by_workers(number: int, command: list[str]) -> Iterator[Callable[[Bloc
     `command` starts a process that runs `serve`.
     """
     idle: SimpleQueue[Worker] = SimpleQueue()
-    workers = [_started(command) for _ in range(number)]
-    for worker in workers:
-        idle.put(worker)
+    workers: list[Worker] = []
 
     def facts(block: Block) -> np.ndarray:
         worker = idle.get()
@@ -44,6 +42,9 @@ def facts_by_workers(number: int, command: list[str]) -> Iterator[Callable[[Bloc
             idle.put(worker)
 
     try:
+        for _ in range(number):
+            workers.append(_started(command))
+            idle.put(workers[-1])
         yield facts
     finally:
         for worker in workers:

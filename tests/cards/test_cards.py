@@ -95,7 +95,7 @@ def test_the_card_s_figures_are_the_manifest_s_and_its_code_runs(bins):
     code = text.split("```python\n")[1].split("```")[0].replace('("', f'("{bins}/')
     names: dict = {}
     exec(code, names)  # noqa: S102 - the code of the card is what is tested
-    assert names["ends"][-1, 0] == len(names["ids"]) == manifest["splits"]["train"]["tokens"]
+    assert names["docs"][-1, 0] == len(names["ids"]) == manifest["splits"]["train"]["tokens"]
 
 
 def test_license_and_citation_travel_from_params_yaml_into_the_source(tmp_path):

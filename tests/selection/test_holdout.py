@@ -85,6 +85,10 @@ BAD = {
     "both": {"validation": {"rows": [0, 5], "last": 0.1}},
     "a name of a folder": {"../validation": 0.1, "salt": 0},
     "no mapping": 0.1,
+    "a name too long for a file": {"v" * 61: 0.1, "salt": 0},
+    "another name among the figures": {"vocab_size": 0.1, "salt": 0},
+    "a name among the figures": {"selection": 0.1, "salt": 0},
+    "a share that YAML reads as text": {"validation": "1e-3", "salt": 0},
     "a salt too large": {"validation": 0.1, "salt": 2**64},
 }
 
@@ -93,7 +97,8 @@ BAD = {
 def test_a_holdout_that_means_nothing_is_refused(name):
     with pytest.raises(UserError) as error:
         wanted(params_of({"holdout": BAD[name]}), "mine")
-    assert "params.yaml: select.mine.holdout " in one_line(error)
+    said = one_line(error)
+    assert "params.yaml: select.mine.holdout " in said or "a split is named " in said
 
 
 @pytest.mark.parametrize(
@@ -128,5 +133,11 @@ def test_what_is_no_dataset_and_what_train_cannot_have_is_refused():
     for section in (None, [], "all"):
         with pytest.raises(UserError) as error:
             wanted(params_of({}) | {"select": section}, "mine")
-        assert "has no section select; write `select: {}` there" in one_line(error)
-    assert wanted(params_of(None), "mine") == wanted(params_of({}), "mine")
+        assert f"has select: {section!r}; it must have `select: {{}}`, or" in one_line(error)
+    with pytest.raises(UserError) as error:
+        wanted({"datasets": params_of({})["datasets"]}, "mine")
+    assert "has no section select; it must have `select: {}`" in one_line(error)
+    nothing = wanted(params_of({}), "mine")
+    assert wanted(params_of(None), "mine") == nothing
+    for key in ("holdout", "repair", "drop", "shuffle", "first"):
+        assert wanted(params_of({key: None}), "mine") == nothing

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from fractions import Fraction
 from hashlib import blake2b
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from math import ceil, sqrt
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from slm.selection.steps import select
 from slm.selection.wanted import wanted
 from slm.text.stories import stories
 from slm.tokens.token_files import make_tokens
-from slm.tokens.tokenizer import encoder
+from slm.tokens.tokenizer import Unencodable, encoder
 from slm.tokens.vocabulary import load_encoding
 from tests.helpers import NASTY, build, json_lines, one_line
 from tests.workspace import EXCERPT, hashes
@@ -196,7 +196,9 @@ def assert_slow(folder: Path, bins: Bins, source: dict, entry: dict, policy: str
         assert documents(bins, split) == expected
         blocks = list(selected_blocks(folder / "raw", folder / "selection", split, 500))
         texts = [block.text(i) for block in blocks for i in range(block.documents)]
-        assert sorted(texts) == sorted(text for _, text in pairs)
+        assert texts == [text for _, text in sorted(pairs, key=lambda pair: pair[0])]
+        counted = [0, *accumulate(block.documents for block in blocks)]
+        assert [block.first for block in blocks] == counted[:-1]
     assert_sums(bins, source, kept, gone, policy)
     lines = list(left_out(folder / "raw", folder / "selection"))
     assert len(lines) == len(gone)
@@ -231,7 +233,8 @@ def assert_sums(bins: Bins, source: dict, kept: dict, gone: list, policy: str) -
                 gave = two.get("gave", {key: 0})[key]
                 assert two["left"][key] == one["left"][key] - two["took"][key] + gave
         words = bins.manifest["selection"]["words"].get(split)
-        assert words in (None, sum(len(text.split()) for _, text in pairs))
+        is_all = split in source and bins.rows(split) is None
+        assert words == (None if is_all else sum(len(text.split()) for _, text in pairs))
     if held := [step for step in steps if step["step"] == "holdout"]:
         total = {
             "documents": len(source["train"]),
@@ -335,7 +338,12 @@ def test_any_texts_by_any_entry_are_selected_as_slow_loops_do(tmp_path_factory, 
 
 
 def was_rightly_refused(why: str, source: dict, entry: dict) -> bool:
-    if "holdout ends before row" in why:
+    if "the only document has" in why:
+        text, share = source["train"][0], Fraction(str(entry["holdout"]["held"]["last"]))
+        at = (1 - share) * len(text.encode()) // 1
+        rest = text.encode()[at:].decode(errors="ignore")
+        return len(source["train"]) == 1 and (at == 0 or not rest)
+    if "the rows of holdout end at" in why:
         return entry["holdout"]["held"]["rows"][1] > len(source["train"])
     if "the only document is cut" in why:
         return len(source["train"]) == 1 and MOJIBAKE.search(source["train"][0]) is not None
@@ -369,7 +377,7 @@ def test_real_stories_are_selected_as_slow_loops_do(tmp_path):
     [
         ({"holdout": {"held": {"last": 0.0001}}}, "held empty (train 4, validation 2, held 0 "),
         ({"holdout": {"held": {"rows": [0, 4]}}}, "train empty (train 0, validation 2, held 4 "),
-        ({"holdout": {"held": {"rows": [2, 5]}}}, "ends before row 5, and train has 4 documents"),
+        ({"holdout": {"held": {"rows": [2, 5]}}}, "rows of holdout end at 5, and train has 4 doc"),
         ({"holdout": {"held": 1e-18, "salt": 0}}, "held empty (train 4, validation 2, held 0 "),
         ({"drop": ["leaked"]}, "drop leaves train empty (train 0, validation 2 documents)"),
     ],
@@ -379,6 +387,27 @@ def test_an_entry_that_leaves_a_split_empty_is_refused_with_counts(tmp_path, ent
     with pytest.raises(UserError) as error:
         made(tmp_path, source, entry)
     assert says in one_line(error)
+
+
+@pytest.mark.parametrize(("text", "share"), [("é", 0.5), ("abcdé", 0.1), ("", 0.5)])
+def test_the_only_document_is_not_cut_into_nothing(tmp_path, text, share):
+    with pytest.raises(UserError) as error:
+        made(tmp_path, {"train": [text]}, {"holdout": {"held": {"last": share}}})
+    assert f"too few for `last` {share}; take another share" in one_line(error)
+
+
+def test_a_text_that_cannot_be_encoded_is_named_by_its_row_and_file(tmp_path):
+    def encode(block):
+        raise Unencodable(0)
+
+    source = {"train": ["One.", "It was Timâ€™s."]}
+    made(tmp_path, source, {"repair": ["mojibake"]})
+    (tmp_path / "again").mkdir()
+    with pytest.raises(UserError) as error:
+        write_bins(
+            tmp_path / "tokens", tmp_path / "again", "none", None, (tmp_path / "selection", encode)
+        )
+    assert "row 2 of train.jsonl as the selection has it holds a run of" in one_line(error)
 
 
 def test_the_only_document_with_mojibake_is_not_cut_and_repaired(tmp_path):
@@ -410,11 +439,17 @@ def test_a_selection_that_was_changed_on_the_disk_is_refused(tmp_path, name):
 
 def test_what_is_repaired_is_listed_as_it_is_in_the_bins(tmp_path):
     source = {"train": ["Well.", "It was Timâ€™s."], "validation": ["CafÃ©.", "â"]}
-    made(tmp_path, source, {"repair": ["mojibake"]})
-    assert list(repaired_texts(tmp_path / "raw", tmp_path / "selection")) == [
-        "train: repaired: row 2 of train.jsonl: 'It was Tim’s.'",
-        "validation: repaired: row 1 of validation.jsonl: 'Café.'",
-    ]
+    listed = ["train: repaired: row 2 of train.jsonl: 'It was Tim’s.'",
+              "validation: repaired: row 1 of validation.jsonl: 'Café.'"]  # fmt: skip
+    made(tmp_path / "all", source, {"repair": ["mojibake"]})
+    folders = (tmp_path / "all/raw", tmp_path / "all/selection")
+    assert list(repaired_texts(*folders)) == listed
+    made(tmp_path / "few", source, {"repair": ["mojibake"], "first": 1})
+    folders = (tmp_path / "few/raw", tmp_path / "few/selection")
+    assert list(repaired_texts(*folders)) == listed[1:]
+    assert list(left_out(*folders)) == ["train: first: row 2 of train.jsonl: 'It was Tim’s.'"]
+    made(tmp_path / "cut", {"train": ["One. Two."]}, {"holdout": {"held": {"last": 0.5}}})
+    assert not list(repaired_texts(tmp_path / "cut/raw", tmp_path / "cut/selection"))
 
 
 def test_a_document_says_which_row_of_the_source_it_is(tmp_path):

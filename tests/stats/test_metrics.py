@@ -126,7 +126,8 @@ def test_the_rows_at_fault_are_listed_on_request(shown, kind, expected):
 
 def test_a_kind_of_fault_that_is_none_is_refused_with_those_known(shown):
     said = script(shown[0], "show", "planted", "--rows", "typos", fails=True)
-    assert said.startswith("error: 'typos' is no kind of fault; expected one of mojibake, ")
+    assert said.startswith("error: 'typos' is no kind of document here; expected one of mojibake, ")
+    assert said.endswith(", also_in_validation, dropped, repaired\n")
 
 
 def test_metrics_are_known_to_git_and_to_dvc_and_pictures_to_neither_lock(shown):

@@ -13,12 +13,13 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from slm.bins.writing.reading import Group, groups, parted
+from slm.bins.writing.reading import Group, groups, split_at
 from slm.core.errors import UserError
 from slm.core.formats import Tokens, TokenSplit
 from slm.core.ids import dtype_for, to_dtype
 from slm.selection.files import CUT, OUTCOMES, Selection, decoded
 from slm.selection.own_texts import read_texts, rows_of_texts
+from slm.text.raw import locate
 from slm.tokens.tokenizer import Encode, Unencodable
 
 PLACED = np.dtype([("place", "<i8"), ("row", "<i8"), ("tokens", "<i8"), ("bytes", "<i8")])
@@ -68,7 +69,8 @@ def pieces(
     `folder` is tokens/. Raises UserError if it is corrupt.
     """
     dtype, split, done = dtype_for(tokens["vocabulary"]["vocab_size"]), chosen.split, 0
-    own, shuffled = OwnIds(chosen, encode, dtype), chosen.folder / f"{split}.places"
+    files = tokens["source"]["files"][chosen.source]
+    own, shuffled = OwnIds(chosen, encode, dtype, files), chosen.folder / f"{split}.places"
     with ExitStack() as files:
         codes = files.enter_context((chosen.folder / f"{chosen.source}.outcomes").open("rb"))
         places = files.enter_context(shuffled.open("rb")) if shuffled.exists() else None
@@ -95,24 +97,24 @@ def _with_own(
 
     Those of documents with a text of their own stand behind the others.
     """
-    numbers, found = np.arange(len(group.lengths)), list[bytes]()
+    numbers, texts = np.arange(len(group.lengths)), list[bytes]()
     for row, ids, lengths in own.until(group.first + len(numbers)):
         place = row - group.first
         if not is_cut:
             counts.repaired += [[1, *group.lengths[place]], [1, *lengths]]
         group.lengths[place] = lengths
-        numbers[place] = len(numbers) + len(found)
-        found.append(ids)
-    if not found:
+        numbers[place] = len(numbers) + len(texts)
+        texts.append(ids)
+    if not texts:
         return group.ids, numbers
-    return pa.concat_arrays([group.ids, pa.array(found, pa.large_binary())]), numbers
+    return pa.concat_arrays([group.ids, pa.array(texts, pa.large_binary())]), numbers
 
 
 class OwnIds:
     """The ids of documents whose text is not the source's, tokenized as they are asked for."""
 
-    def __init__(self, chosen: Chosen, encode: Encode, dtype: np.dtype) -> None:
-        self._chosen, self._encode, self._dtype = chosen, encode, dtype
+    def __init__(self, chosen: Chosen, encode: Encode, dtype: np.dtype, files: list) -> None:
+        self._chosen, self._encode, self._dtype, self._files = chosen, encode, dtype, files
         self._rows, self._done = rows_of_texts(chosen.folder, chosen.split), 0
         self._ids = self._encoded()
 
@@ -127,10 +129,10 @@ class OwnIds:
             try:
                 ids, tokens = self._encode(block)
             except Unencodable as error:
-                row = rows[error.document]
-                raise UserError(f"row {row} of {self._chosen.source}, repaired, {error}") from None
+                where = locate(self._files, int(rows[error.document]))
+                raise UserError(f"{where} as the selection has it {error}") from None
             ends = np.cumsum(tokens) * self._dtype.itemsize
-            documents = parted(to_dtype(ids, self._dtype).tobytes(), ends).to_pylist()
+            documents = split_at(to_dtype(ids, self._dtype).tobytes(), ends).to_pylist()
             lengths = zip(tokens.tolist(), np.diff(block.offsets).tolist(), strict=True)
             yield from zip(rows.tolist(), documents, lengths, strict=True)
 

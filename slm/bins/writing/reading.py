@@ -57,14 +57,14 @@ def groups(folder: Path, split: str, entry: TokenSplit, width: int) -> Iterator[
         while done < len(lengths):
             stop = max(done + 1, int(np.searchsorted(ends, start + GROUP_BYTES, side="right")))
             stop = min(stop, done + MOST)
-            content = ids.read(int(ends[stop - 1]) - start)
-            yield Group(first + done, lengths[done:stop], parted(content, ends[done:stop] - start))
+            own = split_at(ids.read(int(ends[stop - 1]) - start), ends[done:stop] - start)
+            yield Group(first + done, lengths[done:stop], own)
             done, start = stop, int(ends[stop - 1])
         first += len(lengths)
     ids.finish()
 
 
-def parted(content: bytes | bytearray, ends: np.ndarray) -> pa.LargeBinaryArray:
+def split_at(content: bytes | bytearray, ends: np.ndarray) -> pa.LargeBinaryArray:
     """Returns `content` as the documents that end there; it is not copied."""
     offsets = np.append(0, ends).astype(np.int64)
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer(content)]
@@ -84,20 +84,17 @@ def _lengths(path: Path, hashes: list[str]) -> Iterator[np.ndarray]:
     """Yields (documents, 2) int64: tokens and bytes of each document, in parts."""
     last = np.empty((0, 2), np.int64)
     for chunk in checked(path, hashes):
-        totals = np.concatenate([last, chunk.view("<i8").reshape(-1, 2)])
-        yield np.diff(totals, axis=0)
-        last = totals[-1:]
+        offsets = np.concatenate([last, chunk.view("<i8").reshape(-1, 2)])
+        yield np.diff(offsets, axis=0)
+        last = offsets[-1:]
 
 
 class _Stream:
     """A verified file, read by numbers of bytes."""
 
     def __init__(self, path: Path, hashes: list[str]) -> None:
-        self._chunks, self._path, self._rest = (
-            prefetch(checked(path, hashes), 1),
-            path,
-            memoryview(b""),
-        )
+        self._chunks, self._path = prefetch(checked(path, hashes), 1), path
+        self._rest = memoryview(b"")
 
     def read(self, size: int) -> bytes:
         """Returns the next `size` bytes; raises UserError if there are fewer."""

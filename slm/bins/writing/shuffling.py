@@ -1,9 +1,10 @@
 """How do documents come into another order, in memory that does not follow their number? In cells.
 
 In: pieces in source order, with places. Out: pieces in the order of the places. A cell is a run of
-places that holds about CELL_BYTES of ids. Each piece is parted by cells and written to a file
+places that holds about CELL_BYTES of ids. Each piece is split by cells and written to a file
 without a name, which a killed process leaves nothing of; then cell after cell is read, put in
-order, and let go. Memory is a few cells, and 8 bytes per piece and cell.
+order, and let go. Memory is a few cells, and 8 bytes for each piece and cell: 23 MB at ten billion
+tokens, and a hundred times as much at ten times as many.
 """
 
 import tempfile
@@ -16,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slm.bins.writing.pieces import PLACED, Piece
-from slm.bins.writing.reading import joined, parted
+from slm.bins.writing.reading import joined, split_at
 
 CELL_BYTES = 32 * 2**20
 SOME = 2**12  # documents of a piece that comes out
@@ -32,24 +33,28 @@ def in_order(
     per_cell = max(1, -(-documents // max(1, -(-id_bytes // CELL_BYTES))))
     cells = -(-documents // per_cell)
     with tempfile.TemporaryFile(dir=folder) as ids, tempfile.TemporaryFile(dir=folder) as placed:
-        starts = [_part(piece, per_cell, cells, ids, placed) for piece in pieces]
-        spans = np.array(starts, np.int64).reshape(len(starts), -1, 2)
+        sizes = np.array([_part(piece, per_cell, cells, ids, placed) for piece in pieces])
+        sizes = sizes.reshape(-1, cells, 2)
+        ends = np.cumsum(sizes.sum(axis=1, dtype=np.int64), axis=0)
+        at = np.concatenate([np.zeros((1, 2), np.int64), ends])[:-1]  # of each piece, in both files
         for cell in range(cells):
-            of_ids, of_documents = spans[:, cell : cell + 2].transpose(2, 0, 1)
-            yield from _ordered(_read(placed, of_documents), _read(ids, of_ids))
+            until = at + sizes[:, cell]
+            spans = np.stack([at, until], axis=1)
+            yield from _ordered(_read(placed, spans[:, :, 1]), _read(ids, spans[:, :, 0]))
+            at = until
 
 
-def _part(piece: Piece, per_cell: int, cells: int, ids: BinaryIO, placed: BinaryIO) -> list:
-    """Appends a piece, cell after cell; returns where cells begin in both files, and the end."""
+def _part(piece: Piece, per_cell: int, cells: int, ids: BinaryIO, placed: BinaryIO) -> np.ndarray:
+    """Appends a piece, cell after cell; returns (cells, 2) uint32: bytes of each in both files."""
     at = piece.documents["place"] // per_cell
     order = np.argsort(at, kind="stable")
     ordered = piece.ids.take(pa.array(order))
-    before = ids.tell(), placed.tell()
     ids.write(joined(ordered).data)
     placed.write(piece.documents[order].tobytes())
     ends = np.append(0, np.cumsum(pc.binary_length(ordered).to_numpy()))
     edges = np.searchsorted(at[order], np.arange(cells + 1))
-    return list(zip(before[0] + ends[edges], before[1] + edges * PLACED.itemsize, strict=True))
+    sizes = np.stack([ends[edges], edges * PLACED.itemsize], axis=1)
+    return np.diff(sizes, axis=0).astype(np.uint32)
 
 
 def _read(file: BinaryIO, spans: np.ndarray) -> bytearray:
@@ -67,7 +72,7 @@ def _ordered(placed: bytearray, ids: bytearray) -> Iterator[Piece]:
     documents = np.frombuffer(placed, PLACED)
     width = len(ids) // max(1, int(documents["tokens"].sum()))
     values, order = (
-        parted(ids, np.cumsum(documents["tokens"]) * width),
+        split_at(ids, np.cumsum(documents["tokens"]) * width),
         np.argsort(documents["place"]),
     )
     for start in range(0, len(order), SOME):

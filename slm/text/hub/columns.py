@@ -21,7 +21,7 @@ def check_published(entry: dict, commit: str, file: File) -> None:
     """Raises UserError if a large file of a commit has no such column.
 
     Other faults of the file are said when it is here, those of a small file all. Of JSON Lines the
-    first line tells, where it ends in the first MiB.
+    first line tells, where it ends in the first MiB, of a packed file in the first 64 KiB of text.
     """
     if (file.bytes or PART_BYTES) < PART_BYTES or not file.name.endswith(TOLD):
         return

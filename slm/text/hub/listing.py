@@ -6,6 +6,7 @@ in its order. Only names that are of that commit, and of kinds that are read her
 """
 
 import fnmatch
+from collections import Counter
 from functools import partial
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -71,7 +72,7 @@ def _named(entry: dict, commit: str, known: list[str]) -> dict[str, list[str]]:
     for name in every:
         if not kind_by_name(name):
             raise UserError(f"{path}/{name} is of no kind that is read here ({KINDS})")
-    both = next((name for name in every if every.count(name) > 1), None)
+    both = next((name for name, times in Counter(every).items() if times > 1), None)
     if both:
         raise UserError(f"{path}/{both} is in more than one split; choose `splits` that share none")
     return names
