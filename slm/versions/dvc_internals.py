@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 Settings = dict[str, Any]  # the sections of .dvc/config
+HASHED: dict[tuple, str] = {}  # MD5s of local files, by what identifies their content
 FileSystem = Any  # the client of a remote, with the methods of fsspec
 
 
@@ -72,9 +73,11 @@ def repository() -> Iterator[Repository]:
     """DVC's repository here, for the block: quiet, with this environment's `python` for stages.
 
     It writes dvc.lock by rename: DVC itself writes it in place, and a kill would leave it empty.
-    Links to one file are hashed once: tokens and bins may be the same gigabytes.
+    Links to one file are hashed once, and stay links: DVC itself would copy bins a second time,
+    where they are links to tokens.
     """
     import dvc.dvcfile
+    import dvc.output
     import dvc_data.hashfile.hash as hashing
     from dvc.repo import Repo
 
@@ -83,6 +86,8 @@ def repository() -> Iterator[Repository]:
         stack.enter_context(replaced(logging.getLogger("dvc"), "level", logging.ERROR))
         stack.enter_context(replaced(dvc.dvcfile, "modify_yaml", _written_by_rename))
         stack.enter_context(replaced(hashing, "file_md5", _once_a_file(hashing.file_md5)))
+        output = dvc.output.Output
+        stack.enter_context(replaced(output, "commit", _without_a_copy(output.commit)))
         yield stack.enter_context(Repo())
 
 
@@ -181,17 +186,26 @@ def _own_python_first() -> Iterator[None]:
         os.environ["PATH"] = before
 
 
-def _once_a_file(md5: Callable[..., str]) -> Callable[..., str]:
-    known: dict[tuple, str] = {}
+def _without_a_copy(commit: Callable[..., None]) -> Callable[..., None]:
+    def without(output: Any, filter_info: str | None = None, relink: bool = True) -> None:
+        links = next(iter(output.cache.cache_types), None) in ("hardlink", "symlink")
+        with failed_copies() as errors:
+            commit(output, filter_info, relink and links)
+        if errors:
+            raise errors[0]
 
+    return without
+
+
+def _once_a_file(md5: Callable[..., str]) -> Callable[..., str]:
     def file_md5(path: str, fs: FileSystem, **how: Any) -> str:
         if fs.protocol != "local":
             return md5(path, fs, **how)
         at = Path(path).stat()
         key = at.st_dev, at.st_ino, at.st_size, at.st_mtime_ns, how.get("name")
-        if key not in known:
-            known[key] = md5(path, fs, **how)
-        return known[key]
+        if key not in HASHED:
+            HASHED[key] = md5(path, fs, **how)
+        return HASHED[key]
 
     return file_md5
 
