@@ -11,7 +11,9 @@ NAMES = (
         for name in ("data", "selecting", "tokenization", "format", "versions", "sharing")
     ),
     *(f"docs/{name}.md" for name in ("batching", "describing", "comparing", "benchmarks")),
-    *("docs/benchmarks-data.md", "docs/design.md", "CONTRIBUTING.md", "AGENTS.md", "CHANGELOG.md"),
+    "docs/benchmarks-data.md",
+    "docs/benchmarks-stages.md",
+    *("docs/design.md", "CONTRIBUTING.md", "AGENTS.md", "CHANGELOG.md"),
 )
 PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in NAMES}
 FOLLOWED = NAMES[:-4]  # a reader runs what these show

@@ -126,10 +126,14 @@ def test_the_engine_is_no_reason_to_build_again(copy):
     assert script(copy, "make_data").startswith("nothing to do")
 
 
-def test_bins_stay_links_to_the_tokens_and_dvc_s_cache_has_a_copy(built):
-    bin_ = built / "data/sample/bins/train.bin"
-    assert bin_.samefile(built / "data/sample/tokens/train.ids") and bin_.stat().st_nlink == 2
-    cached = [path for path in (built / ".dvc/cache/files").rglob("*") if path.is_file()]
+def test_bins_stay_links_to_the_tokens_and_dvc_s_cache_has_a_copy(copy):
+    for made in ("data/sample/tokens", "data/sample/bins", ".dvc/cache"):
+        shutil.rmtree(copy / made)
+    (copy / "dvc.lock").unlink()
+    script(copy, "make_data")
+    bin_ = copy / "data/sample/bins/train.bin"
+    assert bin_.samefile(copy / "data/sample/tokens/train.ids") and bin_.stat().st_nlink == 2
+    cached = [path for path in (copy / ".dvc/cache/files").rglob("*") if path.is_file()]
     assert bin_.read_bytes() in [path.read_bytes() for path in cached]
 
 
