@@ -10,7 +10,7 @@ of the steps is holdout, repair, drop, shuffle, first, whatever the order of the
              comes i-th, s = shuffle, with `word` and the permutation p of slm.core.counter
     first    so many documents of train, in that order
 
-Memory reaches about 100 bytes per document.
+Memory reaches about 160 bytes per document of the source.
 """
 
 from pathlib import Path
