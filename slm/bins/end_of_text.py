@@ -1,7 +1,7 @@
-"""How does end-of-text get into a stream of ids, and out of it again?
+"""How does end-of-text get out of a stream of ids again? (Into it: slm.bins.writing.documents.)
 
 In: the ids of documents end to end, in parts, and the offsets of the documents. Out: parts with one
-id more, or one id less, per document. Memory does not grow with the length of the stream.
+id less per document. Memory does not grow with the length of the stream.
 """
 
 from bisect import bisect_left
@@ -10,25 +10,10 @@ from collections.abc import Iterator
 import numpy as np
 
 
-def with_end_of_text(
-    chunks: Iterator[np.ndarray], offsets: np.ndarray, end_of_text: int, policy: str
-) -> Iterator[np.ndarray]:
-    """Yields `chunks` with the id `end_of_text` after ("append") or before each document.
-
-    `offsets` has (documents + 1,) offsets in tokens, from 0.
-    """
-    positions = {"append": offsets[1:], "prepend": offsets[:-1]}[policy]
-    left = len(positions)
-    for chunk, inside in _placed(chunks, positions):
-        yield np.insert(chunk, inside, end_of_text)
-        left -= len(inside)
-    yield np.full(left, end_of_text)
-
-
 def without_end_of_text(
     chunks: Iterator[np.ndarray], offsets: np.ndarray, policy: str
 ) -> Iterator[np.ndarray]:
-    """The inverse: yields `chunks` without the last ("append") or first id of each document.
+    """Yields `chunks` without the last ("append") or first id of each document.
 
     `offsets` has (documents + 1,) offsets in tokens, from 0, with end-of-text counted. The removed
     ids are not compared: a document may hold the id of end-of-text itself.

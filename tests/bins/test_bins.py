@@ -12,11 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slm.bins import format as format_
-from slm.bins.end_of_text import with_end_of_text
 from slm.bins.format import write_docs
 from slm.bins.opening import open_bins
 from slm.bins.verifying import damage
+from slm.bins.writing.documents import with_end_of_text
 from slm.bins.writing.from_tokens import write_bins
+from slm.bins.writing.pieces import PLACED, Piece
+from slm.bins.writing.reading import split_at
 from slm.core.errors import UserError
 from slm.core.files import CHUNK_BYTES
 from slm.core.ids import dtype_for, to_dtype, write_ids
@@ -107,11 +109,20 @@ def test_the_same_tokens_give_the_same_bytes(tokens, tmp_path):
     st.integers(1, 7),
     st.sampled_from(["append", "prepend"]),
 )
-def test_end_of_text_goes_in_the_right_places_whatever_the_chunks(lengths, size, policy):
-    ends = np.concatenate([[0], np.cumsum(lengths)]).astype("<u8")
-    ids = np.arange(ends[-1], dtype="<u2")
-    chunks = (ids[i : i + size] for i in range(0, len(ids), size))
-    actual = np.concatenate(list(with_end_of_text(chunks, ends, 9999, policy))).tolist()
+def test_end_of_text_goes_in_the_right_places_whatever_the_pieces(lengths, size, policy):
+    ends = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    ids, actual = np.arange(ends[-1], dtype="<u2"), []
+    for first in range(0, len(lengths), size):
+        own = ends[first : first + size + 1]
+        documents = np.zeros(len(own) - 1, PLACED)
+        documents["tokens"] = np.diff(own)
+        content = ids[own[0] : own[-1]].tobytes()
+        piece = Piece(documents, split_at(content, 2 * (own[1:] - own[0])))
+        more, marked = with_end_of_text(piece, np.dtype("<u2"), policy, 9999)
+        assert (more["tokens"] == documents["tokens"] + 1).all() and len(marked) == more[
+            "tokens"
+        ].sum()
+        actual += marked.tolist()
     slow = []
     for start, end in pairwise(ends):
         document = list(range(start, end))

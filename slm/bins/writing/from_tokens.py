@@ -6,23 +6,20 @@ folder of bins (see slm.bins.format). Each 16 MiB that is read is compared with 
 tokens.json; nothing is tokenized but texts that the selection has of its own.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
-
-from slm.bins.end_of_text import with_end_of_text
 from slm.bins.format import write_docs, write_manifest
 from slm.bins.manifest import BinSplit, Manifest, Taken
+from slm.bins.writing.documents import write_documents
 from slm.bins.writing.from_selection import write_selected
-from slm.bins.writing.pieces import Chosen, Counts
+from slm.bins.writing.pieces import Chosen, Counts, all_pieces
 from slm.bins.writing.reading import checked, corrupt
 from slm.bins.writing.steps import taken
 from slm.core.errors import check
 from slm.core.files import chunk_hashes, link_or_copy, read_json, write_hashed
 from slm.core.formats import FileEntry, Tokens, TokenSplit
-from slm.core.ids import dtype_for, write_ids
+from slm.core.ids import dtype_for
 from slm.core.threads import prefetch
 from slm.selection.files import all_in_order, is_all, read_selection
 from slm.tokens.tokenizer import Encode
@@ -90,43 +87,28 @@ def _check_counts(splits: dict[str, TokenSplit], expected: dict[str, int]) -> No
 
 
 def _write_split(folder: Path, out: Path, split: str, tokens: Tokens, policy: str) -> BinSplit:
+    """Writes all documents in source order; without end-of-text the ids are only linked."""
     entry, vocabulary = tokens["splits"][split], tokens["vocabulary"]
-    path, hashes, documents = folder / f"{split}.ids", entry["sha256"]["ids"], entry["documents"]
-    offsets = _offsets(folder / f"{split}.totals", entry, one_more=policy != "none")
     if policy == "none":
-        bin_ = _same(path, out / f"{split}.bin", hashes)
-    else:
-        dtype = dtype_for(vocabulary["vocab_size"])
-        chunks = (chunk.view(dtype) for chunk in prefetch(checked(path, hashes)))
-        totals = folder / f"{split}.totals"
-        if totals.stat().st_size != 16 * (documents + 1):
-            raise corrupt(totals)
-        ends = np.memmap(totals, "<u8", "r").reshape(-1, 2)[:, 0]
-        ids = with_end_of_text(chunks, ends, vocabulary["end_of_text"], policy)
-        bin_ = write_ids(out / f"{split}.bin", ids, dtype)
-    docs = write_docs(out / f"{split}.docs.npy", offsets, documents)
-    return {
-        "tokens": entry["tokens"] + (documents if policy != "none" else 0),
-        "documents": documents,
-        "text_bytes": entry["bytes"],
-        "files": {f"{split}.bin": bin_, f"{split}.docs.npy": docs},
-    }
+        return _linked(folder, out, split, entry)
+    width = dtype_for(vocabulary["vocab_size"]).itemsize
+    pieces = prefetch(all_pieces(folder, split, entry, width), 1)
+    return write_documents(out, split, pieces, entry["documents"], vocabulary, policy, rows=False)
 
 
-def _same(path: Path, bin_: Path, hashes: list[str]) -> FileEntry:
+def _linked(folder: Path, out: Path, split: str, entry: TokenSplit) -> BinSplit:
     """Links the ids, once verified; neither name is written again, and DVC's cache has a copy."""
-    if chunk_hashes(path) != hashes:
+    path, bin_ = folder / f"{split}.ids", out / f"{split}.bin"
+    if chunk_hashes(path) != entry["sha256"]["ids"]:
         raise corrupt(path)
     link_or_copy(path, bin_)
-    return {"bytes": bin_.stat().st_size, "sha256": hashes}
-
-
-def _offsets(path: Path, entry: TokenSplit, one_more: bool) -> Iterator[np.ndarray]:
-    """Yields the offsets in parts, with `one_more` token for each document before a row."""
-    first = 0
-    for chunk in checked(path, entry["sha256"]["totals"]):
-        rows = chunk.view("<u8").reshape(-1, 2)
-        if one_more:
-            rows[:, 0] += np.arange(first, first + len(rows), dtype=np.uint64)
-        yield rows
-        first += len(rows)
+    chunks = checked(folder / f"{split}.totals", entry["sha256"]["totals"])
+    offsets = (chunk.view("<u8").reshape(-1, 2) for chunk in chunks)
+    docs = write_docs(out / f"{split}.docs.npy", offsets, entry["documents"])
+    ids: FileEntry = {"bytes": bin_.stat().st_size, "sha256": entry["sha256"]["ids"]}
+    return {
+        "tokens": entry["tokens"],
+        "documents": entry["documents"],
+        "text_bytes": entry["bytes"],
+        "files": {bin_.name: ids, f"{split}.docs.npy": docs},
+    }

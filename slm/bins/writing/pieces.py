@@ -110,6 +110,15 @@ def _with_own(
     return pa.concat_arrays([group.ids, pa.array(texts, pa.large_binary())]), numbers
 
 
+def all_pieces(folder: Path, split: str, entry: TokenSplit, width: int) -> Iterator[Piece]:
+    """Yields every document of a split of tokens/, in order; ids have `width` bytes each."""
+    for group in groups(folder, split, entry, width):
+        documents = np.empty(len(group.lengths), PLACED)
+        documents["row"] = documents["place"] = group.first + np.arange(len(documents))
+        documents["tokens"], documents["bytes"] = group.lengths.T
+        yield Piece(documents, group.ids)
+
+
 class OwnIds:
     """The ids of documents whose text is not the source's, tokenized as they are asked for."""
 
