@@ -18,11 +18,12 @@ leak; a document of whitespace alone is not unfinished.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
 from slm.core.rounding import ratio
 from slm.core.threads import in_order, prefetch
@@ -80,9 +81,18 @@ def audit(
     for split in source:
         blocks = prefetch(read_blocks(raw, split, block_bytes))
         made = in_order(make or facts_of_block, blocks, workers)
-        facts[split] = np.concatenate([np.empty(0, FACTS), *made])
+        total = sum(file["rows"] for file in source[split]["files"])
+        facts[split] = np.concatenate([np.empty(0, FACTS), *_shown(made, f"audit {split}", total)])
         facts[split]["faults"][_marked(source[split]["files"])] |= bit("byte_order_marks")
     return audited(facts)
+
+
+def _shown(parts: Iterable[np.ndarray], what: str, total: int) -> Iterator[np.ndarray]:
+    """Yields the same arrays, with a bar of so many documents."""
+    with tqdm(desc=what, total=total, unit="doc", delay=2, disable=None) as bar:
+        for part in parts:
+            yield part
+            bar.update(len(part))
 
 
 def audited(facts: dict[str, np.ndarray]) -> dict[str, Audit]:

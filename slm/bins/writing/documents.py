@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from slm.bins.format import npy_header
 from slm.bins.manifest import BinSplit
@@ -49,15 +50,21 @@ def with_end_of_text(piece: Piece, dtype: np.dtype, policy: str, end_of_text: in
     return more, np.insert(ids, at, end_of_text)
 
 
+def _bar(what: str, documents: int) -> tqdm:
+    return tqdm(desc=what, total=documents, unit="doc", delay=2, disable=None)
+
+
 def _write(out: Path, split: str, parts: Iterable[Marked], documents: int, rows: bool) -> BinSplit:
     names = [f"{split}.bin", f"{split}.docs.npy", *([f"{split}.rows.npy"] if rows else [])]
     files, end = [HashedFile(out / name) for name in names], np.zeros(2, "<u8")
     with ExitStack() as stack:
         bin_, docs, *others = map(stack.enter_context, files)
+        bar = stack.enter_context(_bar(names[0], documents))
         docs.write(npy_header((documents + 1, 2)) + end.tobytes())
         for file in others:
             file.write(npy_header((documents,)))
         for part, ids in parts:
+            bar.update(len(part))
             bin_.write(ids)
             for file in others:
                 file.write(part["row"].astype("<u8"))

@@ -15,6 +15,7 @@ from typing import BinaryIO
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from tqdm import tqdm
 
 from slm.bins.writing.pieces import PLACED, Piece
 from slm.bins.writing.reading import joined, split_at
@@ -33,8 +34,12 @@ def in_order(
     per_cell = max(1, -(-documents // max(1, -(-id_bytes // CELL_BYTES))))
     cells = -(-documents // per_cell)
     with tempfile.TemporaryFile(dir=folder) as ids, tempfile.TemporaryFile(dir=folder) as placed:
-        sizes = np.array([_part(piece, per_cell, cells, ids, placed) for piece in pieces])
-        sizes = sizes.reshape(-1, cells, 2)
+        with tqdm(desc="shuffle", total=documents, unit="doc", delay=2, disable=None) as bar:
+            parts = []
+            for piece in pieces:
+                parts.append(_part(piece, per_cell, cells, ids, placed))
+                bar.update(len(piece.documents))
+        sizes = np.array(parts).reshape(-1, cells, 2)
         ends = np.cumsum(sizes.sum(axis=1, dtype=np.int64), axis=0)
         at = np.concatenate([np.zeros((1, 2), np.int64), ends])[:-1]  # of each piece, in both files
         for cell in range(cells):
