@@ -19,11 +19,12 @@ from slm.core.git import git, git_text
 from slm.core.params import read_params
 from slm.versions.dvc_internals import share_cache
 from slm.versions.leftovers import remove
+from slm.versions.pipeline import FOLDERS
 from slm.versions.restore import restore
 from slm.versions.verify import local_cache
 
 MADE_OF = ("dvc.yaml", "dvc.lock", "params.yaml", "metrics", "scripts", "slm")
-SHARED = ("source", "raw", "facts", "selection", "vocabulary", "tokens", "bins")
+SHARED = ("source", *FOLDERS.values(), "bins")
 
 
 @contextmanager

@@ -1,10 +1,9 @@
 """`make clean`: remove what can be made again, and what killed runs left.
 
 raw/, facts/, selection/, vocabulary/ and tokens/ go where params.yaml has the dataset and its
-source is there; bins/,
-and those that a killed FIX=1 put aside, where DVC's cache has these very bytes, or has those of
-dvc.lock and these are broken, and nothing of others is among them. What stays is named, with the
-command that gives it up. source/, data/prebuilt and the cache always stay.
+source is there; bins/, and those that a killed FIX=1 put aside, where DVC's cache has these very
+bytes, or has those of dvc.lock and these are broken, and nothing of others is among them. What
+stays is named, with the command that gives it up. source/, data/prebuilt and the cache always stay.
 """
 
 import os
@@ -16,11 +15,9 @@ from slm.core.params import RESERVED, dataset_of, read_params
 from slm.text.finding import find_files
 from slm.versions.leftovers import remove
 from slm.versions.lock import locked_hash
-from slm.versions.pipeline import open_repo
+from slm.versions.pipeline import FOLDERS, open_repo
 from slm.versions.repair import aside
 from slm.versions.verify import LOCK, only_here
-
-STEPS = ("raw", "facts", "selection", "vocabulary", "tokens")
 
 
 def main() -> None:
@@ -35,7 +32,7 @@ def main() -> None:
 
 
 def _clean(folder: Path, params: dict, cache: Path) -> None:
-    steps = [folder / step for step in STEPS if (folder / step).exists()]
+    steps = [folder / step for step in FOLDERS.values() if (folder / step).exists()]
     if steps and (why := _lost_source(folder, params)):
         _keep(steps, why)
         steps = []

@@ -34,8 +34,9 @@ def _described(bins: Bins, text: dict, block_size: int) -> tuple[dict, dict]:
     """The figures by split, and the rows of each table by split."""
     described: dict[str, Any] = {"vocab_size": bins.manifest["tokenizer"]["vocab_size"]}
     tables: dict[str, dict] = {}
-    selection: Any = bins.manifest.get("selection", {"words": {}})
-    words = {split: own["words"] for split, own in text.items()} | selection["words"]
+    selection = bins.manifest.get("selection")
+    words = {split: own["words"] for split, own in text.items()}
+    words |= selection["words"] if selection else {}
     for split in bins.manifest["splits"]:
         seen = counts(bins, split)
         described[split] = figures(bins, split, block_size, seen)
@@ -47,7 +48,7 @@ def _described(bins: Bins, text: dict, block_size: int) -> tuple[dict, dict]:
         }
         for table, own in rows.items():
             tables.setdefault(table, {})[split] = own
-    if "steps" in selection:
+    if selection:
         described["selection"] = selection["steps"]
     return described, tables
 

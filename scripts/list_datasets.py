@@ -9,6 +9,7 @@ from scripts._command import PARAMS
 from slm.bins.opening import open_bins
 from slm.core.errors import UserError, run_main
 from slm.core.params import dataset_of, read_params
+from slm.core.tables import aligned
 from slm.text.finding import find_files
 from slm.text.hub.cache import gb
 from slm.text.hub.pins import read_pins
@@ -20,10 +21,7 @@ def main() -> None:
     """Print a line for each entry."""
     params = read_params(PARAMS)
     rows = [HEAD, *(_row(params, name) for name in params["datasets"])]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-        print("  ".join(cells).rstrip())
+    print(*aligned(rows, "<<<<<"), sep="\n")
     print(f"`make data DATASET=name` builds one; `make data` means {params['dataset']}")
 
 

@@ -17,6 +17,7 @@ from scripts._command import alone, asked, parser
 from scripts.make_data import built
 from slm.core.errors import run_main
 from slm.core.files import read_json
+from slm.core.tables import aligned
 from slm.selection.faults import faults
 from slm.selection.left_out import left_out, repaired_texts
 from slm.versions.pipeline import build
@@ -57,8 +58,7 @@ def _show(name: str) -> None:
     splits = tuple(split for split, own in tokens.items() if isinstance(own, dict))
     title = f"{name}, {tokens['vocab_size']:,} ids"
     figures = columns_of(SPLIT, [tokens[split] for split in splits])
-    shown = [Table(title, splits, figures, []), _faults(text, tuple(text))]
-    for table in shown:
+    for table in (Table(title, splits, figures, []), _faults(text, tuple(text))):
         print(*lines(table, shutil.get_terminal_size((100, 24)).columns), sep="\n")
     if "selection" in tokens:
         print(*_steps(tokens["selection"]), "", sep="\n")
@@ -72,10 +72,7 @@ def _steps(steps: list[dict]) -> Iterator[str]:
     for step in steps:
         left = (f"{step['left'][key]:,}" for key in ("documents", "bytes", "tokens"))
         rows.append((step["step"], step["split"], f"{step['took']['documents']:,}", *left))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = zip(row, widths, "<<>>>>", strict=True)
-        yield "  ".join(f"{cell:{side}{width}}" for cell, width, side in cells)
+    return aligned(rows, "<<>>>>")
 
 
 def _faults(text: dict, splits: tuple[str, ...]) -> Table:

@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 import psutil
@@ -30,6 +31,12 @@ class Measured(NamedTuple):
     seconds: float
     peak_bytes: int
     output: str  # what it wrote to standard output
+
+
+def spread(of: list[Measured]) -> str:
+    """The seconds of several runs: median, lowest and highest."""
+    times = [run.seconds for run in of]
+    return f"{median(times):.1f} ({min(times):.1f}–{max(times):.1f})"
 
 
 def machine_line(known: dict, libraries: tuple[str, ...]) -> str:

@@ -14,10 +14,9 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-from benchmark.data.measure import Measured, machine_line, measure
+from benchmark.data.measure import Measured, machine_line, measure, spread
 from benchmark.data.runs import ROOT, WORK, python, say, size_asked
 from slm.core.errors import check, run_main
 from slm.training.hardware import machine
@@ -61,10 +60,8 @@ def _rows(folder: Path, documents: int, repeats: int) -> list[str]:
 
 
 def _row(documents: int, order: str, of: list[Measured]) -> str:
-    times = [run.seconds for run in of]
-    seconds = f"{median(times):.1f} ({min(times):.1f}–{max(times):.1f})"
     peak = max(run.peak_bytes for run in of) / 1e6
-    return f"| {documents:,} | {order} | {seconds} | {peak:,.0f} |"
+    return f"| {documents:,} | {order} | {spread(of)} | {peak:,.0f} |"
 
 
 def _one(task: str, folder: Path, what: object) -> list[str]:

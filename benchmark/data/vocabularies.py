@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
-from benchmark.data.measure import Measured, machine_line, measure
+from benchmark.data.measure import Measured, machine_line, measure, spread
 from benchmark.data.runs import ROOT, python, say, size_asked
 from slm.core.errors import check, run_main
 from slm.training.hardware import machine
@@ -64,8 +64,7 @@ def _row(folder: Path, ids: int) -> str:
     check(len(merges) == 1, f"the merges of {ids:,} ids differ; report this")
     cells = [f"{ids:,}"]
     for of in runs.values():
-        times = [run.seconds for run in of]
-        cells.append(f"{median(times):.1f} ({min(times):.1f}–{max(times):.1f})")
+        cells.append(spread(of))
         cells.append(f"{max(run.peak_bytes for run in of) / 1e6:,.0f}")
     ours, theirs = (median(run.seconds for run in of) for of in runs.values())
     return f"| {' | '.join([*cells, f'{ours / theirs:.2f}'])} |"

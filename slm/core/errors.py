@@ -10,6 +10,7 @@ import io
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 
 class UserError(ValueError):
@@ -72,3 +73,8 @@ _FULL = "the disk is full: free some space and run the same command again"
 _MODE = "correct its path, owner or mode"
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR)
 REPAIRS = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _FULL) | dict.fromkeys(_REFUSED, _MODE)
+
+
+def differs(path: Path, listing: str) -> UserError:
+    """What to say of a file that is not as a listing of hashes beside it says."""
+    return UserError(f"{path} is not as {listing} says; `rm -r {path.parent}`, then `make data`")

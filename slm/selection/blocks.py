@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from slm.selection.files import all_in_order, is_all, outcomes, read_selection
-from slm.selection.own_texts import read_texts
+from slm.selection.own_texts import each_text
 from slm.text.blocks import Block, read_blocks
 
 
@@ -28,7 +28,7 @@ def selected_blocks(
         yield from read_blocks(raw, source, block_bytes)
         return
     reasons, asked = outcomes(selection, known, split)
-    own, first = _own(selection, split), 0
+    own, first = each_text(selection, split), 0
     pending = next(own, None)
     for block in read_blocks(raw, source, block_bytes):
         texts, content = [], block.data.data
@@ -41,10 +41,3 @@ def selected_blocks(
         offsets = np.cumsum([0, *map(len, texts)])
         yield Block(first, offsets, np.frombuffer(b"".join(texts), np.uint8))
         first += len(texts)
-
-
-def _own(selection: Path, split: str) -> Iterator[tuple[int, memoryview]]:
-    """Yields row and text of each document with a text of its own."""
-    for rows, block in read_texts(selection, split):
-        for row, (start, stop) in zip(rows.tolist(), pairwise(block.offsets.tolist()), strict=True):
-            yield row, block.data.data[start:stop]

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from slm.core.errors import check
-from slm.core.files import chunk_hashes, read_json, to_json, write_hashed
+from slm.core.files import read_json, to_json, write_hashed
+from slm.selection.files import check_file
 from slm.text.blocks import Block
 
+NAME = "facts.json"
 HASH_BYTES = 16
 FACTS = np.dtype(
     [("hash", f"V{HASH_BYTES}"), ("bytes", "<u8"), ("words", "<u4"), ("faults", "<u4")]
@@ -54,16 +55,15 @@ def bit(fault: str) -> int:
 def write_facts(folder: Path, facts: dict[str, np.ndarray]) -> None:
     """Fills the empty folder `folder` with the facts of every split."""
     files = {s: write_hashed(folder / f"{s}.facts", [own]) for s, own in facts.items()}
-    (folder / "facts.json").write_bytes(to_json(files))
+    (folder / NAME).write_bytes(to_json(files))
 
 
 def read_facts(folder: Path) -> dict[str, np.ndarray]:
     """Returns by split (documents,) FACTS; raises UserError if a file is missing or corrupt."""
     facts = {}
-    for split, entry in read_json(folder / "facts.json").items():
+    for split, entry in read_json(folder / NAME).items():
         path = folder / f"{split}.facts"
-        intact = path.is_file() and chunk_hashes(path) == entry["sha256"]
-        check(intact, f"{path} is not as facts.json says; `rm -r {folder}`, then `make data`")
+        check_file(path, entry, NAME)
         facts[split] = np.fromfile(path, FACTS)
     return facts
 

@@ -21,7 +21,7 @@ from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
-from slm.core.errors import check
+from slm.core.errors import differs
 from slm.core.files import chunk_hashes, read_json, to_json
 from slm.core.formats import FileEntry
 
@@ -60,10 +60,14 @@ def read_selection(folder: Path) -> Selection:
     """Returns selection.json; raises UserError if one of the files is missing or corrupt."""
     selection: Selection = read_json(folder / NAME)
     for name, entry in selection["files"].items():
-        path = folder / name
-        intact = path.is_file() and chunk_hashes(path) == entry["sha256"]
-        check(intact, f"{path} is not as {NAME} says; `rm -r {folder}`, then `make data`")
+        check_file(folder / name, entry, NAME)
     return selection
+
+
+def check_file(path: Path, entry: FileEntry, listing: str) -> None:
+    """Raises UserError if a file is missing, or has other bytes than a listing beside it says."""
+    if not path.is_file() or chunk_hashes(path) != entry["sha256"]:
+        raise differs(path, listing)
 
 
 def is_all(selection: Selection, split: str) -> bool:

@@ -5,7 +5,7 @@ In: rows of the source and their new texts, ascending. Out: <split>.texts and <s
 """
 
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +69,13 @@ def read_texts(folder: Path, split: str) -> Iterator[tuple[np.ndarray, Block]]:
             offsets = np.append(0, ends[first:last] - start)
             yield rows[first:last], Block(0, offsets, data)
             first = last
+
+
+def each_text(folder: Path, split: str) -> Iterator[tuple[int, memoryview]]:
+    """Yields row and text, in UTF-8, of each document of a split with a text of its own."""
+    for rows, block in read_texts(folder, split):
+        for row, (start, stop) in zip(rows.tolist(), pairwise(block.offsets.tolist()), strict=True):
+            yield row, block.data.data[start:stop]
 
 
 def rows_of_texts(folder: Path, split: str) -> np.ndarray:

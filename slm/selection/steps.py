@@ -137,7 +137,7 @@ def _repair(split: str, side: Side, raw: Path, out: Path) -> Side:
 def dropped(facts: dict[str, np.ndarray], drop: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Returns by split (documents,) uint8: the place in OUTCOMES of why each is left out, or 0."""
     reasons = {split: np.zeros(len(own), np.uint8) for split, own in facts.items()}
-    numbers = numbered(facts) if drop else {}
+    numbers = numbered(facts) if {"duplicates", "leaked"} & {*drop} else {}
     for split, own in reasons.items():
         rows = {"empty": facts[split]["bytes"] == 0}
         if "duplicates" in drop:

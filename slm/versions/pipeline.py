@@ -31,7 +31,13 @@ INTERRUPTED = (
     "exited with -2",
     "exited with -15",
 )  # by a signal, as a stage ended
-OTHERS = ("download", "audit", "vocabulary", "tokenize", "bins", "describe")  # all but select
+FOLDERS = {  # the stages before the bins, and which folder each writes
+    "download": "raw",
+    "audit": "facts",
+    "select": "selection",
+    "vocabulary": "vocabulary",
+    "tokenize": "tokens",
+}
 DESCRIBE = ("audit", "describe")  # the stages that write what git tracks
 
 
@@ -58,10 +64,9 @@ def _before_bins(repo: Repository, name: str) -> set[str]:
 
 def _without_select(repo: Repository, name: str) -> set[str]:
     """What each stage but `select` says, asked by itself."""
-    alone = {stage: _stale(repo, f"{stage}@{name}", single_item=True) for stage in OTHERS}
-    if any(alone[stage] != set() for stage in OTHERS[:-2]):
-        return {"download"}
-    return {stage for stage in OTHERS[-2:] if alone[stage] != set()}
+    stages = [*FOLDERS.keys() - {"select"}, "bins", "describe"]
+    stale = {s for s in stages if _stale(repo, f"{s}@{name}", single_item=True) != set()}
+    return {"download"} if stale & FOLDERS.keys() else stale
 
 
 def _stale(repo: Repository, *targets: str, **how: bool) -> set[str] | None:

@@ -26,18 +26,11 @@ from slm.versions.cache import (
 )
 from slm.versions.lock import folder_hash, folder_list
 from slm.versions.objects import checkout, fetch, remote_store
-from slm.versions.pipeline import build, open_repo
+from slm.versions.pipeline import FOLDERS, build, open_repo
 from slm.versions.remote_errors import as_user_error
 from slm.versions.verify import Versions, damaged, drop, local_cache, versions
 
 PARAMS = Path("params.yaml")
-BEFORE_BINS = {  # which stage writes which folder
-    "download": "raw",
-    "audit": "facts",
-    "select": "selection",
-    "vocabulary": "vocabulary",
-    "tokenize": "tokens",
-}
 
 
 def repair(name: str, remote: str | None, known: Versions, wrong: bool) -> Iterator[str]:
@@ -141,7 +134,7 @@ def _build(name: str) -> Iterator[str]:
     """Run the stages up to bins, from nothing corrupt, and write nothing into dvc.lock."""
     cache = local_cache()
     yield from drop(corrupt_objects(cache, all_objects(cache)))  # DVC would hand them out
-    for stage, out in BEFORE_BINS.items():
+    for stage, out in FOLDERS.items():
         folder = Path("data", name, out)
         names = [path.name for path in folder.glob("*") if path.name not in STRAYS]
         if names and folder_hash(folder, names) not in versions(name, stage, out):

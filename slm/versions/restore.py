@@ -17,8 +17,10 @@ from slm.text.hub.pins import read_pins
 from slm.tokens.bpe import write_vocabulary
 from slm.tokens.vocabulary import load_described
 from slm.versions.lock import folder_hash, locked_hash
+from slm.versions.pipeline import FOLDERS
 
-STAGES = {"vocabulary": "vocabulary", "selection": "select", "tokens": "tokenize"}  # by folder
+RESTORED = ("vocabulary", "selection", "tokens")
+STAGES = {folder: stage for stage, folder in FOLDERS.items()}
 
 
 def restore(folder: Path, entry: dict, lock: Path) -> list[str]:
@@ -28,7 +30,7 @@ def restore(folder: Path, entry: dict, lock: Path) -> list[str]:
     UserError, and keeps nothing of that folder, where the bins are missing or damaged, or give
     other bytes than `lock` names.
     """
-    missing = [name for name in STAGES if not (folder / name).is_dir()]
+    missing = [name for name in RESTORED if not (folder / name).is_dir()]
     for name in missing:
         with landing(folder / name) as out:
             bins = open_bins(folder / "bins")

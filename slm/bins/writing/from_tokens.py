@@ -14,9 +14,9 @@ from slm.bins.manifest import BinSplit, Manifest, Taken
 from slm.bins.writing.documents import write_documents
 from slm.bins.writing.from_selection import write_selected
 from slm.bins.writing.pieces import Chosen, Counts, all_pieces
-from slm.bins.writing.reading import checked, corrupt
+from slm.bins.writing.reading import TOKENS, checked
 from slm.bins.writing.steps import taken
-from slm.core.errors import check
+from slm.core.errors import check, differs
 from slm.core.files import chunk_hashes, link_or_copy, read_json, write_hashed
 from slm.core.formats import FileEntry, Tokens, TokenSplit
 from slm.core.ids import dtype_for
@@ -40,7 +40,7 @@ def write_bins(
     texts that it has of its own (slm.tokens.tokenizer), or None for all documents in source order.
     Raises UserError if a file is corrupt.
     """
-    tokens = cast(Tokens, read_json(folder / "tokens.json"))
+    tokens = cast(Tokens, read_json(folder / TOKENS))
     source = dict(tokens["source"])
     expected = source.pop("expected_tokens", {})
     _check_counts(tokens["splits"], expected.get(tokens["vocabulary"]["encoding"], {}))
@@ -100,7 +100,7 @@ def _linked(folder: Path, out: Path, split: str, entry: TokenSplit) -> BinSplit:
     """Links the ids, once verified; neither name is written again, and DVC's cache has a copy."""
     path, bin_ = folder / f"{split}.ids", out / f"{split}.bin"
     if chunk_hashes(path) != entry["sha256"]["ids"]:
-        raise corrupt(path)
+        raise differs(path, TOKENS)
     link_or_copy(path, bin_)
     chunks = checked(folder / f"{split}.totals", entry["sha256"]["totals"])
     offsets = (chunk.view("<u8").reshape(-1, 2) for chunk in chunks)

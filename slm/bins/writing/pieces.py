@@ -71,9 +71,9 @@ def pieces(
     dtype, split, done = dtype_for(tokens["vocabulary"]["vocab_size"]), chosen.split, 0
     files = tokens["source"]["files"][chosen.source]
     own, shuffled = OwnIds(chosen, encode, dtype, files), chosen.folder / f"{split}.places"
-    with ExitStack() as files:
-        codes = files.enter_context((chosen.folder / f"{chosen.source}.outcomes").open("rb"))
-        places = files.enter_context(shuffled.open("rb")) if shuffled.exists() else None
+    with ExitStack() as stack:
+        codes = stack.enter_context((chosen.folder / f"{chosen.source}.outcomes").open("rb"))
+        places = stack.enter_context(shuffled.open("rb")) if shuffled.exists() else None
         entry = tokens["splits"][chosen.source]
         for group in groups(folder, chosen.source, entry, dtype.itemsize):
             code = np.fromfile(codes, np.uint8, len(group.lengths))
@@ -81,10 +81,7 @@ def pieces(
             ids, numbers = _with_own(group, own, counts, is_cut=code[0] == CUT)
             counts.add(reasons[asked], group.lengths[asked])
             taken = np.flatnonzero(asked & (reasons == 0))
-            documents = np.empty(len(taken), PLACED)
-            documents["place"] = _places(places, done, len(taken))
-            documents["row"] = group.first + taken
-            documents["tokens"], documents["bytes"] = group.lengths[taken].T
+            documents = _documents(group, taken, _places(places, done, len(taken)))
             as_they_are = len(taken) == len(ids) == len(numbers)
             yield Piece(documents, ids if as_they_are else ids.take(pa.array(numbers[taken])))
             done += len(taken)
@@ -113,10 +110,16 @@ def _with_own(
 def all_pieces(folder: Path, split: str, entry: TokenSplit, width: int) -> Iterator[Piece]:
     """Yields every document of a split of tokens/, in order; ids have `width` bytes each."""
     for group in groups(folder, split, entry, width):
-        documents = np.empty(len(group.lengths), PLACED)
-        documents["row"] = documents["place"] = group.first + np.arange(len(documents))
-        documents["tokens"], documents["bytes"] = group.lengths.T
-        yield Piece(documents, group.ids)
+        every = np.arange(len(group.lengths))
+        yield Piece(_documents(group, every, group.first + every), group.ids)
+
+
+def _documents(group: Group, taken: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Returns (taken,) PLACED: these documents of a group, at these places."""
+    documents = np.empty(len(taken), PLACED)
+    documents["place"], documents["row"] = places, group.first + taken
+    documents["tokens"], documents["bytes"] = group.lengths[taken].T
+    return documents
 
 
 class OwnIds:

@@ -12,11 +12,12 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from slm.core.errors import UserError
+from slm.core.errors import differs
 from slm.core.files import CHUNK_BYTES
 from slm.core.formats import TokenSplit
 from slm.core.threads import prefetch
 
+TOKENS = "tokens.json"
 MOST = 2**16  # documents of a group
 GROUP_BYTES = 4 * 2**20  # of ids, unless one document has more
 
@@ -35,16 +36,10 @@ def checked(path: Path, hashes: list[str]) -> Iterator[np.ndarray]:
     with path.open("rb", buffering=0) as file:
         while len(chunk := np.fromfile(file, np.uint8, CHUNK_BYTES)):
             if hashlib.sha256(chunk.data).hexdigest() != next(expected, None):
-                raise corrupt(path)
+                raise differs(path, TOKENS)
             yield chunk
     if next(expected, None):
-        raise corrupt(path)
-
-
-def corrupt(path: Path) -> UserError:
-    """What to say of a file of tokens/ that differs from tokens.json."""
-    folder = path.parent
-    return UserError(f"{path} is not as tokens.json says; `rm -r {folder}`, then `make data`")
+        raise differs(path, TOKENS)
 
 
 def groups(folder: Path, split: str, entry: TokenSplit, width: int) -> Iterator[Group]:
@@ -103,7 +98,7 @@ class _Stream:
         while have < size:
             chunk = next(self._chunks, None)
             if chunk is None:
-                raise corrupt(self._path)
+                raise differs(self._path, TOKENS)
             parts.append(chunk.data[: size - have])
             self._rest = chunk.data[size - have :]
             have += len(parts[-1])
@@ -112,4 +107,4 @@ class _Stream:
     def finish(self) -> None:
         """Raises UserError if bytes are left, after all documents, or the last are corrupt."""
         if len(self._rest) or next(self._chunks, None) is not None:
-            raise corrupt(self._path)
+            raise differs(self._path, TOKENS)

@@ -76,10 +76,8 @@ def _ordered(placed: bytearray, ids: bytearray) -> Iterator[Piece]:
     """Yields the documents of a cell by place."""
     documents = np.frombuffer(placed, PLACED)
     width = len(ids) // max(1, int(documents["tokens"].sum()))
-    values, order = (
-        split_at(ids, np.cumsum(documents["tokens"]) * width),
-        np.argsort(documents["place"]),
-    )
+    values = split_at(ids, np.cumsum(documents["tokens"]) * width)
+    order = np.argsort(documents["place"])
     for start in range(0, len(order), SOME):
         some = order[start : start + SOME]
         yield Piece(documents[some], values.take(pa.array(some)))
