@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-import tiktoken
+from slm.tokens.from_file import Encoding
 
 
 class Result(NamedTuple):
@@ -11,7 +11,7 @@ class Result(NamedTuple):
     label: str  # "gpt2", "gpt2, end of text appended", "bpe 4,096"
     name: str  # of its DVC experiment, as "sample-bpe-4096-none-1a2b3c4d"
     commit: str  # 40 hex digits, of the experiment
-    encoding: tiktoken.Encoding
+    encoding: Encoding
     end_of_text: str  # none | append | prepend
     metrics: dict  # tokens.json: {"vocab_size": n, "<split>": {…}}
     training: dict | None  # of scripts/train_variants.py, where it was trained on

@@ -15,7 +15,8 @@ from html import escape
 from itertools import accumulate
 from typing import NamedTuple
 
-import tiktoken
+from slm.tokens import vocabulary
+from slm.tokens.from_file import Encoding, FileTokenizer
 
 SHORT, LONG = 300, 600  # characters of a story that is neither long to read nor soon over
 UNBROKEN = 24  # characters: a longer token may go over the end of a line
@@ -37,9 +38,10 @@ def choose(texts: Iterable[str]) -> str:
     return next(moderate, None) or _beginning(max(texts, key=len, default=""))
 
 
-def pieces(encoding: tiktoken.Encoding, text: str, end_of_text: str) -> list[Piece]:
+def pieces(encoding: Encoding, text: str, end_of_text: str) -> list[Piece]:
     """The pieces of a text, with end-of-text as a piece of its own: none, append or prepend."""
-    end = Piece("", (encoding.eot_token,), True) if end_of_text != "none" else None
+    ends = vocabulary.end_of_text(encoding)
+    end = Piece("", (ends,), True) if end_of_text != "none" and ends is not None else None
     before, after = (end if end_of_text == where else None for where in ("prepend", "append"))
     return [piece for piece in (before, *_cut(encoding, text), after) if piece]
 
@@ -57,15 +59,30 @@ def _beginning(text: str) -> str:
     return words[0] if words else text[:LONG]
 
 
-def _cut(encoding: tiktoken.Encoding, text: str) -> list[Piece]:
-    content, ids = text.encode(), encoding.encode_ordinary(text)
-    ends = accumulate(len(encoding.decode_single_token_bytes(i)) for i in ids)
+def _cut(encoding: Encoding, text: str) -> list[Piece]:
+    content, (ids, ends) = text.encode(), _ends(encoding, text)
     made, start, first = [], 0, 0
     for last, end in enumerate(ends, 1):
-        if end == len(content) or not 0x80 <= content[end] < 0xC0:  # not inside a character
+        if end > start and (end == len(content) or not 0x80 <= content[end] < 0xC0):
             made.append(Piece(content[start:end].decode(), tuple(ids[first:last])))
             start, first = end, last
+    if first < len(ids):  # ids of no text: with those before them
+        made[-1] = made[-1]._replace(ids=(*made[-1].ids, *ids[first:]))
     return made
+
+
+def _ends(encoding: Encoding, text: str) -> tuple[list[int], list[int]]:
+    """The ids of a text, and where each one ends in its UTF-8; the last one at its end.
+
+    What a tokenizer.json leaves out, such as spaces, is of the token after it.
+    """
+    if not isinstance(encoding, FileTokenizer):
+        ids = encoding.encode_ordinary(text)
+        return ids, [*accumulate(len(encoding.decode_single_token_bytes(i)) for i in ids)]
+    made = encoding.tokenizer.encode(text, add_special_tokens=False)
+    places = [0, *accumulate(len(letter.encode()) for letter in text)]
+    ends = [*accumulate((places[end] for _, end in made.offsets), max)]
+    return made.ids, [*ends[:-1], places[-1]] if ends else []
 
 
 def _span(piece: Piece) -> str:

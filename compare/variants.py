@@ -16,32 +16,40 @@ import yaml
 
 from slm.bins.format import END_OF_TEXT
 from slm.core.errors import UserError
-from slm.core.params import choice, tokenizer, whole
-from slm.tokens.merges import check_vocabulary
+from slm.core.params import choice, whole
+from slm.tokens import wanted as tokenizer
+from slm.tokens.making import content
+from slm.tokens.patterns import GPT2
 from slm.versions.lock import locked_hash
 
-KEYS = ("tokenizer.encoding", "tokenizer.vocab_size", "bins.end_of_text")
-CURE = f"`compare.variants` is a list of changes, such as {{{KEYS[2]}: append}}"
+KEYS = (*(f"tokenizer.{key}" for key in tokenizer.KEYS), "bins.end_of_text")
+CURE = f"`compare.variants` is a list of changes, such as {{{KEYS[-1]}: append}}"
 
 
 class Variant(NamedTuple):
     """A tokenization of the chosen dataset."""
 
-    encoding: str
-    vocab_size: int | None  # of bpe
+    tokenizer: tokenizer.Wanted
     end_of_text: str
+    file_sha256: str | None = None  # of tokenizer.file
 
     @property
     def label(self) -> str:
         """What it is called in reports."""
-        size = f" {self.vocab_size:,}" if self.vocab_size else ""
+        wanted = self.tokenizer
+        words = [wanted.encoding, f"{wanted.vocab_size:,}" if wanted.vocab_size else ""]
+        words.append(f"({wanted.pattern})" if wanted.pattern != GPT2.name else "")
+        words.append(f"with {', '.join(wanted.special_tokens)}" if wanted.special_tokens else "")
+        words.append(wanted.path or (Path(wanted.file).name if wanted.file else ""))
         more = {"append": ", end of text appended", "prepend": ", end of text prepended"}
-        return f"{self.encoding}{size}{more.get(self.end_of_text, '')}"
+        return f"{' '.join(filter(None, words))}{more.get(self.end_of_text, '')}"
 
     @property
     def values(self) -> dict[str, object]:
         """What stands in params.yaml for it."""
-        return dict(zip(KEYS, self, strict=True))
+        listed = {**self.tokenizer._asdict()}
+        listed["special_tokens"] = [*self.tokenizer.special_tokens]
+        return dict(zip(KEYS, [*listed.values(), self.end_of_text], strict=True))
 
 
 def variants(params: dict) -> list[Variant]:
@@ -60,19 +68,22 @@ def _variant(params: dict, changes: dict) -> Variant:
                 f"params.yaml: compare.variants has {key!r}, expected {', '.join(KEYS)}; {CURE}"
             )
     changed = {name: dict(params.get(name) or {}) for name in ("tokenizer", "bins")}
-    if changes.get("tokenizer.encoding", "bpe") != "bpe":
-        changed["tokenizer"]["vocab_size"] = None  # a published encoding has a size of its own
+    own = changed["tokenizer"].get("encoding")
+    if changes.get("tokenizer.encoding", own) != own:
+        changed["tokenizer"] |= tokenizer.DEFAULTS  # what the other encoding has is none of its own
     for key, value in changes.items():
         section, name = key.split(".")
         changed[section][name] = value
-    encoding, size = tokenizer(changed)
-    check_vocabulary(encoding, size)
-    return Variant(encoding, size, choice(changed, "bins", "end_of_text", END_OF_TEXT))
+    wanted = tokenizer.wanted(changed)
+    sha256 = hashlib.sha256(content(wanted)).hexdigest() if wanted.file else None
+    return Variant(wanted, choice(changed, "bins", "end_of_text", END_OF_TEXT), sha256)
 
 
 def name_of(variant: Variant, dataset: str, decided: str) -> str:
     """What its experiment is called; `decided` is what `deciding` returned."""
-    words = [dataset, variant.encoding, variant.vocab_size, variant.end_of_text]
+    wanted = variant.tokenizer
+    pattern = wanted.pattern if wanted.pattern != GPT2.name else None
+    words = [dataset, wanted.encoding, wanted.vocab_size, pattern, variant.end_of_text]
     digest = hashlib.sha256(f"{decided} {variant}".encode()).hexdigest()[:8]
     return "-".join(str(word) for word in (*words, digest) if word is not None)
 

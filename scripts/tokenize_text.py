@@ -11,6 +11,7 @@ from slm.core.errors import positive, run_main
 from slm.core.files import landing, read_json
 from slm.core.params import choice, read_params
 from slm.text.blocks import BLOCK_BYTES
+from slm.tokens.agreement import KEPT
 from slm.tokens.token_files import make_tokens
 from slm.tokens.tokenizer import ENGINES, choose_engine
 from slm.tokens.vocabulary import load_described
@@ -23,9 +24,11 @@ def main() -> None:
     vocabulary = folder / "vocabulary"
     encoding = load_described(read_json(vocabulary / "vocabulary.json"), vocabulary)
     wanted = choice(read_params(Path("params.yaml")), "tokenizer", "engine", ENGINES)
-    engine, why = choose_engine(wanted, encoding)
+    engine, why = choose_engine(wanted, encoding, KEPT)
     with landing(folder / "tokens") as out:
-        splits = make_tokens(folder / "raw", encoding, out, engine, args.workers, args.block_bytes)
+        splits = make_tokens(
+            folder / "raw", encoding, out, engine, args.workers, args.block_bytes, KEPT
+        )
     tokens = sum(split["tokens"] for split in splits.values())
     print(f"tokenize:   {tokens:,} tokens by {engine}{f' ({why})' if why else ''}")
 

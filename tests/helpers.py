@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from slm.core.errors import UserError
-from slm.text.blocks import BLOCK_BYTES, Block, read_blocks
+from slm.text.blocks import BLOCK_BYTES, block_of, read_blocks
 from slm.text.corpus import make_raw
 from slm.text.raw import read_source
 
@@ -122,8 +122,4 @@ def one_line(error: pytest.ExceptionInfo) -> str:
     return message
 
 
-def block(texts: Iterable[str | bytes]) -> Block:
-    """These documents as a block."""
-    content = [text if isinstance(text, bytes) else text.encode() for text in texts]
-    offsets = np.cumsum([0, *map(len, content)], dtype=np.int64)
-    return Block(0, offsets, np.frombuffer(b"".join(content), np.uint8))
+block = block_of

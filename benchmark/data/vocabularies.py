@@ -101,11 +101,13 @@ def _draw(folder: Path, size: int) -> None:
 
 
 def _ours(folder: Path, ids: int) -> None:
-    from slm.tokens.bpe import tokenizer_json
-    from slm.tokens.merges import train
+    from slm.tokens.bpe import encoding_of, tokenizer_json
+    from slm.tokens.training.merges import train
+    from slm.tokens.wanted import Wanted
 
     # One id more for end-of-text, which is none of theirs.
-    _print(tokenizer_json(train(folder / "raw", ids + 1)))
+    merges = train(Wanted("bpe", ids + 1), folder / "raw")
+    _print(tokenizer_json(encoding_of(merges)))
 
 
 def _theirs(folder: Path, ids: int) -> None:

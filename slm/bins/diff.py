@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from itertools import takewhile
 
 import numpy as np
-import tiktoken
 
 from slm.bins.documents import decode, document
 from slm.bins.end_of_text import without_end_of_text
 from slm.bins.opening import Bins
 from slm.core.files import CHUNK_BYTES
+from slm.tokens.from_file import Encoding
 from slm.tokens.vocabulary import load_described
 
 ABOUT = ("dataset", "tokenizer", "end_of_text", "dtype")
@@ -107,7 +107,7 @@ def _text(bins: Bins, split: str, number: int) -> str | None:
     return decode(_encoding(bins), document(bins, split, number).ids)
 
 
-def _encoding(bins: Bins) -> tiktoken.Encoding:
+def _encoding(bins: Bins) -> Encoding:
     return load_described(bins.manifest["tokenizer"], bins.folder)
 
 
@@ -143,7 +143,7 @@ def _hashed_alike(a: Bins, b: Bins, split: str) -> int:
 
 
 def _content(
-    bins: Bins, split: str, start: int, stop: int, encoding: tiktoken.Encoding | None
+    bins: Bins, split: str, start: int, stop: int, encoding: Encoding | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns documents start … stop - 1 and their offsets, from 0.
 

@@ -7,12 +7,12 @@ and the row of the source.
 from typing import NamedTuple
 
 import numpy as np
-import tiktoken
 
 from slm.bins.opening import Bins
 from slm.core.errors import check
 from slm.selection.wanted import TRAIN
 from slm.text.raw import locate
+from slm.tokens.from_file import Encoding
 
 
 class Document(NamedTuple):
@@ -52,6 +52,6 @@ def number_at(bins: Bins, split: str, position: int) -> int:
     return int(np.searchsorted(bins.docs(split)[1:, 0], position, side="right"))
 
 
-def decode(encoding: tiktoken.Encoding, ids: np.ndarray) -> str:
+def decode(encoding: Encoding, ids: np.ndarray) -> str:
     """Returns the text of ids, (tokens,); bytes that are not UTF-8 by themselves become U+FFFD."""
     return encoding.decode(ids.tolist())

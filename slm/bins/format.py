@@ -5,7 +5,8 @@ all documents end to end, little-endian, without a header: uint16 if the vocabul
 65,536 ids, else uint32. The other is a (documents + 1, 2) array of little-endian uint64: offsets in
 tokens and in UTF-8 bytes of text; rows i and i + 1 bound document i. If the documents are not all
 of the source's, in its order, `<split>.rows.npy` has their rows there: (documents,) little-endian
-uint64. If the vocabulary was trained on this text, the folder holds its ranks in tiktoken's format.
+uint64. If the vocabulary was trained on this text, the folder holds its ranks in tiktoken's format,
+and of a tokenizer.json that file.
 manifest.json names dataset, tokenizer, end-of-text policy and selection and has the SHA-256 of each
 16 MiB of each file, and its own. The same data gives the same bytes: they have no time, path, host
 or library version.

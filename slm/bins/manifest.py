@@ -38,7 +38,8 @@ class Manifest(TypedDict):
     dtype: str  # of the ids: "uint16" or "uint32"
     splits: dict[str, BinSplit]  # by name
     selection: NotRequired[Taken]
-    vocabulary: NotRequired[dict[str, FileEntry]]  # the ranks, by name, if they were trained here
+    vocabulary: NotRequired[dict[str, FileEntry]]  # its file, by name, if it is no published one
+    lossy_documents: NotRequired[dict[str, int]]  # by source split, as in tokens.json
     sha256: str  # hexadecimal, of this manifest without this key
 
 

@@ -1,7 +1,9 @@
 """How are bins opened? The manifest is checked, and the arrays are mapped."""
 
+from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -45,11 +47,46 @@ class Bins(NamedTuple):
             return None
         return self._same(np.load(self.folder / name, mmap_mode="r"))
 
+    @property
+    def vocabulary(self) -> Any:
+        """Returns what encoded the text: a tiktoken.Encoding or a tokenizers.Tokenizer."""
+        loaded = self._encoding()
+        return getattr(loaded, "tokenizer", loaded)
+
+    def encode(self, text: str) -> list[int]:
+        """Returns the ids of a text, as the documents of these bins were encoded."""
+        return self._encoding().encode_ordinary(text)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Returns the text of ids, an array or tensor too; bytes that are not UTF-8 are U+FFFD."""
+        return self._encoding().decode([int(i) for i in ids])
+
+    @property
+    def token_bytes(self) -> np.ndarray:
+        """Returns (vocab_size,) int64: how many bytes of text each id stands for, 0 for special."""
+        from slm.tokens.vocabulary import token_bytes
+
+        return token_bytes(self._encoding())
+
+    def _encoding(self) -> Any:
+        return _loaded(self.folder, self.manifest["sha256"])
+
     def _same(self, mapped: np.ndarray) -> np.ndarray:
         """Returns it; raises UserError if the folder was replaced by other bins since it opened."""
         here = read_manifest(self.folder)["sha256"] == self.manifest["sha256"]
         check(here, f"{self.folder} has other bins than when it was opened; open it again")
         return mapped
+
+
+@lru_cache(maxsize=8)
+def _loaded(folder: Path, sha256: str) -> Any:
+    """Returns the encoding of the bins with this hash."""
+    from slm.tokens.vocabulary import load_described  # needs tiktoken, and reading bins does not
+
+    manifest = read_manifest(folder)
+    same = manifest["sha256"] == sha256
+    check(same, f"{folder} has other bins than when it was opened; open it again")
+    return load_described(manifest["tokenizer"], folder)
 
 
 def open_bins(path: str | Path, *, verify: bool = False) -> Bins:

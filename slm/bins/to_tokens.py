@@ -39,6 +39,7 @@ def write_tokens(bins: Bins, out: Path, expected_tokens: dict[str, Any]) -> None
 
 def _write_split(bins: Bins, out: Path, split: str) -> TokenSplit:
     entry, policy = bins.manifest["splits"][split], bins.manifest["end_of_text"]
+    lossy = bins.manifest.get("lossy_documents", {})
     more = 0 if policy == "none" else 1  # ids per document that are in the bin, not in tokens/
     offsets, bin_ = _offsets(bins, split), bins.folder / f"{split}.bin"
     if more:
@@ -49,12 +50,15 @@ def _write_split(bins: Bins, out: Path, split: str) -> TokenSplit:
         link_or_copy(bin_, out / f"{split}.ids")
         ids_sha256 = entry["files"][bin_.name]["sha256"]
     totals = write_hashed(out / f"{split}.totals", _with_fewer(offsets, more))
-    return {
+    made: TokenSplit = {
         "tokens": entry["tokens"] - more * entry["documents"],
         "documents": entry["documents"],
         "bytes": entry["text_bytes"],
         "sha256": {"ids": ids_sha256, "totals": totals["sha256"]},
     }
+    if split in lossy:
+        made["lossy_documents"] = lossy[split]
+    return made
 
 
 def _offsets(bins: Bins, split: str) -> np.ndarray:

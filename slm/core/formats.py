@@ -3,7 +3,7 @@
 The state of batches is here, too; manifest.json is in slm.bins.manifest.
 """
 
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 
 class FileEntry(TypedDict):
@@ -16,11 +16,15 @@ class FileEntry(TypedDict):
 class Vocabulary(TypedDict):
     """vocabulary.json, and `tokenizer` of the manifest: what identifies a vocabulary."""
 
-    encoding: str  # tiktoken's name, or bpe-<ids>-<hash of its ranks> for one trained here
-    pattern: str  # the regular expression that splits text
+    encoding: str  # a published name, or bpe-<ids>-<hash> or file-<ids>-<hash>
+    pattern: NotRequired[str]  # the regular expression that splits text
+    model: NotRequired[str]  # of a tokenizer.json, in place of a pattern: BPE, Unigram, …
     vocab_size: int  # ids, special tokens included
-    ranks_sha256: str  # hexadecimal, of the ranks as a .tiktoken file
-    end_of_text: int  # id
+    ranks_sha256: NotRequired[str]  # hexadecimal, of the ranks as a .tiktoken file
+    file_sha256: NotRequired[str]  # of a tokenizer.json, in place of ranks
+    end_of_text: int | None  # id; None for a tokenizer.json that names none
+    license: NotRequired[str]  # of the ranks, where they are not free of terms
+    special_tokens: NotRequired[list[str]]  # of one trained here: those before end-of-text
 
 
 class TokenHashes(TypedDict):
@@ -36,6 +40,7 @@ class TokenSplit(TypedDict):
     tokens: int
     documents: int
     bytes: int  # UTF-8, of text
+    lossy_documents: NotRequired[int]  # of a tokenizer.json: whose ids do not give the text back
     sha256: TokenHashes
 
 

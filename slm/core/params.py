@@ -5,6 +5,8 @@ that is built; setting it changes that value and no other byte of the file. What
 is in slm.core.entries.
 """
 
+import json
+import re
 from functools import reduce
 from pathlib import Path
 
@@ -83,8 +85,8 @@ def set_dataset(path: Path, name: str) -> None:
 def set_values(path: Path, values: dict[str, object]) -> None:
     """Give keys `section.key` of params.yaml these values and change no other byte of the file.
 
-    A value is a word that YAML reads as it is, an integer or None. Raises UserError where
-    params.yaml has no such key, or where YAML would read another value, there or elsewhere.
+    A value is a text, an integer, a list of texts or None. Raises UserError where params.yaml has
+    no such key, or where YAML would read another value, there or elsewhere.
     """
     content = with_values(path.read_bytes().decode("utf-8"), values)
     write_file(path, content.encode())
@@ -111,31 +113,15 @@ def _with_value(content: str, keys: list[str], value: object) -> str:
     for key in keys:
         pairs = node.value if isinstance(node, yaml.MappingNode) else []
         node = next((inner for name, inner in pairs if name.value == key), None)
-    if not isinstance(node, yaml.ScalarNode):
+    fits = yaml.SequenceNode if isinstance(value, list) else yaml.ScalarNode
+    if node is None or not isinstance(node, fits):
         raise UserError(f"params.yaml has no value `{'.'.join(keys)}`; write it there")
     start, end = node.start_mark.index, node.end_mark.index
-    word = "null" if value is None else str(value)
+    word = str(value)
+    if not re.fullmatch(r"[\w./-]+", word) or value is None:
+        word = json.dumps(value)
     gap = " " if start == end else ""  # a key without a value: the mark stands at its colon
     return f"{content[:start]}{gap}{word}{content[end:]}"
-
-
-def tokenizer(params: dict) -> tuple[str, int | None]:
-    """The encoding's name, and for "bpe" the number of its ids; a UserError where they are none."""
-    name, size = _value(params, "tokenizer", "encoding"), _value(params, "tokenizer", "vocab_size")
-    if "vocab_size" not in (params.get("tokenizer") or {}):  # DVC asks for it, too
-        raise UserError("params.yaml: tokenizer has no vocab_size; write `vocab_size: null` there")
-    if not isinstance(name, str):
-        raise UserError(f"params.yaml: tokenizer.encoding is {name!r}, expected text")
-    if name == "bpe" and not (type(size) is int and size > 0):
-        raise UserError(
-            f"params.yaml: tokenizer.vocab_size is {size!r}, expected a whole number of ids for bpe"
-        )
-    if name != "bpe" and size is not None:
-        raise UserError(
-            f"params.yaml: tokenizer.vocab_size is {size!r}, expected null: encoding {name} has a "
-            "size of its own; bpe is trained to one"
-        )
-    return name, size if isinstance(size, int) else None
 
 
 def choice(params: dict, section: str, key: str, allowed: tuple[str, ...]) -> str:

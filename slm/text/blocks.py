@@ -5,7 +5,7 @@ Out: `Block`s of UTF-8 and offsets, each about `block_bytes` long; every documen
 once and in order. The text is valid Unicode or a UserError says which file and row is not.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,6 +37,13 @@ class Block(NamedTuple):
     def text(self, document: int) -> str:
         """Document `document` of this block, counted from 0."""
         return self.data[self.offsets[document] : self.offsets[document + 1]].tobytes().decode()
+
+
+def block_of(texts: Iterable[str | bytes]) -> Block:
+    """Returns these documents as a block."""
+    content = [text if isinstance(text, bytes) else text.encode() for text in texts]
+    offsets = np.cumsum([0, *map(len, content)], dtype=np.int64)
+    return Block(0, offsets, np.frombuffer(b"".join(content), np.uint8))
 
 
 def read_blocks(raw: Path, split: str, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:

@@ -6,88 +6,108 @@ ranks, see slm.tokens.vocabulary) and tokenizer.json. The same merges give the s
 merges are derived again from the ranks, which the bins hold.
 """
 
-from itertools import count, pairwise
+from itertools import pairwise
 from pathlib import Path
 
 import tiktoken
 
 from slm.core.files import to_json
-from slm.tokens.vocabulary import (
-    BYTES,
-    END_OF_TEXT,
-    RANKS,
-    TRAINED,
-    describe,
-    rank_file,
-    trained_encoding,
-)
+from slm.tokens.from_file import FILE, Encoding, letters
+from slm.tokens.patterns import GPT2, named
+from slm.tokens.published import BYTES
+from slm.tokens.vocabulary import TRAINED, describe, own_files, trained_encoding
 
-NAMED, TOKENIZER = "vocabulary.json", "tokenizer.json"
-VISIBLE = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}  # bytes of Latin-1
-SMALLEST = 257  # ids: the 256 bytes and end-of-text
+NAMED = "vocabulary.json"
 Merge = tuple[bytes, bytes]  # the left token and the right token
 
 
-def encoding_of(merges: list[Merge]) -> tiktoken.Encoding:
-    """Returns tiktoken's encoding with these merges, named bpe-<ids>-<hash of its ranks>."""
-    return trained_encoding((*BYTES, *(left + right for left, right in merges)))
+def encoding_of(
+    merges: list[Merge], pattern: str = GPT2.name, special: tuple[str, ...] = ()
+) -> tiktoken.Encoding:
+    """Returns tiktoken's encoding with these merges, named bpe-<ids>-<hash>."""
+    tokens = (*BYTES, *(left + right for left, right in merges))
+    return trained_encoding(tokens, pattern, special)
 
 
 def merges_of(encoding: tiktoken.Encoding) -> list[Merge]:
-    """Returns the merges of a trained encoding, in order: the inverse of `encoding_of`.
+    """Returns the merges of an encoding, in order: of a trained one, the inverse of `encoding_of`.
 
     The earlier merges, applied to the bytes of a token, leave two parts: these are its merge. No
-    merge of the training crossed the ends of the token, so its bytes alone decide.
+    merge of the training crossed the ends of the token, so its bytes alone decide. A published
+    encoding may have tokens that no pair makes, which are no merges.
     """
     ranks = encoding._mergeable_ranks
     tokens = sorted(ranks, key=ranks.__getitem__)[len(BYTES) :]
-    return [_parts(token, ranks) for token in tokens]
+    parts = (_parts(token, ranks) for token in tokens)
+    return [(part[0], part[1]) for part in parts if len(part) == 2]
 
 
-def _parts(token: bytes, ranks: dict[bytes, int]) -> Merge:
+def _parts(token: bytes, ranks: dict[bytes, int]) -> list[bytes]:
     parts = [token[i : i + 1] for i in range(len(token))]
     while len(parts) > 2:
         pairs = [ranks.get(left + right, len(ranks)) for left, right in pairwise(parts)]
-        first = pairs.index(min(pairs))
+        if (lowest := min(pairs)) >= ranks[token]:
+            break
+        first = pairs.index(lowest)
         parts[first : first + 2] = [parts[first] + parts[first + 1]]
-    return parts[0], parts[1]
+    return parts
 
 
-def write_vocabulary(folder: Path, encoding: tiktoken.Encoding) -> None:
-    """Writes vocabulary.json, and both files of a vocabulary that was trained here."""
+def write_vocabulary(folder: Path, encoding: Encoding) -> None:
+    """Writes vocabulary.json, and the files of a vocabulary that is not a published one."""
     (folder / NAMED).write_bytes(to_json(describe(encoding)))
-    if encoding.name.startswith(TRAINED):
-        (folder / RANKS).write_bytes(rank_file(encoding))
-        (folder / TOKENIZER).write_bytes(tokenizer_json(merges_of(encoding)))
+    for name, content in own_files(encoding).items():
+        (folder / name).write_bytes(content)
+    if isinstance(encoding, tiktoken.Encoding) and encoding.name.startswith(TRAINED):
+        (folder / FILE).write_bytes(tokenizer_json(encoding))
 
 
-def tokenizer_json(merges: list[Merge]) -> bytes:
+def tokenizer_json(encoding: tiktoken.Encoding, whole_pieces: bool = False) -> bytes:
     """Returns the tokenizer.json of Hugging Face's tokenizers and transformers.
 
     Their `encode` turns the text <|endoftext|> into the id of end-of-text; tiktoken's
-    `encode_ordinary`, which makes the bins, does not.
+    `encode_ordinary`, which makes the bins, does not. With `whole_pieces` it has no special tokens,
+    and a piece of text that is a token is that token, also where no pairs make it.
     """
-    # GPT-2's letter for each byte: a visible Latin-1 one, else one from U+0100 on.
-    spare = count(0x100)
-    letters = [chr(byte if byte in VISIBLE else next(spare)) for byte in range(256)]
-    pairs = [["".join(letters[byte] for byte in token) for token in merge] for merge in merges]
-    tokens = [*letters, *map("".join, pairs)]
-    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
+    letter, ranks = letters(), encoding._mergeable_ranks
+
+    def written(token: bytes) -> str:
+        return "".join(letter[byte] for byte in token)
+
+    special = {} if whole_pieces else encoding._special_tokens
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
     content = {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [{"id": len(tokens), "content": END_OF_TEXT, **flags, "special": True}],
+        "added_tokens": [
+            {"id": i, "content": token, **flags, "special": True} for token, i in special.items()
+        ],
         "normalizer": None,
-        "pre_tokenizer": {**level, "use_regex": True},  # that is GPT-2's pattern
+        "pre_tokenizer": _splitting(encoding, level),
         "post_processor": None,
         "decoder": {**level, "use_regex": True},
         "model": {
             "type": "BPE",
             **dict.fromkeys(("dropout", "unk_token", "continuing_subword_prefix")),
-            "vocab": {token: rank for rank, token in enumerate(tokens)},
-            "merges": [*map(" ".join, pairs)],  # no letter is a space
+            **({"ignore_merges": True} if whole_pieces else {}),
+            "vocab": {
+                written(token): ranks[token] for token in sorted(ranks, key=ranks.__getitem__)
+            },
+            # no letter is a space
+            "merges": [" ".join(map(written, merge)) for merge in merges_of(encoding)],
         },
     }
     return to_json(content)
+
+
+def _splitting(encoding: tiktoken.Encoding, level: dict) -> dict:
+    """Returns the pre_tokenizer of an encoding's pattern."""
+    pattern = named(encoding._pat_str)
+    assert pattern  # trained here, or published with a known one
+    if pattern == GPT2:
+        return {**level, "use_regex": True}  # that is GPT-2's pattern
+    split = {"type": "Split", "pattern": {"Regex": pattern.plain}, "behavior": "Isolated"}
+    both = [{**split, "invert": False}, {**level, "use_regex": False}]
+    return {"type": "Sequence", "pretokenizers": both}

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import tiktoken
 from tqdm import tqdm
 
 from slm.core.errors import UserError, check
@@ -22,7 +21,9 @@ from slm.core.ids import dtype_for, to_dtype
 from slm.core.threads import in_order, prefetch
 from slm.text.blocks import BLOCK_BYTES, Block, read_blocks
 from slm.text.raw import locate, read_source
-from slm.tokens.tokenizer import Encode, Unencodable, encoder
+from slm.tokens.from_file import FileTokenizer
+from slm.tokens.reference import Encode, Encoding, Unencodable
+from slm.tokens.tokenizer import encoder
 from slm.tokens.vocabulary import describe
 
 
@@ -32,25 +33,27 @@ class Encoded(NamedTuple):
     ids: np.ndarray  # (tokens,) uint16 or uint32, as dtype_for says
     tokens: np.ndarray  # (documents,) int64: tokens per document
     bytes: np.ndarray  # (documents,) int64: UTF-8 bytes per document
+    lossy: int | None  # documents whose ids do not give their text back; of a tokenizer.json
 
 
 def make_tokens(
     raw: Path,
-    encoding: tiktoken.Encoding,
+    encoding: Encoding,
     out: Path,
     engine: str,
     workers: int,
     block_bytes: int = BLOCK_BYTES,
+    known: Path | None = None,
 ) -> dict[str, TokenSplit]:
     """Fills the empty folder `out` with the tokens of every split; returns `splits` of tokens.json.
 
-    `engine` is "gigatoken" or "tiktoken", `workers` the number of encoding threads, `block_bytes`
-    the size of a block of text. Raises UserError, which names file and row, at the first document
-    that cannot be encoded.
+    `engine` and `known` are as in slm.tokens.tokenizer, `workers` is the number of encoding
+    threads, `block_bytes` the size of a block of text. Raises UserError, which names file and row,
+    at the first document that cannot be encoded.
     """
     source: dict[str, Any] = dict(read_source(raw))
     files = {split: entry["files"] for split, entry in source.pop("splits").items()}
-    encode = encoder(engine, encoding)
+    encode = encoder(engine, encoding, known)
     splits = {}
     for split in files:
         blocks = prefetch(read_blocks(raw, split, block_bytes))
@@ -73,7 +76,7 @@ def make_tokens(
     return splits
 
 
-def _job(encode: Encode, encoding: tiktoken.Encoding, files: list) -> Callable[[Block], Encoded]:
+def _job(encode: Encode, encoding: Encoding, files: list) -> Callable[[Block], Encoded]:
     dtype = dtype_for(encoding.n_vocab)
 
     def job(block: Block) -> Encoded:
@@ -81,13 +84,15 @@ def _job(encode: Encode, encoding: tiktoken.Encoding, files: list) -> Callable[[
             ids, tokens = encode(block)
         except Unencodable as error:
             raise UserError(f"{locate(files, error.document)} {error}") from None
-        return Encoded(to_dtype(ids, dtype), tokens, np.diff(block.offsets))
+        file = encoding if isinstance(encoding, FileTokenizer) else None
+        lossy = file.lossy(block, ids, tokens) if file else None
+        return Encoded(to_dtype(ids, dtype), tokens, np.diff(block.offsets), lossy)
 
     return job
 
 
 def _write(out: Path, split: str, parts: Iterable[Encoded], bar: tqdm) -> TokenSplit:
-    end, documents = np.zeros(2, np.uint64), 0
+    end, documents, lossy = np.zeros(2, np.uint64), 0, list[int]()
     with HashedFile(out / f"{split}.ids") as ids, HashedFile(out / f"{split}.totals") as totals:
         totals.write(end.astype("<u8"))
         for part in parts:
@@ -96,11 +101,15 @@ def _write(out: Path, split: str, parts: Iterable[Encoded], bar: tqdm) -> TokenS
             offsets = end + np.cumsum(lengths, axis=0)
             totals.write(offsets.astype("<u8"))
             documents += len(lengths)
+            lossy += [] if part.lossy is None else [part.lossy]
             end = offsets[-1] if len(offsets) else end
             bar.update(len(lengths))
-    return {
+    made: TokenSplit = {
         "tokens": int(end[0]),
         "documents": documents,
         "bytes": int(end[1]),
         "sha256": {"ids": ids.hashes, "totals": totals.hashes},
     }
+    if lossy:
+        made["lossy_documents"] = sum(lossy)
+    return made

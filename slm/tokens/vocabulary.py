@@ -1,86 +1,68 @@
 """Which vocabulary encodes the text, and is it really that one?
 
-In: the name of an encoding that tiktoken publishes, or a file of ranks that was trained here
-(slm.tokens.bpe). Out: the encoding, and what identifies it: split pattern, size, SHA-256 of its
-ranks, id of end-of-text. For gpt2 nothing is fetched after set-up; tiktoken fetches the other
-published encodings. A trained one splits text by GPT-2's pattern, and its ids are the 256 bytes,
-the merges in order, and end-of-text.
+In: a published name (slm.tokens.published), ranks that were trained here (slm.tokens.bpe), or a
+tokenizer.json (slm.tokens.from_file). Out: the encoding, and what identifies it: split pattern,
+size, SHA-256 of its ranks or of its file, id of end-of-text. The ids of a trained one are the 256
+bytes, the merges in order, its special tokens, and end-of-text.
 """
 
 import base64
 import hashlib
-import os
-import sys
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tiktoken
 
 from slm.core.errors import UserError, check
+from slm.core.files import to_json
 from slm.core.formats import Vocabulary
+from slm.tokens import published
+from slm.tokens.from_file import FILE, NAME, Encoding, FileTokenizer
+from slm.tokens.patterns import GPT2, PATTERNS, named
+from slm.tokens.published import BYTES, END_OF_TEXT, load_encoding
 
 RANKS = "vocabulary.tiktoken"  # of a trained vocabulary: in vocabulary/ and in bins/
 TRAINED = "bpe-"  # begins the name of its encoding; no published name begins so
-END_OF_TEXT = "<|endoftext|>"
-BYTES = tuple(bytes([byte]) for byte in range(256))
 
 
-def load_encoding(name: str) -> tiktoken.Encoding:
-    """Returns tiktoken's encoding; raises UserError if it is unknown or cannot be fetched."""
-    check_name(name)
-    try:
-        with _set_up_files(name):
-            return tiktoken.get_encoding(name)
-    except (OSError, ValueError) as error:  # requests' exceptions are OSErrors
-        raise UserError(_cannot_fetch(name, error)) from None
-
-
-@contextmanager
-def _set_up_files(name: str) -> Iterator[None]:
-    """For gpt2, lets tiktoken read the files that set-up installed, not the user's cache."""
-    folder, before = Path(sys.prefix, "share", "tiktoken"), os.environ.get("TIKTOKEN_CACHE_DIR")
-    replaced = {} if before is None else {"TIKTOKEN_CACHE_DIR": before}
-    try:
-        if replaced and name == "gpt2" and folder.is_dir():
-            os.environ["TIKTOKEN_CACHE_DIR"] = str(folder)
-        yield
-    finally:
-        os.environ.update(replaced)
-
-
-def check_name(name: str) -> None:
-    """Raises UserError if tiktoken publishes no encoding of this name."""
-    names = sorted(tiktoken.list_encoding_names())
-    known = ", ".join(names)
-    check(name in names, f"tokenizer.encoding is {name!r}, expected bpe or one of {known}")
-
-
-def _cannot_fetch(name: str, error: Exception) -> str:
-    url = getattr(getattr(error, "request", None), "url", None)
-    if url is None:
-        return f"tokenizer.encoding {name} cannot be loaded: {error}"
-    folder = os.environ.get("TIKTOKEN_CACHE_DIR") or Path(tempfile.gettempdir(), "data-gym-cache")
-    path = Path(folder, hashlib.sha1(url.encode(), usedforsecurity=False).hexdigest())
-    file = url.rsplit("/", 1)[-1]
-    return (
-        f"tokenizer.encoding {name} needs {file}, which could not be fetched from {url} "
-        f"({type(error).__name__}); fetch it elsewhere and put it at {path}"
-    )
-
-
-def describe(encoding: tiktoken.Encoding) -> Vocabulary:
+def describe(encoding: Encoding) -> Vocabulary:
     """Returns what identifies a vocabulary."""
-    return {
+    if isinstance(encoding, FileTokenizer):
+        return {
+            "encoding": encoding.name,
+            "model": encoding.model,
+            "vocab_size": encoding.n_vocab,
+            "file_sha256": encoding.sha256,
+            "end_of_text": encoding.eot_token,
+        }
+    about: Vocabulary = {
         "encoding": encoding.name,
         "pattern": encoding._pat_str,
         "vocab_size": encoding.n_vocab,
         "ranks_sha256": hashlib.sha256(rank_file(encoding)).hexdigest(),
-        "end_of_text": encoding.eot_token,
+        "end_of_text": end_of_text(encoding),
     }
+    if encoding.name in published.LICENSES:
+        about["license"] = published.LICENSES[encoding.name]
+    if encoding.name.startswith(TRAINED) and (special := special_tokens(encoding)):
+        about["special_tokens"] = special
+    return about
+
+
+def end_of_text(encoding: Encoding) -> int | None:
+    """Returns the id that ends a document; None for a tokenizer.json without one."""
+    if isinstance(encoding, FileTokenizer):
+        return encoding.eot_token
+    return published.end_of_text(encoding)
+
+
+def special_tokens(encoding: tiktoken.Encoding) -> list[str]:
+    """Returns the special tokens of a trained encoding, in order, but for end-of-text."""
+    ordered = sorted(encoding._special_tokens.items(), key=lambda item: item[1])
+    return [token for token, _ in ordered if token != END_OF_TEXT]
 
 
 @cache  # takes 20 ms, and each thread asks for it
@@ -90,21 +72,49 @@ def rank_file(encoding: tiktoken.Encoding) -> bytes:
     return b"".join(b"%s %d\n" % (base64.b64encode(token), rank) for token, rank in ranks)
 
 
-def trained_encoding(tokens: tuple[bytes, ...]) -> tiktoken.Encoding:
-    """Returns the encoding of trained tokens, in order, named bpe-<ids>-<hash of its ranks>."""
+def token_bytes(encoding: Encoding) -> np.ndarray:
+    """Returns (ids,) int64: how many bytes of text each id stands for, 0 for a special token."""
+    counts = np.zeros(encoding.n_vocab, np.int64)
+    if isinstance(encoding, FileTokenizer):
+        counts[:] = [len(token) for token in encoding.token_bytes()]
+    else:
+        for token, rank in encoding._mergeable_ranks.items():
+            counts[rank] = len(token)
+    return counts
+
+
+def own_files(encoding: Encoding) -> dict[str, bytes]:
+    """Returns the files that go with the bins, by name; none of a published encoding."""
+    if isinstance(encoding, FileTokenizer):
+        return {FILE: encoding.content}
+    return {RANKS: rank_file(encoding)} if encoding.name.startswith(TRAINED) else {}
+
+
+def trained_encoding(
+    tokens: Sequence[bytes], pattern: str = GPT2.name, special: Sequence[str] = ()
+) -> tiktoken.Encoding:
+    """Returns the encoding of trained tokens, in order, named bpe-<ids>-<hash of what it is>.
+
+    `pattern` is one of slm.tokens.patterns, `special` the special tokens beside end-of-text.
+    """
     encoding = tiktoken.Encoding(
         "bpe",
-        pat_str=load_encoding("gpt2")._pat_str,
+        pat_str=PATTERNS[pattern].regex,
         mergeable_ranks={token: rank for rank, token in enumerate(tokens)},
-        special_tokens={END_OF_TEXT: len(tokens)},
+        special_tokens={token: len(tokens) + i for i, token in enumerate([*special, END_OF_TEXT])},
     )
-    digest = hashlib.sha256(rank_file(encoding)).hexdigest()
+    plain = pattern == GPT2.name and not special  # the hash of these is that of the ranks alone
+    more = b"" if plain else to_json([pattern, list(special)])
+    digest = hashlib.sha256(rank_file(encoding) + more).hexdigest()
     encoding.name = f"{TRAINED}{encoding.n_vocab}-{digest[:8]}"
     return encoding
 
 
-def load_trained(folder: Path) -> tiktoken.Encoding:
-    """Returns the encoding of the ranks in `folder`; raises UserError if they are corrupt."""
+def load_trained(folder: Path, about: Mapping[str, Any] | None = None) -> tiktoken.Encoding:
+    """Returns the encoding of the ranks in `folder`; raises UserError if they are corrupt.
+
+    `about` is what `describe` says of it, or None for GPT-2's pattern and no special tokens.
+    """
     path = folder / RANKS
     try:
         lines = [line.split(b" ") for line in path.read_bytes().splitlines()]
@@ -116,19 +126,42 @@ def load_trained(folder: Path) -> tiktoken.Encoding:
         tokens, ordered = (), False
     intact = ordered and tokens[:256] == BYTES and len({*tokens}) == len(tokens)
     check(intact, f"{path} is corrupt; `rm -r {folder}`, then `make data`")
-    return trained_encoding(tokens)
+    about = about or {}
+    pattern = named(about.get("pattern", GPT2.regex)) or GPT2  # of another, describe differs
+    return trained_encoding(tokens, pattern.name, about.get("special_tokens", ()))
 
 
-def load_described(vocabulary: Mapping[str, Any], folder: Path) -> tiktoken.Encoding:
-    """Returns the encoding that `describe` described; `folder` holds the ranks of a trained one.
+def load_file(folder: Path, about: Mapping[str, Any]) -> FileTokenizer:
+    """Returns the tokenizer of a tokenizer.json in `folder`; raises UserError if it is corrupt."""
+    path, cure = folder / FILE, f"`rm -r {folder}`, then `make data`"
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path} not found; `make data` makes it") from None
+    intact = hashlib.sha256(content).hexdigest() == about.get("file_sha256")
+    check(intact, f"{path} is corrupt: its SHA-256 differs; {cure}")
+    wanted = about.get("end_of_text")
+    found = FileTokenizer(content)
+    ends = [token for token, i in found.special.items() if i == wanted]
+    check(wanted is None or bool(ends), f"{path} has no special token {wanted}; {cure}")
+    return FileTokenizer(content, ends[0]) if ends else found
+
+
+def load_described(vocabulary: Mapping[str, Any], folder: Path) -> Encoding:
+    """Returns the encoding that `describe` described; `folder` holds the file of one that has any.
 
     Raises UserError if the encoding here is another.
     """
-    here = vocabulary["encoding"].startswith(TRAINED)
-    encoding = load_trained(folder) if here else load_encoding(vocabulary["encoding"])
-    cure = "install the pinned tiktoken: `rm -rf .venv && make setup`"
-    if here:
+    name, cure = vocabulary["encoding"], "install the pinned packages: `rm -rf .venv && make setup`"
+    encoding: Encoding
+    if name.startswith(TRAINED):
+        encoding = load_trained(folder, vocabulary)
         cure = f"{folder / RANKS} is of another; remove {folder}, then `make data`"
+    elif name.startswith(NAME):
+        encoding = load_file(folder, vocabulary)
+        cure = f"{folder / FILE} is of another; remove {folder}, then `make data`"
+    else:
+        encoding = load_encoding(name)
     actual = dict(describe(encoding))
     for key, expected in vocabulary.items():
         check(key in actual, f"the vocabulary is corrupt: it has {key!r}; remove it, `make data`")

@@ -5,29 +5,50 @@ in nats / ln 2 / the UTF-8 bytes of text of the targets. Rows are those of order
 token but the first is a target once, and the model sees the tokens before it in its row. The bytes
 of the first token do not count. The loss of end-of-text counts, and it has no bytes. Losses are
 float32 and their sum is float64, so that the batch size hardly matters.
+
+The bytes are those of the text. That the tokens stand for as many is checked: where a table of
+bytes per token is wrong in any of the usual ways, or the tokenizer loses text, it is refused.
 """
 
 from collections.abc import Callable
 from contextlib import closing
 from math import log
+from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 from slm.batching.batches import Batches
 from slm.batching.gather import NO_TARGET
 from slm.bins.opening import Bins
+from slm.core.errors import check
+
+Model = Callable[[torch.Tensor], torch.Tensor | tuple]  # x, (b, T), to logits, (b, T, ≥ vocab_size)
+
+
+class Scored(NamedTuple):
+    """All targets of a split."""
+
+    nats: float  # the sum of their cross entropies
+    bytes: int  # what they stand for, by a table
 
 
 def bits_per_byte(
-    model: Callable[[torch.Tensor], torch.Tensor],  # x, (rows, tokens), to logits
+    model: Model,
     bins: Bins,
     split: str,
     batch_size: int,  # rows
     block_size: int,  # tokens per row
     device: str | torch.device = "cpu",
+    token_bytes: np.ndarray | None = None,  # a table of your own, as Bins.token_bytes
 ) -> float:
-    """Returns the bits per byte of a split; raises UserError below block_size + 1 tokens."""
+    """Returns the bits per byte of a split.
+
+    `model(x)` gives logits, as a tensor or as the first of a tuple; its mode is left as it is.
+    Raises UserError below block_size + 1 tokens, if there are fewer logits than ids, and if the
+    bytes of the scored targets, by the table, are not those of the text.
+    """
     batches = Batches(
         bins,
         split,
@@ -37,28 +58,56 @@ def bits_per_byte(
         order="sequential",
         device=device,
     )
+    table = np.asarray(bins.token_bytes if token_bytes is None else token_bytes)
+    size = bins.manifest["tokenizer"]["vocab_size"]
+    check(
+        table.shape == (size,) and np.issubdtype(table.dtype, np.integer),
+        f"token_bytes has shape {table.shape} and dtype {table.dtype}, expected ({size},) integers",
+    )
     with closing(batches):
-        return nats(model, batches, device) / log(2) / scored_bytes(bins, split)
-
-
-@torch.no_grad()
-def nats(model: Callable, batches: Batches, device: str | torch.device) -> float:
-    """Returns the sum of the cross entropies of all targets of `batches`, in nats."""
-    total = torch.zeros((), dtype=torch.float64, device=device)  # read once, at the end
-    for x, y in batches:
-        logits = model(x).flatten(0, 1)
-        losses = F.cross_entropy(logits, y.flatten(), ignore_index=NO_TARGET, reduction="none")
-        total += losses.double().sum()
-    return total.item()
+        scored = _scored(model, batches, torch.from_numpy(table.astype(np.int64)).to(device))
+    expected = scored_bytes(bins, split)
+    check(
+        scored.bytes == expected,
+        f"the targets of {split} stand for {scored.bytes:,} bytes by this count, and their text "
+        f"has {expected:,}: {_why(bins, token_bytes is not None)}",
+    )
+    return scored.nats / log(2) / expected
 
 
 def scored_bytes(bins: Bins, split: str) -> int:
     """Returns the UTF-8 bytes of text of a split's targets: all but those of the first token."""
-    text_bytes, first = bins.manifest["splits"][split]["text_bytes"], int(bins.ids(split)[0])
-    vocabulary = bins.manifest["tokenizer"]
-    if first == vocabulary["end_of_text"]:
-        return text_bytes
-    from slm.tokens.vocabulary import load_described  # needs tiktoken
+    first = int(bins.ids(split)[0])
+    return bins.manifest["splits"][split]["text_bytes"] - int(bins.token_bytes[first])
 
-    encoding = load_described(vocabulary, bins.folder)
-    return text_bytes - len(encoding.decode_single_token_bytes(first))
+
+def _why(bins: Bins, own: bool) -> str:
+    name = bins.manifest["tokenizer"]["encoding"]
+    if own:
+        return "the table is wrong; take Bins.token_bytes"
+    return f"{name} adds, drops or changes text, so bits per byte would be of another text"
+
+
+@torch.no_grad()
+def _scored(model: Model, batches: Batches, table: torch.Tensor) -> Scored:
+    nats = torch.zeros((), dtype=torch.float64, device=table.device)  # read once, at the end
+    bytes_ = torch.zeros((), dtype=torch.int64, device=table.device)
+    for x, y in batches:
+        logits = _logits(model(x), x, len(table))
+        losses = F.cross_entropy(
+            logits.flatten(0, 1).float(), y.flatten(), ignore_index=NO_TARGET, reduction="none"
+        )
+        nats += losses.double().sum()
+        bytes_ += torch.where(y == NO_TARGET, 0, table[y.clamp(min=0)]).sum()
+    return Scored(nats.item(), int(bytes_.item()))
+
+
+def _logits(output: torch.Tensor | tuple, x: torch.Tensor, vocab_size: int) -> torch.Tensor:
+    logits = output[0] if isinstance(output, tuple) else output
+    fits = logits.ndim == 3 and logits.shape[:2] == x.shape and logits.shape[2] >= vocab_size
+    check(
+        fits,
+        f"model(x) gave logits {tuple(logits.shape)}, expected ({x.shape[0]}, {x.shape[1]}, "
+        f"{vocab_size} or more): every id can be a target, special tokens too",
+    )
+    return logits

@@ -145,7 +145,9 @@ def from_nothing(folder: Path, policy: str) -> Path:
 def set_policy(folder: Path, policy: str) -> None:
     lines = (folder / "params.yaml").read_text().splitlines(keepends=True)
     changed = [
-        f"  end_of_text: {policy}\n" if line.startswith("  end_of_text:") else line
+        f"  end_of_text: {policy}\n"
+        if line.startswith("  end_of_text:") and "null" not in line
+        else line
         for line in lines
     ]
     (folder / "params.yaml").write_text("".join(changed))

@@ -21,6 +21,7 @@ from slm.bins.opening import open_bins
 from slm.core.errors import UserError
 from slm.core.params import read_params, set_values
 from slm.tokens.vocabulary import load_described
+from slm.tokens.wanted import DEFAULTS, Wanted
 from slm.versions.revisions import open_revision
 from tests.helpers import one_line
 from tests.workspace import ROOT, add_dataset, commit, dvc, edit, environment, git, hashes, script
@@ -143,7 +144,7 @@ def test_a_variant_is_opened_by_name_and_can_be_decoded_anywhere(compared, tmp_p
 def test_the_plain_way_of_dvc_gives_the_same_numbers(compared, tmp_path):
     folder, _, _ = compared
     plain = shutil.copytree(folder, tmp_path / "plain", symlinks=True)
-    values = Variant("bpe", 300, "append").values
+    values = variant("bpe", 300, "append").values
     set_values(plain / "params.yaml", values)
     script(plain, "make_data")
     (name,) = (name for name in experiments(plain) if name.startswith("sample-bpe-300-append"))
@@ -157,14 +158,15 @@ def test_the_plain_way_of_dvc_gives_the_same_numbers(compared, tmp_path):
     train = found["metrics/sample/tokens.json"]["train.tokens"]
     tokens = json.loads((plain / "metrics/sample/tokens.json").read_text())["train"]["tokens"]
     assert train["new"] == tokens != train["old"]
-    assert set(json.loads(dvc(plain, "params", "diff", "--json"))["params.yaml"]) == set(values)
+    changed = {"tokenizer.encoding", "tokenizer.vocab_size", "bins.end_of_text"}
+    assert set(json.loads(dvc(plain, "params", "diff", "--json"))["params.yaml"]) == changed
 
 
 def test_an_experiment_that_is_applied_is_what_the_workspace_then_has(compared, tmp_path):
     folder = shutil.copytree(compared[0], tmp_path / "applied", symlinks=True)
     (name,) = (name for name in experiments(folder) if name.startswith("sample-bpe-300-append"))
     dvc(folder, "exp", "apply", name)
-    assert variants(read_params(folder / "params.yaml"))[0] == Variant("bpe", 300, "append")
+    assert variants(read_params(folder / "params.yaml"))[0] == variant("bpe", 300, "append")
     script(folder, "make_data")
     applied = open_bins(folder / "data/sample/bins", verify=True)
     by_name = open_revision("data/sample/bins", name, repo=folder, store=tmp_path)
@@ -272,7 +274,7 @@ def test_what_cannot_be_asked_is_refused_before_anything_is_built_or_removed(cop
         ),
         ("encoding: gpt2 ", "encoding: gpt5 ", "tokenizer.encoding is 'gpt5'"),
         ("  vocab_size: null", "  vocab: null", "write `vocab_size: null`"),
-        ("gpt2              # a", "bpe # a", "tokenizer.vocab_size is None"),
+        ("gpt2              # |", "bpe # a", "tokenizer.vocab_size is None"),
     ):
         text = (copy / "params.yaml").read_text()
         edit(copy / "params.yaml", old, new)
@@ -336,21 +338,26 @@ def test_two_at_once_are_refused(copy):
 
 
 def params(changes: list[dict] | object, **sections: dict) -> dict:
-    own = {"tokenizer": {"encoding": "gpt2", "vocab_size": None}, "bins": {"end_of_text": "none"}}
+    own = {"tokenizer": {**DEFAULTS, "encoding": "gpt2"}, "bins": {"end_of_text": "none"}}
     return {**own, **sections, "compare": {"variants": changes}}
+
+
+def variant(encoding: str, vocab_size: int | None, end_of_text: str, **more) -> Variant:
+    return Variant(Wanted(encoding, vocab_size, **more), end_of_text)
 
 
 def test_a_variant_is_params_yaml_with_some_values_changed():
     found = variants(params(LISTED))
-    assert found == [Variant("gpt2", None, "none"), Variant("bpe", 300, "none"),
-                     Variant("gpt2", None, "append"), Variant("bpe", 300, "append")]  # fmt: skip
+    assert found == [variant("gpt2", None, "none"), variant("bpe", 300, "none"),
+                     variant("gpt2", None, "append"), variant("bpe", 300, "append")]  # fmt: skip
     assert [variant.label for variant in found] == [
         "gpt2", "bpe 300", "gpt2, end of text appended", "bpe 300, end of text appended",
     ]  # fmt: skip
-    own = {"tokenizer": {"encoding": "bpe", "vocab_size": 999}, "bins": {"end_of_text": "append"}}
+    tokenizer = {**DEFAULTS, "encoding": "bpe", "vocab_size": 999}
+    own = {"tokenizer": tokenizer, "bins": {"end_of_text": "append"}}
     listed = [{}, {"bins.end_of_text": "append"}, {"tokenizer.encoding": "gpt2"}]
     found = variants(params(listed, **own))
-    assert found == [Variant("bpe", 999, "append"), Variant("gpt2", None, "append")]
+    assert found == [variant("bpe", 999, "append"), variant("gpt2", None, "append")]
 
 
 @pytest.mark.parametrize(
@@ -373,24 +380,24 @@ def test_what_is_no_variant_is_refused(listed, said):
 
 def test_a_name_tells_the_parameters_and_changes_with_what_decides(copy, monkeypatch):
     monkeypatch.chdir(copy)
-    own, variant = read_params(Path("params.yaml")), Variant("bpe", 300, "append")
-    before = name_of(variant, "sample", deciding(own, "sample"))
+    own, listed = read_params(Path("params.yaml")), variant("bpe", 300, "append")
+    before = name_of(listed, "sample", deciding(own, "sample"))
     assert re.fullmatch(r"sample-bpe-300-append-[0-9a-f]{8}", before)
     (copy / "README.md").write_text("other")
     commit(copy)
-    assert name_of(variant, "sample", deciding(own, "sample")) == before
+    assert name_of(listed, "sample", deciding(own, "sample")) == before
     names = {before}
     for file, old, new in (
-        ("slm/tokens/merges.py", "import ", "import  "),
+        ("slm/tokens/training/merges.py", "import ", "import  "),
         ("dvc.yaml", "scripts.write_bins ${", "scripts.write_bins  ${"),
         ("dvc.lock", "path: data/sample/raw\n      hash: md5\n      md5: ", ""),
     ):
         text = Path(file).read_text()
         assert old in text
         Path(file).write_text(text.replace(old, new or old + "0", 1))
-        names.add(name_of(variant, "sample", deciding(own, "sample")))
+        names.add(name_of(listed, "sample", deciding(own, "sample")))
     own["describe"]["block_size"] = 7
-    names.add(name_of(variant, "sample", deciding(own, "sample")))
+    names.add(name_of(listed, "sample", deciding(own, "sample")))
     assert len(names) == 5
 
 
@@ -398,13 +405,13 @@ def test_setting_values_changes_their_lines_alone(tmp_path):
     path = tmp_path / "params.yaml"
     text = (ROOT / "params.yaml").read_text()
     path.write_text(text)
-    set_values(path, Variant("bpe", 4096, "append").values)
+    set_values(path, variant("bpe", 4096, "append").values)
     pairs = list(zip(text.splitlines(), path.read_text().splitlines(), strict=True))
     assert [new.split("#")[0].strip() for old, new in pairs if old != new] == [
         "encoding: bpe", "vocab_size: 4096", "end_of_text: append",
     ]  # fmt: skip
-    assert variants(read_params(path))[0] == Variant("bpe", 4096, "append")
-    set_values(path, Variant("gpt2", None, "none").values)
+    assert variants(read_params(path))[0] == variant("bpe", 4096, "append")
+    set_values(path, variant("gpt2", None, "none").values)
     assert path.read_text() == text
     for empty in ("  vocab_size:\n", "  vocab_size:    # none\n", "  vocab_size:    # none\r\n"):
         path.write_text(f"tokenizer:\r\n  encoding: gpt2\r\n\r\n{empty}")

@@ -25,8 +25,9 @@ from slm.selection.left_out import left_out, repaired_texts
 from slm.selection.steps import select
 from slm.selection.wanted import wanted
 from slm.text.stories import stories
+from slm.tokens.reference import Unencodable
 from slm.tokens.token_files import make_tokens
-from slm.tokens.tokenizer import Unencodable, encoder
+from slm.tokens.tokenizer import encoder
 from slm.tokens.vocabulary import load_encoding
 from tests.helpers import NASTY, build, json_lines, one_line
 from tests.workspace import EXCERPT, hashes

@@ -15,19 +15,22 @@ from pathlib import Path
 
 import pytest
 import regex
+import tokenizers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from slm.core.errors import UserError
+from slm.core.files import to_json
 from slm.text.stories import stories
-from slm.tokens import bpe, merges, pairs, tokenizer, vocabulary
-from slm.tokens.unicode_gaps import documents_with_gaps
+from slm.tokens import bpe, fast, from_file, patterns, tokenizer, vocabulary
+from slm.tokens.training import merges, pairs, words
+from slm.tokens.unicode_gaps import GAPS, Holding
+from slm.tokens.wanted import DEFAULTS, Wanted, wanted
 from tests.helpers import NASTY, block, build, json_lines, one_line
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("gigatoken") is None, reason="gigatoken is not installed here"
 )
-WHY = "Hugging Face's tokenizers is not installed here; it is in the group dev of pyproject.toml"
 FOREIGN = ["Жили-были дед да баба.", "昔々あるところに", "😊😊 naïve café", "a\u0301a\u0301"]
 TEXTS = [*stories(1337, "train", 400), *NASTY, *FOREIGN]
 SIZE = 1500
@@ -39,9 +42,13 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("bpe"), {"a.jsonl": json_lines(TEXTS)})
 
 
+def trained(raw: Path, size: int, pattern: str = "gpt2", special: tuple = ()) -> list[bpe.Merge]:
+    return merges.train(Wanted("bpe", size, pattern, special), raw)
+
+
 @pytest.fixture(scope="module")
 def learnt(raw: Path) -> list[bpe.Merge]:
-    return merges.train(raw, SIZE)
+    return trained(raw, SIZE)
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +70,9 @@ def letter_order(token: bytes) -> list[int]:
     return [order[byte] for byte in token]
 
 
-def slowly_trained(texts: list[str], number: int) -> list[bpe.Merge]:
+def slowly_trained(texts: list[str], number: int, pattern: str = "gpt2") -> list[bpe.Merge]:
     """The first merges, by counting every pair of every word again before each."""
-    pattern = vocabulary.load_encoding("gpt2")._pat_str
+    pattern = patterns.PATTERNS[pattern].regex
     counted = Counter(word for text in texts for word in regex.findall(pattern, text))
     words = {tuple(bytes([b]) for b in word.encode()): n for word, n in counted.items()}
     order = {byte: rank for rank, byte in enumerate(sorted(vocabulary.BYTES, key=letter_order))}
@@ -93,21 +100,33 @@ def merged(word: tuple[bytes, ...], pair: bpe.Merge) -> tuple[bytes, ...]:
     return tuple(out)
 
 
-def test_the_merges_are_those_of_the_obvious_trainer(tmp_path):
-    texts = TEXTS[:40]
+@pytest.mark.parametrize("pattern", patterns.TRAINED)
+def test_the_merges_are_those_of_the_obvious_trainer(tmp_path, pattern):
+    texts = [*TEXTS[:40], *NASTY, "HTTPServer's don'T 1234567 in 2024.\n\n x", "x\n y", "a b"]
     raw = build(tmp_path, {"a.jsonl": json_lines(texts)})
-    assert merges.train(raw, 257 + 400) == slowly_trained(texts, 400)
+    assert trained(raw, 257 + 400, pattern) == slowly_trained(texts, 400, pattern)
+
+
+@pytest.mark.parametrize("pattern", patterns.TRAINED)
+@given(text=st.text("abAB1 '\n\r\t!sté\u0301中\xa0", max_size=80))
+@settings(max_examples=100, deadline=None)
+def test_words_are_those_of_the_pattern(pattern, text):
+    expected = Counter(w.encode() for w in regex.findall(patterns.PATTERNS[pattern].regex, text))
+    assert words.words_of(block([text, text]), pattern) == {w: 2 * n for w, n in expected.items()}
 
 
 PRINTED = """
 import sys
 from hashlib import sha256
 from pathlib import Path
-from slm.tokens import bpe, merges
+from slm.tokens import bpe
+from slm.tokens.training import merges
 from slm.tokens.vocabulary import rank_file
+from slm.tokens.wanted import Wanted
 for raw in sys.argv[1:]:
-    learnt = merges.train(Path(raw), 1500)
-    files = rank_file(bpe.encoding_of(learnt)), bpe.tokenizer_json(learnt)
+    learnt = merges.train(Wanted('bpe', 1500), Path(raw))
+    encoding = bpe.encoding_of(learnt)
+    files = rank_file(encoding), bpe.tokenizer_json(encoding)
     print(*(sha256(file).hexdigest() for file in files))
 """
 
@@ -119,7 +138,7 @@ def test_the_files_are_the_same_bytes_for_any_threads_and_any_order_of_rows(tmp_
     shuffled = build(
         tmp_path, {"b.jsonl": json_lines(other[:99]), "c.jsonl": json_lines(other[99:])}
     )
-    files = [(folder / name).read_bytes() for name in (vocabulary.RANKS, bpe.TOKENIZER)]
+    files = [(folder / name).read_bytes() for name in (vocabulary.RANKS, from_file.FILE)]
     expected = " ".join(hashlib.sha256(file).hexdigest() for file in files)
     for threads in ("1", "5"):
         env = {**os.environ, "RAYON_NUM_THREADS": threads, "PYTHONHASHSEED": threads}
@@ -131,7 +150,7 @@ def test_the_files_are_the_same_bytes_for_any_threads_and_any_order_of_rows(tmp_
 
 def test_training_leaves_nothing_beside_raw_and_says_nothing(raw, capfd):
     before = sorted(raw.parent.iterdir())
-    merges.train(raw, 300)
+    trained(raw, 300)
     assert sorted(raw.parent.iterdir()) == before
     assert capfd.readouterr() == ("", "")
     print("heard again")
@@ -141,10 +160,10 @@ def test_training_leaves_nothing_beside_raw_and_says_nothing(raw, capfd):
 # ---- how many ids ----
 
 
-def largest(raw: Path, asked: int = 10**6) -> int:
+def largest(raw: Path, asked: int = 10**6, pattern: str = "gpt2") -> int:
     """The size that the refusal of a larger one names."""
     with pytest.raises(UserError) as error:
-        merges.train(raw, asked)
+        trained(raw, asked, pattern)
     actual = re.fullmatch(
         rf"tokenizer.vocab_size is {asked}, and this corpus yields at most ([\d,]+); "
         "set it to that or less",
@@ -156,13 +175,13 @@ def largest(raw: Path, asked: int = 10**6) -> int:
 @pytest.mark.parametrize("asked", [10**6, 2**32 + 1, 2**63 + 300])
 def test_a_corpus_too_small_is_refused_with_the_largest_size_that_works(raw, asked):
     most = largest(raw, asked)
-    assert len(merges.train(raw, most)) == most - 257
+    assert len(trained(raw, most)) == most - 257
     assert largest(raw, most + 1) == most
 
 
 def test_every_token_of_the_largest_vocabulary_occurs_or_is_a_part_of_one_that_does(raw):
-    learnt = merges.train(raw, largest(raw))
-    engine = tokenizer.Gigatoken(bpe.encoding_of(learnt))
+    learnt = trained(raw, largest(raw))
+    engine = fast.gigatoken(bpe.encoding_of(learnt))
     used = set(engine(block(TEXTS))[0].tolist())
     ranks = {token: rank for rank, token in enumerate(map(b"".join, learnt), 256)}
     for rank, merge in reversed([*enumerate(learnt, 256)]):
@@ -172,15 +191,17 @@ def test_every_token_of_the_largest_vocabulary_occurs_or_is_a_part_of_one_that_d
 
 def test_an_empty_corpus_yields_the_bytes_and_end_of_text(tmp_path):
     raw = build(tmp_path, {"a.jsonl": json_lines(["", "a"])})
-    assert merges.train(raw, 257) == []
+    assert trained(raw, 257) == []
     assert largest(raw) == 257
 
 
 @pytest.mark.parametrize("size", [256, 0, -1])
-def test_fewer_ids_than_the_bytes_and_end_of_text_are_refused(raw, size):
+def test_fewer_ids_than_the_bytes_and_end_of_text_are_refused(size):
+    params = {"tokenizer": {**DEFAULTS, "encoding": "bpe", "vocab_size": size}}
     with pytest.raises(UserError) as error:
-        merges.train(raw, size)
-    assert f"vocab_size is {size}, expected 257 or more" in one_line(error)
+        wanted(params)
+    expected = "257 or more" if size > 0 else "a whole number of ids"
+    assert f"vocab_size is {size}, expected {expected}" in one_line(error)
 
 
 @pytest.mark.parametrize("depth", [1, 4, pairs.DEPTH])
@@ -195,7 +216,7 @@ def test_runs_are_merged_as_the_obvious_trainer_does_and_no_token_comes_twice(
     raw = build(tmp_path_factory.mktemp("runs"), {"a.jsonl": json_lines(texts)})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pairs, "DEPTH", depth)
-        learnt = merges.train(raw, largest(raw))
+        learnt = trained(raw, largest(raw))
     assert learnt == slowly_trained(texts, 10**6)
     assert len({*map(b"".join, learnt)}) == len(learnt)
 
@@ -205,8 +226,8 @@ def test_code_points_that_only_gigatoken_knows_may_be_learnt_from(tmp_path):
     texts = [*TEXTS[:20], *["\u088f's \u0c5c1"] * 99]
     raw = build(tmp_path, {"a.jsonl": json_lines(texts)})
     most = largest(raw)
-    encoding = bpe.encoding_of(merges.train(raw, most))
-    ids, _ = tokenizer.Gigatoken(encoding)(block(texts))
+    encoding = bpe.encoding_of(trained(raw, most))
+    ids, _ = fast.gigatoken(encoding)(block(texts))
     assert ids.tolist() == [*chain(*map(encoding.encode_ordinary, texts))]
     assert max(ids) == most - 2
 
@@ -214,7 +235,7 @@ def test_code_points_that_only_gigatoken_knows_may_be_learnt_from(tmp_path):
 def test_without_gigatoken_training_is_refused(raw, monkeypatch):
     monkeypatch.setattr(merges.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError) as error:
-        merges.train(raw, SIZE)
+        trained(raw, SIZE)
     assert "gigatoken, which is not installed here" in one_line(error)
 
 
@@ -317,7 +338,7 @@ def unicode_strings() -> list[str]:
 def test_gigatoken_gives_tiktoken_s_ids(folder):
     texts, encoding = unicode_strings(), vocabulary.load_trained(folder)
     expected = encoding.encode_ordinary_batch(texts, num_threads=2)
-    ids, lengths = tokenizer.Gigatoken(encoding)(block(texts))
+    ids, lengths = fast.gigatoken(encoding)(block(texts))
     assert lengths.tolist() == [*map(len, expected)]
     assert ids.tolist() == [*chain(*expected)]
     assert len({*ids.tolist()}) > SIZE / 2
@@ -325,15 +346,14 @@ def test_gigatoken_gives_tiktoken_s_ids(folder):
     import gigatoken  # from the file itself, without the documents that slm.newer sets apart
 
     bare = gigatoken.Tokenizer.from_tiktoken(folder / vocabulary.RANKS, "gpt2", special_tokens={})
-    newer = {*documents_with_gaps(block(texts))}
+    newer = {*Holding(GAPS["gpt2"])(block(texts))}
     few = [i for i in range(len(texts)) if i not in newer]
     assert bare.encode_batch([texts[i] for i in few]).tolist() == [expected[i] for i in few]
 
 
 def test_hugging_face_gives_tiktoken_s_ids(folder):
-    tokenizers = pytest.importorskip("tokenizers", reason=WHY)
     texts, encoding = unicode_strings(), vocabulary.load_trained(folder)
-    theirs = tokenizers.Tokenizer.from_file(str(folder / bpe.TOKENIZER))
+    theirs = tokenizers.Tokenizer.from_file(str(folder / from_file.FILE))
     actual = [one.ids for one in theirs.encode_batch(texts)]
     assert actual == encoding.encode_ordinary_batch(texts, num_threads=2)
     assert theirs.decode_batch(actual) == texts
@@ -342,11 +362,15 @@ def test_hugging_face_gives_tiktoken_s_ids(folder):
     assert theirs.encode(f"a{vocabulary.END_OF_TEXT}").ids == [ord("a"), SIZE - 1]
 
 
-def hugging_face_s_merges(tokenizers, texts: list[str]) -> list[str]:
+def hugging_face_s_merges(tokenizers, texts: list[str], pattern: str = "gpt2") -> list[str]:
     """All that its trainer finds, as tokenizer.json writes them."""
-    level = tokenizers.pre_tokenizers.ByteLevel
+    level, pre = tokenizers.pre_tokenizers.ByteLevel, tokenizers.pre_tokenizers
     theirs = tokenizers.Tokenizer(tokenizers.models.BPE())
     theirs.pre_tokenizer = level(add_prefix_space=False)
+    if pattern != "gpt2":
+        plain = tokenizers.Regex(patterns.PATTERNS[pattern].plain)
+        split = pre.Split(plain, "isolated")
+        theirs.pre_tokenizer = pre.Sequence([split, level(add_prefix_space=False, use_regex=False)])
     trainer = tokenizers.trainers.BpeTrainer(
         vocab_size=10**6, initial_alphabet=level.alphabet(), show_progress=False
     )
@@ -363,8 +387,47 @@ WORDS = [" ".join("".join(DRAWN.choices("etaoinsé😊", k=9)) for _ in range(40
 @pytest.mark.parametrize(
     "texts", [TEXTS, TEXTS[:1], RUNS, WORDS], ids=["stories", "one story", "runs", "random words"]
 )
-def test_the_merges_are_hugging_face_s_and_end_where_its_end(tmp_path, texts):
-    tokenizers = pytest.importorskip("tokenizers", reason=WHY)
+@pytest.mark.parametrize("pattern", patterns.TRAINED)
+def test_the_merges_are_hugging_face_s_and_end_where_its_end(tmp_path, texts, pattern):
     raw = build(tmp_path, {"a.jsonl": json_lines(texts)})
-    ours = json.loads(bpe.tokenizer_json(merges.train(raw, largest(raw))))["model"]["merges"]
-    assert ours == hugging_face_s_merges(tokenizers, texts)
+    encoding = bpe.encoding_of(trained(raw, largest(raw, pattern=pattern), pattern), pattern)
+    ours = json.loads(bpe.tokenizer_json(encoding))["model"]["merges"]
+    assert ours == hugging_face_s_merges(tokenizers, texts, pattern)
+
+
+@pytest.mark.parametrize("pattern", ["cl100k", "o200k"])
+def test_another_pattern_and_special_tokens_give_three_libraries_one_way(tmp_path, pattern):
+    special = ("<|im_end|>", "<|user|>")
+    raw = build(tmp_path, {"a.jsonl": json_lines(TEXTS)})
+    learnt = trained(raw, 900, pattern, special)
+    encoding = bpe.encoding_of(learnt, pattern, special)
+    bpe.write_vocabulary(tmp_path, encoding)
+    assert len(learnt) == 900 - 256 - 3
+    ids = [encoding.encode_single_token(token) for token in (*special, vocabulary.END_OF_TEXT)]
+    assert ids == [897, 898, 899]
+    about = vocabulary.describe(encoding)
+    assert (about["vocab_size"], about["special_tokens"]) == (900, [*special])
+    again = vocabulary.load_described(json.loads(to_json(about)), tmp_path)
+    assert vocabulary.describe(again) == about
+    texts = unicode_strings()
+    held = {*Holding(GAPS[pattern])(block(texts))}
+    texts = [text for i, text in enumerate(texts) if i not in held]
+    expected = encoding.encode_ordinary_batch(texts, num_threads=2)
+    ours, _ = fast.gigatoken(encoding)(block(texts))
+    assert ours.tolist() == [*chain(*expected)]
+    theirs = tokenizers.Tokenizer.from_file(str(tmp_path / from_file.FILE))
+    assert [one.ids for one in theirs.encode_batch(texts)] == expected
+    assert theirs.encode("a<|user|>").ids == [ord("a"), 898]
+    assert theirs.get_vocab_size() == 900
+
+
+def test_pattern_and_special_tokens_are_of_the_name(folder):
+    tokens = [*vocabulary.BYTES, b"ab"]
+    made = [
+        vocabulary.trained_encoding(tokens),
+        vocabulary.trained_encoding(tokens, "cl100k"),
+        vocabulary.trained_encoding(tokens, "gpt2", ["<|a|>"]),
+        vocabulary.trained_encoding(tokens, "gpt2", ["<|b|>"]),
+    ]
+    assert len({encoding.name for encoding in made}) == 4
+    assert len({json.dumps(vocabulary.describe(encoding)) for encoding in made}) == 4

@@ -6,8 +6,6 @@ import re
 import subprocess
 import sys
 from base64 import b64encode
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -21,17 +19,18 @@ from hypothesis import strategies as st
 
 from slm.core.errors import UserError
 from slm.text.blocks import Block
-from slm.tokens import tokenizer
-from slm.tokens import unicode_gaps as routed
+from slm.tokens import fast, reference, tokenizer
+from slm.tokens.published import load_encoding
+from slm.tokens.reference import Unencodable
 from slm.tokens.token_files import make_tokens
-from slm.tokens.tokenizer import Unencodable, choose_engine, encoder
-from slm.tokens.vocabulary import describe, load_described, load_encoding
+from slm.tokens.tokenizer import choose_engine, encoder
+from slm.tokens.vocabulary import describe, load_described
 from tests.helpers import NASTY, block, build, json_lines, one_line
 
 STORIES = Path(__file__).parents[2] / "../shared/tinystories"
 GPT2 = load_encoding("gpt2")
 ENGINES = ("gigatoken", "tiktoken") if importlib.util.find_spec("gigatoken") else ("tiktoken",)
-fast = pytest.mark.skipif(len(ENGINES) < 2, reason="gigatoken is not installed here")
+by_gigatoken = pytest.mark.skipif(len(ENGINES) < 2, reason="gigatoken is not installed here")
 engines = pytest.mark.parametrize("engine", ENGINES)
 
 
@@ -96,13 +95,13 @@ def test_real_stories_give_the_ids_of_the_reference(split):
     assert_as_the_reference([json.loads(line)["text"] for line in lines if line])
 
 
-@fast
+@by_gigatoken
 def test_a_document_of_50_megabytes_gives_its_ids():
     unit = "\n\nOnce upon a time, there was a small dog who didn't like 3 cats."
     ids = GPT2.encode_ordinary(unit)  # pieces never cross ".\n", so a repeated unit repeats its ids
     assert GPT2.encode_ordinary(unit * 3) == ids * 3
     times = 50_000_000 // len(unit)
-    actual, lengths = tokenizer.Gigatoken(GPT2)(block([unit * times]))
+    actual, lengths = fast.gigatoken(GPT2)(block([unit * times]))
     assert lengths.tolist() == [len(ids) * times]
     assert (actual.reshape(times, -1) == np.array(ids)).all()
 
@@ -114,7 +113,7 @@ def test_a_long_word_gives_the_ids_of_the_reference(engine):
     assert actual.tolist() == GPT2.encode_ordinary(letters.decode())
 
 
-@fast
+@by_gigatoken
 def test_engines_give_the_same_files(tmp_path):
     raw = build(tmp_path, {"a.jsonl": json_lines(NASTY * 3), "b.txt": b"\xe0\xa2\x8f's"})
     made = {}
@@ -136,42 +135,6 @@ def unicode() -> str:
     return "".join(map(chr, [*range(0xD800), *range(0xE000, 0x110000)]))
 
 
-@cache
-def newer() -> set[str]:
-    return {chr(c) for first, last in routed.GAPS for c in range(first, last + 1)}
-
-
-@pytest.mark.slow
-@fast
-def test_the_engines_part_on_newer_alone():
-    """Finds the set again: an upgrade of either engine that moves it fails here."""
-    points = unicode()
-    form = " {0}'s1{0}\n"  # a letter or a number, whitespace, or neither: ids tell which
-    engine = tokenizer._gigatoken(tokenizer.rank_file(GPT2))  # bare, with nothing routed
-
-    def apart(texts: list[str]) -> list[int]:
-        ids, lengths = tokenizer._encode_block(engine, block(texts))
-        actual = np.split(ids, np.cumsum(lengths)[:-1])
-        with ThreadPoolExecutor(2) as pool:
-            expected = pool.map(lambda text: tokenizer._reference(GPT2, text), texts)
-        pairs = enumerate(zip(actual, expected, strict=True))
-        return [i for i, (one, other) in pairs if not np.array_equal(one, other)]
-
-    groups = [points[i : i + 256] for i in range(0, len(points), 256)]
-    suspects = apart(["".join(map(form.format, group)) for group in groups])
-    few = [point for i in suspects for point in groups[i]]
-    differ = {few[i] for i in apart([form.format(point) for point in few])}
-    assert differ == newer()
-
-
-@fast
-def test_a_document_with_a_newer_code_point_goes_to_the_reference():
-    texts = [f"{point}'s" for point in sorted(newer())]
-    ids, lengths = tokenizer.Gigatoken(GPT2)(block(texts))
-    assert ids.tolist() == [*chain(*map(GPT2.encode_ordinary, texts))]
-    assert lengths.sum() == len(ids)
-
-
 @engines
 @pytest.mark.parametrize("wrong", ["id", "length", "missing"])
 def test_a_wrong_engine_is_caught(monkeypatch, engine, wrong):
@@ -188,11 +151,11 @@ def test_a_wrong_engine_is_caught(monkeypatch, engine, wrong):
             ids, lengths[-1] = ids[:-1], lengths[-1] - 1
         return ids, lengths
 
-    monkeypatch.setitem(tokenizer._ENCODERS, engine, lambda encoding: spoilt)
+    monkeypatch.setattr(tokenizer, "_encode", lambda *_: spoilt)
     with pytest.raises(UserError) as error:
         encoder(engine, GPT2)(block(texts))
     number = 0 if wrong == "length" else 2
-    assert f"document {number} does not have tiktoken's ids" in one_line(error)
+    assert f"document {number} does not have the reference's ids" in one_line(error)
 
 
 def test_without_gigatoken_the_engine_is_tiktoken_and_says_why(monkeypatch):
@@ -219,7 +182,7 @@ SPACES = 999_999
 def test_as_much_whitespace_as_tiktoken_can_split_is_encoded(engine, space):
     for text in ((space * SPACES)[: SPACES - 1] + "x", (space * (SPACES + 2))[: SPACES + 2]):
         ids, _ = encode(engine)(block(["", text]))
-        assert np.array_equal(ids, tokenizer._reference(GPT2, text))
+        assert np.array_equal(ids, reference.reference_ids(GPT2, block([text]), 0))
 
 
 @engines
@@ -235,7 +198,7 @@ def test_one_more_is_refused_with_file_and_row(tmp_path, engine, text):
 
 def test_the_limit_is_where_tiktoken_gives_up():
     code = (
-        "from slm.tokens.vocabulary import load_encoding\n"
+        "from slm.tokens.published import load_encoding\n"
         "try: load_encoding('gpt2').encode_ordinary(' ' * 999_999 + 'x')\n"
         "except BaseException as error: print(type(error).__name__)\n"
     )
@@ -245,14 +208,11 @@ def test_the_limit_is_where_tiktoken_gives_up():
 
 @given(st.text(st.sampled_from(" \t\x85\u2028\x1c\u200bab"), max_size=60), st.integers(1, 12))
 @settings(max_examples=500, deadline=None)
-def test_a_long_run_is_found_wherever_it_lies(text, limit):
-    slow = re.search(rf"[{tokenizer._SPACE}]{{{limit},}}[^{tokenizer._SPACE}]", text)
+def test_a_long_run_is_found_wherever_it_lies_and_goes_to_the_reference(text, limit):
+    slow = re.search(rf"[{reference.SPACE}]{{{limit}}}", text)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tokenizer, "_SPACES", limit)
-        assert tokenizer._long_space(text) == bool(slow)
-        with pytest.raises(Unencodable) if slow else nullcontext() as error:
-            tokenizer.encoder("tiktoken", GPT2)(block(["", text, text]))
-        assert not slow or error.value.document == 1
+        patch.setattr(reference, "SPACES", limit)
+        assert reference.with_long_space(block(["", text, text])) == [1, 2] * bool(slow)
 
 
 def test_another_pattern_s_panic_is_refused_too(monkeypatch):
@@ -269,28 +229,28 @@ def test_whitespace_is_what_tiktoken_holds_for_whitespace():
     # A pattern that takes whitespace alone; what it does not match is left out.
     letters = {bytes([i]): i for i in range(256)}
     alone = tiktoken.Encoding("a", pat_str=r"\s", special_tokens={}, mergeable_ranks=letters)
-    assert alone.decode(alone.encode_ordinary(unicode())) == "".join(sorted(tokenizer._SPACE))
+    assert alone.decode(alone.encode_ordinary(unicode())) == "".join(sorted(reference.SPACE))
 
 
 # ---- memory ----
 
 GROWTH = """
 import numpy as np, psutil
-from slm.tokens import tokenizer
+from slm.tokens import fast
 from slm.text.blocks import Block
-from slm.tokens.vocabulary import load_encoding
-tokenizer._CACHE_BYTES, born = 60 * 2**20, 0
-renew = tokenizer._gigatoken
-def counted(ranks):
+from slm.tokens.published import load_encoding
+fast._CACHE_BYTES, born = 60 * 2**20, 0
+renew = fast._from_ranks
+def counted(*ranks):
     global born
     born += 1
-    return renew(ranks)
-tokenizer._gigatoken = counted
+    return renew(*ranks)
+fast._from_ranks = counted
 def words(seed):
     text = np.random.default_rng(seed).integers(97, 123, (250_000, 10), dtype=np.uint8)
     text[:, 0] = 32
     return Block(0, np.array([0, text.size]), text.reshape(-1))
-engine, process = tokenizer.Gigatoken(load_encoding("gpt2")), psutil.Process()
+engine, process = fast.gigatoken(load_encoding("gpt2")), psutil.Process()
 first, _ = engine(words(0))
 before = most = process.memory_info().rss
 for seed in range(1, 12):
@@ -302,7 +262,7 @@ print(born, (most - before) >> 20)
 
 
 @pytest.mark.slow
-@fast
+@by_gigatoken
 def test_three_million_words_do_not_stay_in_memory():
     run = subprocess.run([sys.executable, "-c", GROWTH], capture_output=True, text=True)
     assert not run.stderr
@@ -335,10 +295,10 @@ def test_another_table_is_refused_with_both_values(key):
 def test_an_unknown_encoding_is_refused_with_those_known(name):
     with pytest.raises(UserError) as error:
         load_encoding(name)
-    assert f"{name!r}, expected bpe or one of cl100k_base, gpt2" in one_line(error)
+    assert f"{name!r}, expected bpe, file or one of bytes, cl100k_base, gpt2" in one_line(error)
 
 
-URL = "https://openaipublic.blob.core.windows.net/encodings/cl100k_base.tiktoken"
+URL = "https://openaipublic.blob.core.windows.net/encodings/p50k_base.tiktoken"
 
 
 @pytest.fixture
@@ -356,25 +316,25 @@ def cut_off(monkeypatch, tmp_path):
 
 def test_an_encoding_that_cannot_be_fetched_says_what_to_put_where(cut_off, tmp_path, monkeypatch):
     with pytest.raises(UserError) as error:
-        load_encoding("cl100k_base")
+        load_encoding("p50k_edit")
     message = one_line(error)
-    assert f"needs cl100k_base.tiktoken, which could not be fetched from {URL}" in message
+    assert f"needs p50k_base.tiktoken, which could not be fetched from {URL}" in message
     path = Path(message.split(" put it at ")[1])
     assert path.parent == tmp_path / "kept"
     path.parent.mkdir()
     path.write_bytes(b"".join(b"%s %d\n" % (b64encode(bytes([i])), i) for i in range(256)))
     monkeypatch.setattr(tiktoken.load, "check_hash", lambda *_: True)
-    assert load_encoding("cl100k_base").encode_ordinary("a") == [97]  # it looks there
+    assert load_encoding("p50k_edit").encode_ordinary("a") == [97]  # it looks there
 
 
 def test_a_kept_file_that_is_not_the_right_one_is_not_used(cut_off, tmp_path):
     with pytest.raises(UserError) as error:
-        load_encoding("cl100k_base")
+        load_encoding("p50k_edit")
     path = Path(str(error.value).split(" put it at ")[1])
     path.parent.mkdir()
     path.write_bytes(b"YQ== 0\n")
     with pytest.raises(UserError) as error:
-        load_encoding("cl100k_base")
+        load_encoding("p50k_edit")
     assert str(path) in one_line(error)
 
 
@@ -383,5 +343,5 @@ def test_a_download_that_is_not_the_right_file_is_refused(cut_off, monkeypatch):
     answer.status_code, answer._content = 200, b"a login page"
     monkeypatch.setattr(requests, "get", lambda url: answer)
     with pytest.raises(UserError) as error:
-        load_encoding("cl100k_base")
+        load_encoding("p50k_edit")
     assert "Hash mismatch" in one_line(error)

@@ -38,11 +38,12 @@ def write_documents(
     return _write(out, split, prefetch(marked, 1), documents, rows)
 
 
-def with_end_of_text(piece: Piece, dtype: np.dtype, policy: str, end_of_text: int) -> Marked:
+def with_end_of_text(piece: Piece, dtype: np.dtype, policy: str, end_of_text: int | None) -> Marked:
     """Returns the documents with their ids, and end-of-text among these as the policy says."""
     ids, documents = joined(piece.ids).view(dtype), piece.documents
     if policy == "none":
         return documents, ids
+    assert end_of_text is not None  # write_bins refused
     ends = np.cumsum(documents["tokens"])
     at = ends if policy == "append" else ends - documents["tokens"]
     more = documents.copy()

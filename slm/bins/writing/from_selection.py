@@ -14,7 +14,7 @@ from slm.bins.writing.shuffling import in_order
 from slm.core.formats import Tokens
 from slm.core.ids import dtype_for
 from slm.core.threads import prefetch
-from slm.tokens.tokenizer import Encode
+from slm.tokens.reference import Encode
 
 
 def write_selected(

@@ -18,12 +18,13 @@ from slm.bins.writing.reading import TOKENS, checked
 from slm.bins.writing.steps import taken
 from slm.core.errors import check, differs
 from slm.core.files import chunk_hashes, link_or_copy, read_json, write_hashed
-from slm.core.formats import FileEntry, Tokens, TokenSplit
+from slm.core.formats import FileEntry, Tokens, TokenSplit, Vocabulary
 from slm.core.ids import dtype_for
 from slm.core.threads import prefetch
 from slm.selection.files import all_in_order, is_all, read_selection
-from slm.tokens.tokenizer import Encode
-from slm.tokens.vocabulary import RANKS, TRAINED, load_described, rank_file
+from slm.tokens.from_file import NAME
+from slm.tokens.reference import Encode
+from slm.tokens.vocabulary import TRAINED, load_described, own_files
 
 
 def write_bins(
@@ -35,14 +36,15 @@ def write_bins(
 ) -> Manifest:
     """Fills the empty folder `out` with the bins of every split; returns the manifest.
 
-    `folder` is tokens/, `end_of_text` the policy, `vocabulary` the folder of a vocabulary that was
-    trained here, whose ranks become part of the bins; `selected` is selection/ and what encodes the
-    texts that it has of its own (slm.tokens.tokenizer), or None for all documents in source order.
-    Raises UserError if a file is corrupt.
+    `folder` is tokens/, `end_of_text` the policy, `vocabulary` the folder of a vocabulary that is
+    not a published one, whose file becomes part of the bins; `selected` is selection/ and what
+    encodes the texts that it has of its own (slm.tokens.tokenizer), or None for all documents in
+    source order. Raises UserError if a file is corrupt.
     """
     tokens = cast(Tokens, read_json(folder / TOKENS))
     source = dict(tokens["source"])
     expected = source.pop("expected_tokens", {})
+    _check_end_of_text(tokens["vocabulary"], end_of_text)
     _check_counts(tokens["splits"], expected.get(tokens["vocabulary"]["encoding"], {}))
     splits, selection = _write_splits(folder, out, tokens, end_of_text, selected)
     content: dict[str, Any] = {
@@ -53,9 +55,12 @@ def write_bins(
         "splits": splits,
         **selection,
     }
-    if tokens["vocabulary"]["encoding"].startswith(TRAINED):
-        ranks = rank_file(load_described(tokens["vocabulary"], vocabulary or folder))
-        content["vocabulary"] = {RANKS: write_hashed(out / RANKS, [ranks])}
+    if tokens["vocabulary"]["encoding"].startswith((TRAINED, NAME)):
+        own = own_files(load_described(tokens["vocabulary"], vocabulary or folder))
+        content["vocabulary"] = {name: write_hashed(out / name, [of]) for name, of in own.items()}
+    named = {split: entry.get("lossy_documents") for split, entry in tokens["splits"].items()}
+    if lossy := {split: number for split, number in named.items() if number is not None}:
+        content["lossy_documents"] = lossy
     return cast(Manifest, write_manifest(out, content))
 
 
@@ -74,6 +79,14 @@ def _write_splits(
             made = write_selected(folder, out, tokens, chosen, policy, encode)
             splits[split], counts[split] = made
     return splits, taken(selection, counts)
+
+
+def _check_end_of_text(vocabulary: Vocabulary, policy: str) -> None:
+    check(
+        policy == "none" or vocabulary["end_of_text"] is not None,
+        f"bins.end_of_text is {policy}, and the tokenizer.json names no token for it; set "
+        "tokenizer.end_of_text to a special token of the file, or bins.end_of_text to none",
+    )
 
 
 def _check_counts(splits: dict[str, TokenSplit], expected: dict[str, int]) -> None:

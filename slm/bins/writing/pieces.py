@@ -20,7 +20,7 @@ from slm.core.ids import dtype_for, to_dtype
 from slm.selection.files import CUT, OUTCOMES, Selection, decoded
 from slm.selection.own_texts import read_texts, rows_of_texts
 from slm.text.raw import locate
-from slm.tokens.tokenizer import Encode, Unencodable
+from slm.tokens.reference import Encode, Unencodable
 
 PLACED = np.dtype([("place", "<i8"), ("row", "<i8"), ("tokens", "<i8"), ("bytes", "<i8")])
 

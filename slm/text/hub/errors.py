@@ -13,7 +13,7 @@ from slm.core.errors import UserError, cause_chain
 
 NO_ACCESS = (
     "the hub refuses {what} of {path} to you (HTTP {status}); ask for access at "
-    "{endpoint}/datasets/{path}, then `hf auth login`"
+    "{endpoint}/{page}, then `hf auth login`"
 )
 # The first line that fits is said. Names are of exception classes, numbers are HTTP statuses.
 LINES: list[tuple[set[str], str]] = [
@@ -31,7 +31,7 @@ LINES: list[tuple[set[str], str]] = [
     (  # not found
         {"RevisionNotFoundError", "RepositoryNotFoundError", "HFValidationError"},
         "the hub has no {path} at {revision}, or it is private; correct `path` and `revision` in "
-        "params.yaml (see {endpoint}/datasets/{path}), or `hf auth login`",
+        "params.yaml (see {endpoint}/{page}), or `hf auth login`",
     ),
     ({"401", "403"}, NO_ACCESS),
     (
@@ -86,6 +86,7 @@ def _message(error: Exception, entry: dict, what: str) -> str:
     line = next((line for known, line in LINES if known & {str(status), *_signs(error)}), UNKNOWN)
     return line.format(
         path=entry["path"],
+        page=entry.get("page", f"datasets/{entry['path']}"),
         revision=entry["revision"],
         endpoint=constants.ENDPOINT,
         cache=constants.HF_HUB_CACHE,

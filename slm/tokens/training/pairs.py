@@ -16,7 +16,7 @@ from itertools import chain
 
 import numpy as np
 
-from slm.tokens.bpe import VISIBLE
+from slm.tokens.from_file import VISIBLE
 
 DEPTH = 32  # how much more often than its floor a round's first pair occurs
 LETTERS = sorted(range(256), key=lambda byte: (byte not in VISIBLE, byte))  # in GPT-2's order

@@ -1,0 +1,1 @@
+"""How is a vocabulary trained on text?"""
