@@ -85,11 +85,23 @@ def make(dataset: str, wanted: dict[str, Variant], say: Callable[[str], None]) -
     with scratch(dataset) as root:
         for number, (name, variant) in enumerate(wanted.items(), 1):
             say(f"{variant.label} ({number} of {len(wanted)})")
+            _share_file(variant.tokenizer.file, root)
             with chdir(root):
                 set_values(Path("params.yaml"), variant.values)
                 experiment(name)
                 _keep_link(dataset, name)
             _bring(root, name)
+
+
+def _share_file(file: str | None, root: Path) -> None:
+    """Give the clone a tokenizer.json that git does not know, and keep it out of the experiment."""
+    if file is None or Path(file).is_absolute() or (root / file).exists():
+        return
+    (root / file).parent.mkdir(parents=True, exist_ok=True)
+    (root / file).symlink_to(Path(file).resolve())
+    exclude = run_git(root, "rev-parse", "--path-format=absolute", "--git-path", "info/exclude")
+    with Path(exclude.strip()).open("a") as listed:
+        listed.write(f"\n{Path(file).name}\n")
 
 
 def _keep_link(dataset: str, name: str) -> None:

@@ -41,6 +41,7 @@ def collected(
             end_of_text=variant.end_of_text,
             metrics=json.loads(content(commit, f"metrics/{dataset}/tokens.json")),
             training=by_data.get(bins[name].manifest["sha256"]),
+            lossy=sum(bins[name].manifest.get("lossy_documents", {}).values()),
         )
         for name, (variant, commit) in built.items()
     ]

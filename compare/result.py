@@ -15,3 +15,4 @@ class Result(NamedTuple):
     end_of_text: str  # none | append | prepend
     metrics: dict  # tokens.json: {"vocab_size": n, "<split>": {…}}
     training: dict | None  # of scripts/train_variants.py, where it was trained on
+    lossy: int = 0  # documents whose ids do not give their text back

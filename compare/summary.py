@@ -58,7 +58,22 @@ def caption(picture: str) -> str:
 def lead(dataset: str, results: list[Result]) -> str:
     """What was found, in one to three sentences."""
     trained = _trained(results) if any(result.training for result in results) else ()
-    return " ".join([_counted(dataset, results), *trained])
+    return " ".join([_counted(dataset, results), *costs(results), *trained])
+
+
+def costs(results: list[Result]) -> Iterator[str]:
+    """What some variants cost beside the others: a wider token, or a part of the text."""
+    split = splits(results)[0]
+    wide = [result for result in results if result.metrics["vocab_size"] > 2**16]
+    if wide:
+        sizes = " and ".join(f"{result.metrics[split]['bin_bytes'] / 1e6:,.2f}" for result in wide)
+        yield (
+            f"{_names(wide)} {_verb('take', wide)} 4 bytes a token in the bins, not 2, with more "
+            f"ids than uint16 holds (65,536): {sizes} MB of {split} where uint16 would take half."
+        )
+    for result in results:
+        if result.lossy:
+            yield f"{result.label} does not give back the text of {result.lossy:,} documents."
 
 
 def trained_on(results: list[Result], device: str | None) -> str:

@@ -8,9 +8,12 @@ small model is trained on each (see slm.training.runs). One such command runs at
 
 import os
 from pathlib import Path
+from shutil import get_terminal_size
+from textwrap import fill
 
 from compare.experiments import kept, make, opened
 from compare.reports import collected, known_training, write_reports
+from compare.summary import costs
 from compare.table import terminal
 from compare.training_table import left_out
 from compare.variants import Variant, deciding, name_of, variants
@@ -42,6 +45,8 @@ def main() -> None:
             trained = _trained(bins, settings, folder) if settings else known_training(folder, bins)
             results = collected(name, experiments, bins, trained)
             print(terminal(results))
+            for line in costs(results):
+                print(f"{fill(line, get_terminal_size((100, 24)).columns)}\n")
             if line := left_out(trained):
                 print(f"{line}\n")
             for path in write_reports(name, results, bins, trained):

@@ -13,6 +13,7 @@ from slm.core.tables import aligned
 from slm.text.finding import find_files
 from slm.text.hub.cache import gb
 from slm.text.hub.pins import read_pins
+from slm.tokens.published import LICENSES
 
 HEAD = ("name", "from", "size", "license", "tokens, where built")
 
@@ -22,6 +23,8 @@ def main() -> None:
     params = read_params(PARAMS)
     rows = [HEAD, *(_row(params, name) for name in params["datasets"])]
     print(*aligned(rows, "<<<<<"), sep="\n")
+    for name, license_ in LICENSES.items():
+        print(f"tokenizer.encoding {name}: its ranks are under the {license_}")
     print(f"`make data DATASET=name` builds one; `make data` means {params['dataset']}")
 
 

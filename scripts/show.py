@@ -15,6 +15,8 @@ from compare.pictures.draw import describe_pictures
 from compare.table import lines
 from scripts._command import alone, asked, parser
 from scripts.make_data import built
+from slm.bins.opening import open_bins
+from slm.cards.about import tokenizer
 from slm.core.errors import run_main
 from slm.core.files import read_json
 from slm.core.tables import aligned
@@ -58,6 +60,7 @@ def _show(name: str) -> None:
     splits = tuple(split for split, own in tokens.items() if isinstance(own, dict))
     title = f"{name}, {tokens['vocab_size']:,} ids"
     figures = columns_of(SPLIT, [tokens[split] for split in splits])
+    print(*tokenizer(open_bins(Path("data", name, "bins")).manifest), "", sep="\n")
     for table in (Table(title, splits, figures, []), _faults(text, tuple(text))):
         print(*lines(table, shutil.get_terminal_size((100, 24)).columns), sep="\n")
     if "selection" in tokens:

@@ -56,8 +56,9 @@ class Handler(BaseHTTPRequestHandler):
         if path.startswith("/files/"):
             file = self.hub.files.get(path.rsplit("/", 1)[1])
             return self._body(file) if file else self.send(403, {"error": "Expired"})
-        asked = re.fullmatch(r"/api/datasets/([^/]+/[^/]+)(?:/(\w[\w-]*)/([^/]+)(?:/(.*))?)?", path)
-        asked = asked or re.fullmatch(r"/datasets/([^/]+/[^/]+)/(resolve)/([^/]+)/(.+)", path)
+        more = r"(?:/(\w[\w-]*)/([^/]+)(?:/(.*))?)?"
+        asked = re.fullmatch(rf"/api/(?:datasets|models)/([^/]+/[^/]+){more}", path)
+        asked = asked or re.fullmatch(r"/(?:datasets/)?([^/]+/[^/]+)/(resolve)/([^/]+)/(.+)", path)
         if not asked:
             return self.send(404, {"error": "Not found"})
         name, what, revision, rest = (unquote(part or "") for part in asked.groups())

@@ -32,6 +32,26 @@ def selection(manifest: Manifest) -> list[str]:
     ]
 
 
+def tokenizer(manifest: Manifest) -> list[str]:
+    """What encoded the text, a line each: its size, its license and what it loses."""
+    about, policy = manifest["tokenizer"], POLICIES[manifest["end_of_text"]]
+    end = about["end_of_text"]
+    named = "no end-of-text" if end is None else f"end-of-text {end}"
+    kind = f" ({about['model']})" if "model" in about else ""
+    size = f"{about['vocab_size']:,} ids"
+    lines = [f"Tokenizer: {about['encoding']}{kind}, {size}, {named}; {policy}"]
+    if special := about.get("special_tokens"):
+        lines.append(f"Special tokens: {', '.join(special)}")
+    if "license" in about:
+        lines.append(f"License of its ranks: {about['license']}")
+    for split, lossy in manifest.get("lossy_documents", {}).items():
+        rows = sum(file["rows"] for file in manifest["dataset"]["files"][split])
+        what = "Lossy: their ids do not give back the text of" if lossy else "Lossless on"
+        number = f"{lossy:,} of {rows:,}" if lossy else f"all {rows:,}"
+        lines.append(f"{what} {number} {split} documents of the source")
+    return lines
+
+
 def url(manifest: Manifest) -> str | None:
     """The page of the source, where it has one."""
     source = manifest["dataset"]

@@ -7,7 +7,7 @@ Source of the keys: https://huggingface.co/docs/hub/datasets-cards
 import yaml
 
 from slm.bins.manifest import Manifest
-from slm.cards.about import POLICIES, origin, selection, summary, url
+from slm.cards.about import origin, selection, summary, tokenizer, url
 
 SIZES = (  # documents below a bound, and the hub's word for as many
     (10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"),
@@ -38,7 +38,7 @@ def _front(manifest: Manifest) -> dict[str, object]:
 
 
 def _body(manifest: Manifest) -> str:
-    source, tokenizer = manifest["dataset"], manifest["tokenizer"]
+    source = manifest["dataset"]
     splits = [
         f"| {name} | {split['documents']:,} | {split['tokens']:,} | {split['text_bytes']:,} |"
         for name, split in manifest["splits"].items()
@@ -57,8 +57,7 @@ def _body(manifest: Manifest) -> str:
         f"- Text: {origin(manifest)}{page}.",
         f"- License of the text: {source.get('license', 'not stated')}.",
         *([f"- Cite: {source['cite']}."] if source.get("cite") else []),
-        f"- Tokenizer: {tokenizer['encoding']}, {tokenizer['vocab_size']:,} ids, end-of-text "
-        f"{tokenizer['end_of_text']}; {POLICIES[manifest['end_of_text']]}.",
+        *(f"- {line}." for line in tokenizer(manifest)),
         *(f"- Selection: {line}." for line in selection(manifest)),
         f"- Version: manifest.json has SHA-256 {manifest['sha256']} of itself, and that of each "
         "16 MiB of each file; croissant.json has that of each whole file.",
