@@ -18,7 +18,7 @@ from slm.bins.format import END_OF_TEXT
 from slm.core.errors import UserError
 from slm.core.params import choice, whole
 from slm.tokens import wanted as tokenizer
-from slm.tokens.making import content
+from slm.tokens.making import check_wanted
 from slm.tokens.patterns import GPT2
 from slm.versions.lock import locked_hash
 
@@ -31,7 +31,6 @@ class Variant(NamedTuple):
 
     tokenizer: tokenizer.Wanted
     end_of_text: str
-    file_sha256: str | None = None  # of tokenizer.file
 
     @property
     def label(self) -> str:
@@ -75,8 +74,9 @@ def _variant(params: dict, changes: dict) -> Variant:
         section, name = key.split(".")
         changed[section][name] = value
     wanted = tokenizer.wanted(changed)
-    sha256 = hashlib.sha256(content(wanted)).hexdigest() if wanted.file else None
-    return Variant(wanted, choice(changed, "bins", "end_of_text", END_OF_TEXT), sha256)
+    policy = choice(changed, "bins", "end_of_text", END_OF_TEXT)
+    check_wanted(wanted, policy)
+    return Variant(wanted, policy)
 
 
 def name_of(variant: Variant, dataset: str, decided: str) -> str:

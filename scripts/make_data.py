@@ -24,10 +24,8 @@ from slm.selection import wanted as select
 from slm.text.finding import check_source
 from slm.text.hub.pins import read_pins
 from slm.tokens import wanted as tokenizer
-from slm.tokens.from_file import FILE, FileTokenizer
-from slm.tokens.making import content
+from slm.tokens.making import check_wanted
 from slm.tokens.tokenizer import ENGINES
-from slm.versions.leftovers import remove
 from slm.versions.lock import locked_hash, settle
 from slm.versions.pipeline import build, todo
 from slm.versions.restore import restore
@@ -74,26 +72,15 @@ def check(params: dict, name: str) -> None:
     locked_hash(LOCK, f"bins@{name}", f"data/{name}/bins")  # refuses one that lies
     entry = dataset_of(params, name)
     select.wanted(params, name)
-    _check_tokenizer(params, name)
     whole(params, "describe", "block_size")
     choice(params, "tokenizer", "engine", ENGINES)
-    choice(params, "bins", "end_of_text", END_OF_TEXT)
+    policy = choice(params, "bins", "end_of_text", END_OF_TEXT)
+    check_wanted(tokenizer.wanted(params), policy)
     if not Path("data", name, "source").is_dir():
         raise UserError(f"data/{name}/source is no folder; make it, or link it to your files")
     check_source(Path("data", name, "source"))
     if entry["kind"] == "hub":
         read_pins(entry, Path("data", name, "source", "pins.json"))
-
-
-def _check_tokenizer(params: dict, name: str) -> None:
-    """Refuse a tokenizer that cannot be; of a file that is another than last time, forget that."""
-    asked_for = tokenizer.wanted(params)
-    if asked_for.file is None:
-        return
-    found = FileTokenizer(content(asked_for), asked_for.end_of_text)
-    made = Path("data", name, "vocabulary")
-    if (made / FILE).is_file() and (made / FILE).read_bytes() != found.content:
-        remove(made)  # DVC does not look into the file: so it makes the vocabulary again
 
 
 def _is_selected(params: dict, name: str) -> bool:

@@ -77,8 +77,8 @@ def _compare(tokenizer: FileTokenizer) -> Agreement:
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
     except BaseException as error:  # Rust's panics are no Exception
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return Agreement(f"gigatoken does not take the tokenizer.json: {reason[:80]}", ())
+        reason = str(error).partition(":")[0].strip().splitlines() or [type(error).__name__]
+        return Agreement(f"gigatoken does not take the tokenizer.json: {reason[0][:80]}", ())
 
 
 def _silent(engine: Any) -> Encode:

@@ -1,8 +1,8 @@
 """Where does a tokenizer come from? It is loaded, trained, read or fetched.
 
 In: what params.yaml asks for, and a dataset's raw/ and selection/. Out: the encoding. A
-tokenizer.json is read where it lies, or fetched from the hub once, into the hub's own cache; its
-bytes are checked against `tokenizer.sha256`, or, without it, against what the hub says.
+tokenizer.json is read where it lies, as `tokenizer.sha256` pins it, or fetched from the hub once,
+into the hub's own cache, and checked against the pin, or, without one, against what the hub says.
 """
 
 import hashlib
@@ -43,8 +43,29 @@ def content(wanted: Wanted) -> bytes:
             f"tokenizer.file {path} cannot be read ({error.strerror}); correct it in params.yaml, "
             "or put a tokenizer.json there"
         ) from None
-    _compare(read, wanted.sha256, f"{path} has", "correct one of them")
+    actual = hashlib.sha256(read).hexdigest()
+    check(
+        wanted.sha256 is not None,
+        f"params.yaml: tokenizer.sha256 is null, expected that of {path}; write `sha256: {actual}` "
+        "there",
+    )
+    check(
+        actual == wanted.sha256,
+        f"{path} has SHA-256 {actual}, params.yaml: tokenizer.sha256 expects {wanted.sha256}; "
+        "bring that file back, or write the other hash there",
+    )
     return read
+
+
+def check_wanted(wanted: Wanted, end_of_text: str) -> None:
+    """Raises UserError if no bins can be made so, as far as it can be told without the hub."""
+    if wanted.file is not None:
+        FileTokenizer(content(wanted), wanted.end_of_text)
+    check(
+        wanted.encoding != "file" or wanted.end_of_text is not None or end_of_text == "none",
+        f"params.yaml: bins.end_of_text is {end_of_text}, and tokenizer.end_of_text is null; set "
+        "it to a special token of the tokenizer.json, or bins.end_of_text to none",
+    )
 
 
 def _fetched(wanted: Wanted) -> bytes:

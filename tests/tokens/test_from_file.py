@@ -1,6 +1,7 @@
 """Facts about a tokenizer.json: ids are those of Hugging Face's library, and loss is counted."""
 
 import json
+import shutil
 import subprocess
 import sys
 from itertools import chain
@@ -27,7 +28,7 @@ from slm.tokens.wanted import DEFAULTS, Wanted, wanted
 from tests.helpers import NASTY, block, build, json_lines, one_line
 from tests.hub_faults import FaultyHub
 from tests.tokens.trained import KINDS, TEXTS, byte_level
-from tests.workspace import ROOT, environment
+from tests.workspace import ROOT, edit, environment, hashes, script
 
 TEXTS_ = [*TEXTS, *NASTY, "", "a <|im_end|> b</s>[SEP]", *hostile(500, 3)]
 
@@ -207,7 +208,8 @@ def test_a_file_that_is_another_than_pinned_or_missing_is_refused(tmp_path):
     asked = Wanted("file", file=str(path), sha256=own.sha256, end_of_text="<|im_end|>")
     assert make(asked, Path(), Path()).name == own.name
     for wrong, said in (
-        (asked._replace(sha256="0" * 64), "expected 000"),
+        (asked._replace(sha256="0" * 64), "tokenizer.sha256 expects 000"),
+        (asked._replace(sha256=None), f"write `sha256: {own.sha256}` there"),
         (asked._replace(file=str(tmp_path / "none.json")), "cannot be read (No such file"),
         (asked._replace(file=str(tmp_path)), "cannot be read (Is a directory"),
     ):
@@ -326,3 +328,43 @@ def test_bytes_that_are_not_those_that_the_hub_lists_are_refused(tmp_path, monke
         done = fetch(hub, tmp_path, commit)
         assert done.returncode == 1 and "has git's hash" in done.stderr, done.stderr
         assert fetch(hub, tmp_path, commit).stdout == byte_level()
+
+
+# ---- by the commands ----
+
+
+@pytest.mark.slow
+def test_a_file_is_built_pinned_and_given_back_after_a_pull(small_sample, tmp_path):
+    folder = shutil.copytree(small_sample, tmp_path / "copy", symlinks=True)
+    params, path = folder / "params.yaml", folder / "own.json"
+    path.write_text(byte_level())
+
+    def ask(key: str, value: str, old: str = "null") -> None:
+        edit(params, f"  {key}: {old} ", f"  {key}: {value} ")
+
+    ask("encoding", "file", "gpt2")
+    ask("file", "own.json")
+    said = script(folder, "make_data", fails=True)
+    assert "tokenizer.sha256 is null, expected that of own.json" in said
+    ask("sha256", FileTokenizer(byte_level().encode()).sha256)
+    edit(params, "  end_of_text: none ", "  end_of_text: append ")
+    assert "tokenizer.end_of_text is null" in script(folder, "make_data", fails=True)
+    ask("end_of_text", '"<|im_end|>"')
+    said = script(folder, "make_data")
+    assert "600 ids (BPE, gigatoken gives the ids of tokenizers: compared)" in said
+    bins = open_bins(folder / "data/sample/bins", verify=True)
+    assert bins.manifest["lossy_documents"] == {"train": 0, "validation": 0}
+    shown = script(folder, "show")
+    assert f"Tokenizer: {bins.manifest['tokenizer']['encoding']} (BPE), 600 ids" in shown
+    assert "Lossless on all 60 train documents" in shown
+    path.write_text(byte_level().replace("<|im_end|>", "<|im_eNd|>"))
+    said = script(folder, "make_data", fails=True)
+    assert "own.json has SHA-256" in said and "write the other hash there" in said
+    path.write_text(byte_level())
+    # as after a pull: the vocabulary and the tokens come back from the bins, no file is asked for
+    before = hashes(folder / "data/sample/tokens")
+    for name in ("raw", "facts", "selection", "vocabulary", "tokens"):
+        shutil.rmtree(folder / "data/sample" / name)
+    edit(params, "  end_of_text: append ", "  end_of_text: none ")
+    assert "restored from the bins, nothing fetched" in script(folder, "make_data")
+    assert hashes(folder / "data/sample/tokens") == before
