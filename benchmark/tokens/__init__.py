@@ -1,0 +1,1 @@
+"""How fast tokenizers are, and how fast vocabularies are trained."""
