@@ -66,9 +66,9 @@ def _cut(encoding: Encoding, text: str) -> list[Piece]:
         if end > start and (end == len(content) or not 0x80 <= content[end] < 0xC0):
             made.append(Piece(content[start:end].decode(), tuple(ids[first:last])))
             start, first = end, last
-    if first < len(ids):  # ids of no text: with those before them
+    if made and first < len(ids):  # ids of no text: with those before them
         made[-1] = made[-1]._replace(ids=(*made[-1].ids, *ids[first:]))
-    return made
+    return made or [Piece(text, tuple(ids))][: len(text)]
 
 
 def _ends(encoding: Encoding, text: str) -> tuple[list[int], list[int]]:

@@ -28,7 +28,8 @@ def main() -> None:
 
 def _found(wanted_engine: str, encoding: FileTokenizer) -> str:
     engine, why = choose_engine(wanted_engine, encoding, KEPT)
-    return why or (f"{encoding.model}, {engine} gives the ids of tokenizers: compared")
+    same = f"; {engine} was compared: it gives the ids of tokenizers"
+    return why or f"{encoding.model}{same if engine == 'gigatoken' else ''}"
 
 
 if __name__ == "__main__":

@@ -1,12 +1,20 @@
 """Set-up installs what is due, and a set-up that fails leaves what worked."""
 
 import os
+import struct
 import subprocess
 import sys
+import sysconfig
+import zipfile
+from base64 import b64decode
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from scripts import install_vocabulary
+from scripts.install_vocabulary import RANKS, rank_text
 from scripts.set_up import _failed, _move_scripts
 from tests.workspace import ROOT, environment
 
@@ -112,3 +120,33 @@ def test_gpt2_needs_no_network_where_the_users_own_cache_is_empty(tmp_path):
     )
     assert done.stdout == "50257\n", done.stderr
     assert [*tmp_path.iterdir()] == []
+
+
+@given(st.dictionaries(st.integers(0, 2**32 - 1), st.binary(max_size=9), max_size=30))
+def test_ranks_of_a_wheel_become_the_text_that_is_published(tokens):
+    packed = struct.pack("<I", len(tokens))
+    for rank, token in tokens.items():
+        packed += struct.pack("<H", len(token)) + token + struct.pack("<I", rank)
+    lines = [line.split(b" ") for line in rank_text(packed).splitlines()]
+    assert [(int(rank), b64decode(token)) for token, rank in lines] == sorted(tokens.items())
+
+
+def test_a_wheel_whose_ranks_are_not_the_published_ones_is_refused(tmp_path, monkeypatch):
+    wheels = tmp_path / "share" / "wheels"
+    wheels.mkdir(parents=True)
+    with zipfile.ZipFile(wheels / "quicktok_v1-0.4.0-any.whl", "w") as archive:
+        for name in RANKS:
+            archive.writestr(f"quicktok/data/{name}.vocab", struct.pack("<IHcI", 1, 1, b"a", 0))
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    with pytest.raises(SystemExit) as error:
+        install_vocabulary.main()
+    assert "quicktok_v1-0.4.0-any.whl's cl100k is not the published file" in str(error.value)
+
+
+def test_a_set_up_without_the_wheel_installs_gpt_2_s_vocabulary(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
+    install_vocabulary.main()
+    written = {path.name for path in (tmp_path / "share" / "tiktoken").iterdir()}
+    assert written == {name for name, _ in install_vocabulary.GPT2.values()}
+    assert "TIKTOKEN_CACHE_DIR" in (tmp_path / "tiktoken_cache.pth").read_text()

@@ -43,6 +43,9 @@ _PIECES = (
 )
 
 
+_LETTERS = "eeeetttaaaooiinnsshhrrddlluucmfwypvbgkjqxzéüTASI"
+
+
 class Agreement(NamedTuple):
     """What was found of a tokenizer."""
 
@@ -132,11 +135,13 @@ def _apart(engines: tuple[Encode, Encode], texts: Sequence[str]) -> list[int]:
 
 
 def hostile(number: int, seed: int, special: Sequence[str] = ()) -> Iterator[str]:
-    """Yields strings of what tokenizers treat in ways of their own, and of any code points."""
+    """Yields strings of what tokenizers treat in ways of their own, of any code points and letters.
+
+    Words of letters by chance reach merges that no written word does.
+    """
     draw, pieces = random.Random(seed), [*_PIECES, *special[:20]]
     for _ in range(number):
-        length = draw.randint(1, 12)
-        any_points = (
-            chr(draw.choice((draw.randrange(0x3000), draw.randrange(0xD800)))) for _ in "abc"
-        )
-        yield "".join(draw.choices([*pieces, *any_points], k=length))
+        some = [chr(draw.choice((draw.randrange(0x3000), draw.randrange(0xD800)))) for _ in "abc"]
+        words = ["".join(draw.choices(_LETTERS, k=draw.randint(2, 12))) for _ in "abc"]
+        drawn = draw.choices([*pieces, *some], k=draw.randint(1, 12))
+        yield "".join([*drawn, *(f" {word}" for word in words[: draw.randint(0, 3)])])

@@ -42,6 +42,21 @@ def merges_of(encoding: tiktoken.Encoding) -> list[Merge]:
     return [(part[0], part[1]) for part in parts if len(part) == 2]
 
 
+def splits_of(encoding: tiktoken.Encoding) -> list[Merge]:
+    """Returns every pair of tokens that tiktoken merges, in order of the rank of what they make.
+
+    It merges any two neighbours that make a token, while others merge listed pairs alone. That is
+    the same, unless the merges of a token's own bytes do not lead to it, as in Llama-3's ranks.
+    """
+    ranks = encoding._mergeable_ranks
+    return [
+        (token[:i], token[i:])
+        for token in sorted(ranks, key=ranks.__getitem__)
+        for i in range(1, len(token))
+        if token[:i] in ranks and token[i:] in ranks
+    ]
+
+
 def _parts(token: bytes, ranks: dict[bytes, int]) -> list[bytes]:
     parts = [token[i : i + 1] for i in range(len(token))]
     while len(parts) > 2:
@@ -67,13 +82,14 @@ def tokenizer_json(encoding: tiktoken.Encoding, whole_pieces: bool = False) -> b
 
     Their `encode` turns the text <|endoftext|> into the id of end-of-text; tiktoken's
     `encode_ordinary`, which makes the bins, does not. With `whole_pieces` it has no special tokens,
-    and a piece of text that is a token is that token, also where no pairs make it.
+    a piece of text that is a token is that token, and all pairs that make tokens are merges.
     """
     letter, ranks = letters(), encoding._mergeable_ranks
 
     def written(token: bytes) -> str:
         return "".join(letter[byte] for byte in token)
 
+    merges = splits_of(encoding) if whole_pieces else merges_of(encoding)
     special = {} if whole_pieces else encoding._special_tokens
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
@@ -96,7 +112,7 @@ def tokenizer_json(encoding: tiktoken.Encoding, whole_pieces: bool = False) -> b
                 written(token): ranks[token] for token in sorted(ranks, key=ranks.__getitem__)
             },
             # no letter is a space
-            "merges": [" ".join(map(written, merge)) for merge in merges_of(encoding)],
+            "merges": [" ".join(map(written, merge)) for merge in merges],
         },
     }
     return to_json(content)

@@ -1,8 +1,11 @@
 """What the tables of kinds, vocabularies and shuffles are made from: the same text, merges, ids."""
 
+import json
+
 import pytest
 
-from benchmark.data import kinds, shuffling, vocabularies
+from benchmark.data import kinds, shuffling
+from benchmark.tokens import encodings, texts, vocabularies
 from slm.bins.opening import open_bins
 from slm.text.corpus import make_raw
 from slm.text.stories import stories
@@ -21,14 +24,25 @@ def test_a_file_of_each_kind_holds_the_same_documents(tmp_path, name):
     assert texts_of(tmp_path / "raw") == TEXTS
 
 
-def test_both_trainers_print_the_same_hash_of_their_merges(tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr(vocabularies, "WORDS", 400)
-    vocabularies._draw(tmp_path, 20_000)
+@pytest.mark.parametrize("pattern", ["gpt2", "o200k"])
+def test_both_trainers_print_the_same_hash_of_their_merges(tmp_path, capfd, monkeypatch, pattern):
+    monkeypatch.setattr(texts, "WORDS", 400)
+    vocabularies._draw(tmp_path, 20_000, "-")
     said = []
     for train in (vocabularies._ours, vocabularies._theirs):
-        train(tmp_path, 500)
+        train(tmp_path, 500, pattern)
         said.append(capfd.readouterr().out)
     assert said[0] == said[1] and said[0].startswith("244 ")
+
+
+def test_both_engines_print_the_same_hash_of_their_ids(tmp_path, capfd):
+    encodings._draw(tmp_path, 20_000)
+    for text in encodings.TEXTS:
+        for engine in encodings.ENGINES:
+            encodings._encode(tmp_path / text, "qwen", engine)
+        one, other = map(json.loads, capfd.readouterr().out.splitlines())
+        assert (one["bytes"], one["sha256"]) == (other["bytes"], other["sha256"])
+        assert one["bytes"] >= 20_000
 
 
 def test_other_merges_have_another_hash(capfd):

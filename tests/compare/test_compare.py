@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tokenizers import Tokenizer
 
 from compare.reports import known_training
 from compare.variants import Variant, deciding, name_of, variants
@@ -24,6 +25,7 @@ from slm.tokens.vocabulary import load_described
 from slm.tokens.wanted import DEFAULTS, Wanted
 from slm.versions.revisions import open_revision
 from tests.helpers import one_line
+from tests.tokens.trained import word_piece
 from tests.workspace import ROOT, add_dataset, commit, dvc, edit, environment, git, hashes, script
 
 BPE = {"tokenizer.encoding": "bpe", "tokenizer.vocab_size": 300}
@@ -332,6 +334,29 @@ def test_two_at_once_are_refused(copy):
     assert "`make compare` (process" in script(copy, "make_data", fails=True)
     os.killpg(job.pid, signal.SIGKILL)
     job.wait()
+
+
+def test_bytes_and_a_file_that_git_does_not_know_are_variants(small_sample, tmp_path):
+    folder = shutil.copytree(small_sample, tmp_path / "here", symlinks=True)
+    (folder / "own").mkdir()
+    (folder / "own" / "t.json").write_text(word_piece())
+    sha256 = hashlib.sha256(word_piece().encode()).hexdigest()
+    file = {"tokenizer.encoding": "file", "tokenizer.file": "own/t.json"}
+    wide = {"tokenizer.encoding": "llama3"}
+    listing(folder, [{"tokenizer.encoding": "bytes"}, {**file, "tokenizer.sha256": sha256}, wide])
+    (folder / ".gitignore").open("a").write("/own/\n")
+    commit(folder)
+    said = script(folder, "compare")
+    assert "bytes (1 of 3)" in said and "file t.json (2 of 3)" in said and "llama3 (3" in said
+    assert "“llama3” takes 4 bytes a token in the bins" in " ".join(said.split())
+    assert "file t.json does not give back the text of 68 documents" in " ".join(said.split())
+    (name,) = (name for name in experiments(folder) if name.startswith("sample-file-none"))
+    assert "own/" not in git(folder, "ls-tree", "-r", "--name-only", experiments(folder)[name])
+    by_name = open_revision("data/sample/bins", name, repo=folder, store=tmp_path / "store")
+    assert by_name.vocabulary.to_str() == Tokenizer.from_str(word_piece()).to_str()
+    assert ran(script(folder, "compare")) == []
+    page = (folder / "reports/sample/compare/compare.html").read_text()
+    assert "file t.json" in page
 
 
 # --- variants ---

@@ -4,20 +4,25 @@ import json
 import re
 import shutil
 import subprocess
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 import tiktoken
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compare import page, story, summary
 from compare.columns import as_good_as_best, same_line, tables
 from compare.result import Result
+from compare.story import pieces
 from compare.table import markdown, terminal
 from slm.tokens.bpe import encoding_of
+from slm.tokens.from_file import FileTokenizer
+from slm.tokens.published import load_encoding
 from tests.helpers import NASTY
+from tests.tokens.trained import KINDS
 
 GPT2 = tiktoken.get_encoding("gpt2")
 # ends tokens inside a curly quote and inside an emoji
@@ -314,3 +319,39 @@ def test_a_page_is_no_wider_than_its_window(tmp_path):
     dom, _ = opened(tmp_path, SAY + "".join(map(frame, WIDTHS)))
     _, *said = re.search("<title>(.*?)</title>", dom)[1].split()
     assert sorted(said) == sorted(f"{width}:0" for width in WIDTHS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(text=st.text("abABé中😊 \n“½ﬁ", max_size=40))
+@settings(max_examples=60, deadline=None)
+def test_the_pieces_of_a_tokenizer_json_are_the_text_and_hold_its_ids(kind, text):
+    tokenizer = from_file(kind)
+    made = pieces(tokenizer, text, "none")
+    assert "".join(piece.text for piece in made) == text
+    assert [i for piece in made for i in piece.ids] == tokenizer.encode_ordinary(text) * bool(text)
+
+
+@cache
+def from_file(kind: str) -> FileTokenizer:
+    write, end = KINDS[kind]
+    return FileTokenizer(write().encode(), end)
+
+
+def test_end_of_text_of_any_vocabulary_is_a_piece():
+    assert pieces(load_encoding("llama3"), "a", "append")[-1].ids == (128_001,)
+    assert pieces(load_encoding("bytes"), "a", "prepend")[0].ids == (256,)
+    assert pieces(from_file("Unigram"), "a", "append")[-1].ids == (1,)
+
+
+def test_what_a_wide_vocabulary_or_a_lossy_one_costs_is_said():
+    made = [variant("gpt2", 3000), variant("big", 2000), variant("lossy", 2000)]
+    made[1].metrics["vocab_size"] = 100_277
+    made[2] = made[2]._replace(lossy=7)
+    wide, lossy = summary.costs(made)
+    assert wide == (
+        "“big” takes 4 bytes a token in the bins, not 2, with more ids than uint16 holds "
+        "(65,536): 0.00 MB of train where uint16 would take half."
+    )
+    assert lossy == "lossy does not give back the text of 7 documents."
+    assert wide in summary.lead("sample", made) and lossy in summary.lead("sample", made)
+    assert [*summary.costs(made[:1])] == []

@@ -14,6 +14,7 @@ import tiktoken_ext.openai_public as openai
 
 from slm.core.errors import UserError
 from slm.tokens import agreement, fast, published
+from slm.tokens.bpe import tokenizer_json
 from slm.tokens.patterns import PATTERNS, named
 from slm.tokens.published import SET_UP, load_encoding
 from slm.tokens.reference import reference
@@ -73,6 +74,16 @@ def test_nasty_documents_and_real_stories_have_the_ids_of_tiktoken(name, engine)
     expected = [encoding.encode_ordinary(text) for text in texts]
     assert lengths.tolist() == list(map(len, expected))
     assert ids.tolist() == [*chain(*expected)]
+
+
+@by_gigatoken
+def test_a_token_of_llama_3_that_no_merges_of_its_bytes_make_is_made_in_a_longer_word():
+    encoding = load_encoding("llama3")
+    ids = encoding.encode_ordinary(" haftaav")
+    assert [encoding.decode([i]) for i in ids] == [" hafta", "av"]
+    assert fast.gigatoken(encoding)(block([" haftaav"]))[0].tolist() == ids
+    # as many merges as Meta's tokenizer.json has
+    assert len(json.loads(tokenizer_json(encoding, True))["model"]["merges"]) == 280_147
 
 
 @pytest.mark.parametrize("engine", ENGINES)
