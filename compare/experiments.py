@@ -100,8 +100,9 @@ def _share_file(file: str | None, root: Path) -> None:
     (root / file).parent.mkdir(parents=True, exist_ok=True)
     (root / file).symlink_to(Path(file).resolve())
     exclude = run_git(root, "rev-parse", "--path-format=absolute", "--git-path", "info/exclude")
+    prefix = run_git(root, "rev-parse", "--show-prefix").strip()
     with Path(exclude.strip()).open("a") as listed:
-        listed.write(f"\n{Path(file).name}\n")
+        listed.write(f"\n/{prefix}{file}\n")
 
 
 def _keep_link(dataset: str, name: str) -> None:

@@ -17,7 +17,7 @@ from compare.result import Result
 from compare.story import choose
 from compare.summary import markdown
 from compare.variants import Variant
-from slm.bins.documents import decode, document
+from slm.bins.documents import document
 from slm.bins.opening import Bins
 from slm.core.errors import UserError
 from slm.core.files import write_file
@@ -119,7 +119,6 @@ def _story(bins: Bins) -> str:
     """A validation document of these bins, or one of their last split."""
     manifest = bins.manifest
     split = "validation" if "validation" in manifest["splits"] else [*manifest["splits"]][-1]
-    encoding = load_described(manifest["tokenizer"], bins.folder)
     cut = {"append": slice(-1), "prepend": slice(1, None)}.get(manifest["end_of_text"], slice(None))
     numbers = range(min(CANDIDATES, manifest["splits"][split]["documents"]))
-    return choose([decode(encoding, document(bins, split, n).ids[cut]) for n in numbers])
+    return choose([bins.decode(document(bins, split, n).ids[cut]) for n in numbers])

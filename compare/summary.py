@@ -62,7 +62,7 @@ def lead(dataset: str, results: list[Result]) -> str:
 
 
 def costs(results: list[Result]) -> Iterator[str]:
-    """What some variants cost beside the others: a wider token, or a part of the text."""
+    """What some variants cost: 4 bytes a token, or documents that do not decode to their text."""
     split = splits(results)[0]
     wide = [result for result in results if result.metrics["vocab_size"] > 2**16]
     if wide:
@@ -73,7 +73,8 @@ def costs(results: list[Result]) -> Iterator[str]:
         )
     for result in results:
         if result.lossy:
-            yield f"{result.label} does not give back the text of {result.lossy:,} documents."
+            text = f"of the text of {result.lossy:,} documents of the source, all splits together"
+            yield f"{_names([result])} loses some {text}."
 
 
 def trained_on(results: list[Result], device: str | None) -> str:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import yaml
 
 from slm.bins.format import END_OF_TEXT
-from slm.core.errors import UserError
+from slm.core.errors import UserError, check
 from slm.core.params import choice, whole
 from slm.tokens import wanted as tokenizer
 from slm.tokens.making import check_wanted
@@ -39,7 +39,7 @@ class Variant(NamedTuple):
         words = [wanted.encoding, f"{wanted.vocab_size:,}" if wanted.vocab_size else ""]
         words.append(f"({wanted.pattern})" if wanted.pattern != GPT2.name else "")
         words.append(f"with {', '.join(wanted.special_tokens)}" if wanted.special_tokens else "")
-        words.append(wanted.path or (Path(wanted.file).name if wanted.file else ""))
+        words.append(_file_label(wanted) if wanted.encoding == "file" else "")
         more = {"append": ", end of text appended", "prepend": ", end of text prepended"}
         return f"{' '.join(filter(None, words))}{more.get(self.end_of_text, '')}"
 
@@ -49,6 +49,13 @@ class Variant(NamedTuple):
         listed = {**self.tokenizer._asdict()}
         listed["special_tokens"] = [*self.tokenizer.special_tokens]
         return dict(zip(KEYS, [*listed.values(), self.end_of_text], strict=True))
+
+
+def _file_label(wanted: tokenizer.Wanted) -> str:
+    """Which tokenizer.json it is, with the beginning of the hash that tells it from others."""
+    name = wanted.path or Path(wanted.file or "").name
+    end = f", ending in {wanted.end_of_text}" if wanted.end_of_text else ""
+    return f"{name} {(wanted.revision or wanted.sha256 or '')[:7]}{end}"
 
 
 def variants(params: dict) -> list[Variant]:
@@ -75,6 +82,11 @@ def _variant(params: dict, changes: dict) -> Variant:
         changed[section][name] = value
     wanted = tokenizer.wanted(changed)
     policy = choice(changed, "bins", "end_of_text", END_OF_TEXT)
+    check(
+        ".." not in Path(wanted.file or "").parts,
+        f"tokenizer.file {wanted.file} has `..`; give a path from the root of the repository, or "
+        "an absolute one",
+    )
     check_wanted(wanted, policy)
     return Variant(wanted, policy)
 

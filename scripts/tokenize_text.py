@@ -11,7 +11,7 @@ from slm.core.errors import positive, run_main
 from slm.core.files import landing, read_json
 from slm.core.params import choice, read_params
 from slm.text.blocks import BLOCK_BYTES
-from slm.tokens.agreement import KEPT
+from slm.tokens.agreement import AGREEMENTS
 from slm.tokens.token_files import make_tokens
 from slm.tokens.tokenizer import ENGINES, choose_engine
 from slm.tokens.vocabulary import load_described
@@ -24,10 +24,10 @@ def main() -> None:
     vocabulary = folder / "vocabulary"
     encoding = load_described(read_json(vocabulary / "vocabulary.json"), vocabulary)
     wanted = choice(read_params(Path("params.yaml")), "tokenizer", "engine", ENGINES)
-    engine, why = choose_engine(wanted, encoding, KEPT)
+    engine, why = choose_engine(wanted, encoding, AGREEMENTS)
     with landing(folder / "tokens") as out:
         splits = make_tokens(
-            folder / "raw", encoding, out, engine, args.workers, args.block_bytes, KEPT
+            folder / "raw", encoding, out, engine, args.workers, args.block_bytes, AGREEMENTS
         )
     tokens = sum(split["tokens"] for split in splits.values())
     print(f"tokenize:   {tokens:,} tokens by {engine}{f' ({why})' if why else ''}")

@@ -9,7 +9,7 @@ from slm.bins.writing.from_tokens import write_bins
 from slm.core.errors import run_main
 from slm.core.files import landing, read_json
 from slm.core.params import choice, chosen, read_params
-from slm.tokens.agreement import KEPT
+from slm.tokens.agreement import AGREEMENTS
 from slm.tokens.reference import Encode
 from slm.tokens.tokenizer import ENGINES, choose_engine, encoder
 from slm.tokens.vocabulary import load_described
@@ -36,7 +36,7 @@ def _encoder(vocabulary: Path, wanted: str) -> Encode:
     @cache
     def loaded() -> Encode:
         encoding = load_described(read_json(vocabulary / "vocabulary.json"), vocabulary)
-        return encoder(choose_engine(wanted, encoding, KEPT)[0], encoding, KEPT)
+        return encoder(choose_engine(wanted, encoding, AGREEMENTS)[0], encoding, AGREEMENTS)
 
     return lambda block: loaded()(block)
 

@@ -8,7 +8,15 @@ NAMES = (
     "README.md",
     *(
         f"docs/{name}.md"
-        for name in ("data", "selecting", "tokenization", "format", "versions", "sharing")
+        for name in (
+            "data",
+            "selecting",
+            "tokenization",
+            "tokenizers",
+            "format",
+            "versions",
+            "sharing",
+        )
     ),
     *(f"docs/{name}.md" for name in ("batching", "describing", "comparing", "benchmarks")),
     "docs/benchmarks-data.md",

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scripts import install_vocabulary
-from scripts.install_vocabulary import RANKS, rank_text
+from scripts.install_vocabulary import CARRIED, rank_text
 from scripts.set_up import _failed, _move_scripts
 from tests.workspace import ROOT, environment
 
@@ -135,7 +135,7 @@ def test_a_wheel_whose_ranks_are_not_the_published_ones_is_refused(tmp_path, mon
     wheels = tmp_path / "share" / "wheels"
     wheels.mkdir(parents=True)
     with zipfile.ZipFile(wheels / "quicktok_v1-0.4.0-any.whl", "w") as archive:
-        for name in RANKS:
+        for name in CARRIED.values():
             archive.writestr(f"quicktok/data/{name}.vocab", struct.pack("<IHcI", 1, 1, b"a", 0))
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     with pytest.raises(SystemExit) as error:

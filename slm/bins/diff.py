@@ -9,15 +9,15 @@ back in parts. Leading chunks of equal hash are not read.
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from itertools import takewhile
+from itertools import pairwise, takewhile
 
 import numpy as np
 
-from slm.bins.documents import decode, document
+from slm.bins.documents import document
 from slm.bins.end_of_text import without_end_of_text
 from slm.bins.opening import Bins
 from slm.core.files import CHUNK_BYTES
-from slm.tokens.from_file import Encoding
+from slm.tokens.from_file import Encoding, FileTokenizer
 from slm.tokens.vocabulary import load_described
 
 ABOUT = ("dataset", "tokenizer", "end_of_text", "dtype")
@@ -104,7 +104,7 @@ def _shown(a: Bins, b: Bins, split: str, number: int) -> Iterator[str]:
 def _text(bins: Bins, split: str, number: int) -> str | None:
     if number >= len(bins.docs(split)) - 1:
         return None
-    return decode(_encoding(bins), document(bins, split, number).ids)
+    return _encoding(bins).decode(document(bins, split, number).ids.tolist())
 
 
 def _encoding(bins: Bins) -> Encoding:
@@ -156,7 +156,11 @@ def _content(
         [ids] = without_end_of_text(iter([ids]), rows[:, 0], policy)
     if encoding is None:
         return ids, rows[:, 0] - (policy != "none") * np.arange(len(rows))
-    return np.frombuffer(encoding.decode_bytes(ids.tolist()), np.uint8), rows[:, 1]
+    if not isinstance(encoding, FileTokenizer):
+        return np.frombuffer(encoding.decode_bytes(ids.tolist()), np.uint8), rows[:, 1]
+    ends = rows[:, 0] - (policy != "none") * np.arange(len(rows))
+    texts = [encoding.decode_bytes(ids[i:j].tolist()) for i, j in pairwise(ends.tolist())]
+    return np.frombuffer(b"".join(texts), np.uint8), np.cumsum([0, *map(len, texts)])
 
 
 def _first_row(a: tuple[np.ndarray, np.ndarray], b: tuple[np.ndarray, np.ndarray]) -> int | None:

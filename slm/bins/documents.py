@@ -12,7 +12,6 @@ from slm.bins.opening import Bins
 from slm.core.errors import check
 from slm.selection.wanted import TRAIN
 from slm.text.raw import locate
-from slm.tokens.from_file import Encoding
 
 
 class Document(NamedTuple):
@@ -50,8 +49,3 @@ def number_at(bins: Bins, split: str, position: int) -> int:
     inside = 0 <= position <= last
     check(inside, f"{split} has tokens 0 to {last:,}; {position:,} is none of them")
     return int(np.searchsorted(bins.docs(split)[1:, 0], position, side="right"))
-
-
-def decode(encoding: Encoding, ids: np.ndarray) -> str:
-    """Returns the text of ids, (tokens,); bytes that are not UTF-8 by themselves become U+FFFD."""
-    return encoding.decode(ids.tolist())

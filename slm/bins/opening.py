@@ -1,6 +1,5 @@
 """How are bins opened? The manifest is checked, and the arrays are mapped."""
 
-from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -48,45 +47,81 @@ class Bins(NamedTuple):
         return self._same(np.load(self.folder / name, mmap_mode="r"))
 
     @property
+    def vocab_size(self) -> int:
+        """Returns the number of ids, special tokens included."""
+        return self.manifest["tokenizer"]["vocab_size"]
+
+    @property
+    def end_of_text(self) -> int | None:
+        """Returns the id that ends a document; None if the tokenizer has none."""
+        return self.manifest["tokenizer"]["end_of_text"]
+
+    @property
     def vocabulary(self) -> Any:
         """Returns what encoded the text: a tiktoken.Encoding or a tokenizers.Tokenizer."""
-        loaded = self._encoding()
-        return getattr(loaded, "tokenizer", loaded)
+        encoding = self._encoding()
+        return getattr(encoding, "tokenizer", encoding)
 
     def encode(self, text: str) -> list[int]:
-        """Returns the ids of a text, as the documents of these bins were encoded."""
-        return self._encoding().encode_ordinary(text)
+        """Returns the ids of a text, as the documents of these bins were encoded.
 
-    def decode(self, ids: Iterable[int]) -> str:
-        """Returns the text of ids, an array or tensor too; bytes that are not UTF-8 are U+FFFD."""
-        return self._encoding().decode([int(i) for i in ids])
+        Raises ValueError if it has a run of 999,999 or more whitespace characters.
+        """
+        from slm.tokens.vocabulary import encode  # needs tiktoken, and reading bins does not
+
+        return encode(self._encoding(), text).tolist()
+
+    def decode(self, ids: Any) -> str:
+        """Returns the text of ids, (tokens,): a list, an array or a tensor.
+
+        Bytes that are not UTF-8 by themselves become U+FFFD. Raises UserError, a ValueError, if an
+        id is not of the vocabulary.
+        """
+        numbers = ids.tolist() if hasattr(ids, "tolist") else list(ids)
+        for number in numbers:
+            known = isinstance(number, int | np.integer) and 0 <= number < self.vocab_size
+            wrong = f"{number!r} is no id; expected whole numbers below {self.vocab_size}"
+            check(bool(known), wrong)
+        return self._encoding().decode(numbers)
 
     @property
     def token_bytes(self) -> np.ndarray:
-        """Returns (vocab_size,) int64: how many bytes of text each id stands for, 0 for special."""
-        from slm.tokens.vocabulary import token_bytes
+        """Returns (vocab_size,) int64: how many bytes of text each id stands for, 0 for special.
 
-        return token_bytes(self._encoding())
+        It is made once and read-only.
+        """
+        self._encoding()
+        return _token_bytes(self.folder, self.manifest["sha256"])
 
     def _encoding(self) -> Any:
+        self._check_same()
         return _loaded(self.folder, self.manifest["sha256"])
 
     def _same(self, mapped: np.ndarray) -> np.ndarray:
         """Returns it; raises UserError if the folder was replaced by other bins since it opened."""
+        self._check_same()
+        return mapped
+
+    def _check_same(self) -> None:
         here = read_manifest(self.folder)["sha256"] == self.manifest["sha256"]
         check(here, f"{self.folder} has other bins than when it was opened; open it again")
-        return mapped
 
 
 @lru_cache(maxsize=8)
 def _loaded(folder: Path, sha256: str) -> Any:
-    """Returns the encoding of the bins with this hash."""
-    from slm.tokens.vocabulary import load_described  # needs tiktoken, and reading bins does not
+    """Returns the encoding of the bins in `folder`, whose manifest has this hash."""
+    from slm.tokens.vocabulary import load_described
 
-    manifest = read_manifest(folder)
-    same = manifest["sha256"] == sha256
-    check(same, f"{folder} has other bins than when it was opened; open it again")
-    return load_described(manifest["tokenizer"], folder)
+    return load_described(read_manifest(folder)["tokenizer"], folder)
+
+
+@lru_cache(maxsize=8)
+def _token_bytes(folder: Path, sha256: str) -> np.ndarray:
+    from slm.tokens.vocabulary import token_bytes
+
+    table = token_bytes(_loaded(folder, sha256))
+    table.flags.writeable = False
+    return table
 
 
 def open_bins(path: str | Path, *, verify: bool = False) -> Bins:

@@ -2,7 +2,7 @@
 
 In: a tokenizer. Out: the code points on which the two engines differ, whose documents go to the
 reference, and why gigatoken cannot be taken, if so. The texts are the same each time: code points
-in three contexts, all of the planes that have characters and one of sixteen in the others, and
+in several contexts, all of the planes that have characters and one of sixteen in the others, and
 strings of what tokenizers treat in ways of their own. What was found is kept in a folder under a
 hash of the file and of both libraries' versions.
 """
@@ -26,13 +26,16 @@ from slm.tokens.from_file import FileTokenizer
 from slm.tokens.reference import Encode
 from slm.tokens.unicode_gaps import GAPS, Holding, Spans, spans
 
-# Letters, numbers, marks, whitespace and others split each of these otherwise.
+# Each kind of code point (letter, number, mark, whitespace, other) splits this differently.
 FORM = " {0}'s1{0}\n a{0}A{0}b \u0301{0}.{0}'S"
-KEPT = Path(".dvc/tmp/agreements")  # where commands keep what was found
+AGREEMENTS = Path(".dvc/tmp/agreements")  # where commands keep what was found
 STRINGS, SEED = 20_000, 1337
-MOST = 20_000  # code points apart; a tokenizer with more differs in what it does, not in its tables
-EVERY = (*range(0xD800), *range(0xE000, 0x110000))
-USED = [c for c in EVERY if c < 0x40000 or 0xE0000 <= c < 0xF0000 or c % 16 == 0]
+VERSION = 1  # of what is compared here; what was found by another is not used
+MAX_POINTS = (
+    20_000  # code points apart; a tokenizer with more differs in what it does, not in its tables
+)
+ALL_POINTS = (*range(0xD800), *range(0xE000, 0x110000))
+COMPARED_POINTS = [c for c in ALL_POINTS if c < 0x40000 or 0xE0000 <= c < 0xF0000 or c % 16 == 0]
 _GROUP, _TOGETHER = 64, 2_000  # code points of a text; texts at a time
 _PIECES = (
     *("'s", "'LL", "’s", "don't", " ", "  ", " " * 30, "\n", "\r\n", "\n\n\n", "\t", "\u3000"),
@@ -59,8 +62,7 @@ def compared(tokenizer: FileTokenizer, known: Path | None) -> Agreement:
     if known is None:
         return _compare(tokenizer)
     versions = " ".join(version(name) for name in ("gigatoken", "tokenizers"))
-    code = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
-    key = hashlib.sha256(f"{tokenizer.sha256} {versions} {code}".encode()).hexdigest()
+    key = hashlib.sha256(f"{tokenizer.sha256} {versions} {VERSION} {GAPS}".encode()).hexdigest()
     path = known / f"{key[:16]}.json"
     try:
         why, gaps = json.loads(path.read_bytes())
@@ -77,7 +79,7 @@ def _compare(tokenizer: FileTokenizer) -> Agreement:
         with silence():
             engine = from_json(tokenizer.content)
         return _of_engines((_silent(engine), tokenizer.encode_block), [*tokenizer.special])
-    except (KeyboardInterrupt, SystemExit, MemoryError):
+    except (KeyboardInterrupt, SystemExit, MemoryError, ImportError, OSError):
         raise
     except BaseException as error:  # Rust's panics are no Exception
         reason = str(error).partition(":")[0].strip().splitlines() or [type(error).__name__]
@@ -95,8 +97,8 @@ def _silent(engine: Any) -> Encode:
 
 
 def _of_engines(engines: tuple[Encode, Encode], special: list[str]) -> Agreement:
-    points = points_apart(engines, USED)
-    if len(points) > MOST:
+    points = points_apart(engines, COMPARED_POINTS)
+    if len(points) > MAX_POINTS:
         return Agreement(f"gigatoken differs from tokenizers on {len(points):,} code points", ())
     newer = (c for first, last in GAPS["o200k"] for c in range(first, last + 1))
     gaps = spans([*points, *newer])  # which a small vocabulary may not show
@@ -141,7 +143,10 @@ def hostile(number: int, seed: int, special: Sequence[str] = ()) -> Iterator[str
     """
     draw, pieces = random.Random(seed), [*_PIECES, *special[:20]]
     for _ in range(number):
-        some = [chr(draw.choice((draw.randrange(0x3000), draw.randrange(0xD800)))) for _ in "abc"]
+        some = [
+            chr(draw.choice((draw.randrange(0x3000), *draw.choices(ALL_POINTS, k=2))))
+            for _ in "abc"
+        ]
         words = ["".join(draw.choices(_LETTERS, k=draw.randint(2, 12))) for _ in "abc"]
         drawn = draw.choices([*pieces, *some], k=draw.randint(1, 12))
         yield "".join([*drawn, *(f" {word}" for word in words[: draw.randint(0, 3)])])

@@ -82,14 +82,9 @@ def tokenizer_json(encoding: tiktoken.Encoding, whole_pieces: bool = False) -> b
 
     Their `encode` turns the text <|endoftext|> into the id of end-of-text; tiktoken's
     `encode_ordinary`, which makes the bins, does not. With `whole_pieces` it has no special tokens,
-    a piece of text that is a token is that token, and all pairs that make tokens are merges.
+    a piece of text that is a token is that token (`ignore_merges`), and all pairs that make tokens
+    are merges: so Llama-3's own file has it.
     """
-    letter, ranks = letters(), encoding._mergeable_ranks
-
-    def written(token: bytes) -> str:
-        return "".join(letter[byte] for byte in token)
-
-    merges = splits_of(encoding) if whole_pieces else merges_of(encoding)
     special = {} if whole_pieces else encoding._special_tokens
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
@@ -104,18 +99,25 @@ def tokenizer_json(encoding: tiktoken.Encoding, whole_pieces: bool = False) -> b
         "pre_tokenizer": _splitting(encoding, level),
         "post_processor": None,
         "decoder": {**level, "use_regex": True},
-        "model": {
-            "type": "BPE",
-            **dict.fromkeys(("dropout", "unk_token", "continuing_subword_prefix")),
-            **({"ignore_merges": True} if whole_pieces else {}),
-            "vocab": {
-                written(token): ranks[token] for token in sorted(ranks, key=ranks.__getitem__)
-            },
-            # no letter is a space
-            "merges": [" ".join(map(written, merge)) for merge in merges],
-        },
+        "model": _model(encoding, whole_pieces),
     }
     return to_json(content)
+
+
+def _model(encoding: tiktoken.Encoding, whole_pieces: bool) -> dict:
+    letter, ranks = letters(), encoding._mergeable_ranks
+    merges = splits_of(encoding) if whole_pieces else merges_of(encoding)
+
+    def written(token: bytes) -> str:
+        return "".join(letter[byte] for byte in token)
+
+    return {
+        "type": "BPE",
+        **dict.fromkeys(("dropout", "unk_token", "continuing_subword_prefix")),
+        **({"ignore_merges": True} if whole_pieces else {}),
+        "vocab": {written(token): ranks[token] for token in sorted(ranks, key=ranks.__getitem__)},
+        "merges": [" ".join(map(written, merge)) for merge in merges],  # no letter is a space
+    }
 
 
 def _splitting(encoding: tiktoken.Encoding, level: dict) -> dict:

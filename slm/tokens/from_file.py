@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import tiktoken
@@ -23,34 +24,34 @@ if TYPE_CHECKING:
 FILE = "tokenizer.json"
 NAME = "file-"  # begins the name of such a vocabulary
 _TOGETHER = 2**20  # bytes of text at a time: an Encoding takes a hundred bytes per token
+_AROUND = ("continuing_subword_prefix", "end_of_word_suffix")  # of a token, and no text
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 
 
 class FileTokenizer:
     """A tokenizer.json."""
 
-    def __init__(self, content: bytes, end_of_text: str | None = None) -> None:
+    def __init__(self, content: bytes, end_of_text: str | int | None = None) -> None:
         self.content, self.sha256 = content, hashlib.sha256(content).hexdigest()
-        self.tokenizer = _parsed(content)
-        self.about = json.loads(content)
+        self.tokenizer, self.about = _parsed(content)
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
         self.ids = self.tokenizer.get_vocab(with_added_tokens=True)
         self.n_vocab = max(self.ids.values(), default=-1) + 1
         added = self.tokenizer.get_added_tokens_decoder()
         self.special = {token.content: i for i, token in added.items() if token.special}
-        self.end_of_text = end_of_text
         self.eot_token = None if end_of_text is None else self._special_id(end_of_text)
         self.name = f"{NAME}{self.n_vocab}-{self.sha256[:8]}"
 
-    def _special_id(self, token: str) -> int:
+    def _special_id(self, token: str | int) -> int:
+        """Returns the id of a special token, which is given by its text or by its id."""
         known = ", ".join(list(self.special)[:12]) or "none"
         check(
-            token in self.special,
+            token in self.special or token in self.special.values(),
             f"tokenizer.end_of_text is {token!r}, which is no special token of the file; "
             f"it has {known}",
         )
-        return self.special[token]
+        return token if isinstance(token, int) else self.special[token]
 
     @property
     def model(self) -> str:
@@ -84,9 +85,9 @@ class FileTokenizer:
         return self.decode(ids).encode()
 
     def decode_single_token_bytes(self, id_: int) -> bytes:
-        """Returns the bytes that an id stands for, b"" for a special token, as far as it tells.
+        """Returns the bytes of an id, b"" for a special token.
 
-        A word's leading space is one where the file writes it so, at a document's start, too.
+        U+2581 counts as a space, also where the tokenizer itself adds it at a document's start.
         """
         return self.token_bytes()[id_]
 
@@ -118,21 +119,28 @@ class FileTokenizer:
 Encoding = tiktoken.Encoding | FileTokenizer
 
 
-def _parsed(content: bytes):
-    """Returns the tokenizer; raises UserError if the file is none, or draws by chance."""
+def _parsed(content: bytes) -> tuple[Any, dict]:
+    """Returns the tokenizer, and what the file says.
+
+    Raises UserError if the file is none, has no tokens, or draws by chance.
+    """
     import tokenizers
 
     try:
         made = tokenizers.Tokenizer.from_str(content.decode())
         about = json.loads(content)
     except Exception as error:  # tokenizers raises Exception itself
-        raise UserError(f"the tokenizer.json cannot be read: {error}") from None
+        raise UserError(
+            f"this is no tokenizer.json ({error}); `Tokenizer.save` of tokenizers, or "
+            "`save_pretrained` of transformers, writes one"
+        ) from None
+    check(bool(made.get_vocab(False)), "the tokenizer.json has no tokens; train it first")
     check(
         not about["model"].get("dropout"),
         "the tokenizer.json has BPE dropout, by which the same text has other ids each time; set "
         "`dropout` to null in it",
     )
-    return made
+    return made, about
 
 
 def _reader(about: dict) -> Callable[[str], bytes]:
@@ -141,15 +149,17 @@ def _reader(about: dict) -> Callable[[str], bytes]:
     written = json.dumps(parts, ensure_ascii=False)
     if '"ByteLevel"' in written:
         byte_of = {letter: byte for byte, letter in enumerate(letters())}
-        return lambda token: bytes(byte_of[c] for c in token if c in byte_of)
-    prefix = about["model"].get("continuing_subword_prefix") or ""
-    metaspace = '"Metaspace"' in written or "\u2581" in written
+        return lambda token: b"".join(
+            bytes([byte_of[letter]]) if letter in byte_of else letter.encode() for letter in token
+        )
+    model, replacements = about["model"], re.findall('"replacement": "(.)"', written)
+    prefix, suffix = (model.get(key) or "" for key in _AROUND)
+    space = replacements[0] if replacements else "\u2581" if "\u2581" in written else " "
 
     def read(token: str) -> bytes:
         if byte := _BYTE.fullmatch(token):
             return bytes([int(byte[1], 16)])
-        text = token.removeprefix(prefix) if prefix else token
-        return (text.replace("\u2581", " ") if metaspace else text).encode()
+        return token.removeprefix(prefix).removesuffix(suffix).replace(space, " ").encode()
 
     return read
 

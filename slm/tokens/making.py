@@ -1,12 +1,14 @@
 """Where does a tokenizer come from? It is loaded, trained, read or fetched.
 
 In: what params.yaml asks for, and a dataset's raw/ and selection/. Out: the encoding. A
-tokenizer.json is read where it lies, as `tokenizer.sha256` pins it, or fetched from the hub once,
-into the hub's own cache, and checked against the pin, or, without one, against what the hub says.
+tokenizer.json is read where it lies, as `tokenizer.sha256` pins it, or from bins that hold a copy
+of it. From the hub it comes into the hub's own cache, and is checked against what the hub says;
+with a pin the hub is asked once, without one each time.
 """
 
 import hashlib
 import sys
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -17,50 +19,26 @@ from slm.text.hub.retries import RetryLimits, quiet, with_retries
 from slm.tokens.bpe import encoding_of
 from slm.tokens.from_file import FILE, Encoding, FileTokenizer
 from slm.tokens.published import load_encoding
-from slm.tokens.wanted import Wanted
+from slm.tokens.wanted import WHERE, Wanted
 
 
-def make(wanted: Wanted, raw: Path, selection: Path) -> Encoding:
-    """Returns the encoding that is asked for; raises UserError if there is none."""
+def make(wanted: Wanted, raw: Path, selection: Path, copies: Iterable[Path] = ()) -> Encoding:
+    """Returns the encoding that is asked for; raises UserError if there is none.
+
+    `copies` are files that may be the tokenizer.json, where `tokenizer.file` is gone.
+    """
     if wanted.encoding == "bpe":
-        from slm.tokens.training.merges import train
-
-        return encoding_of(train(wanted, raw, selection), wanted.pattern, wanted.special_tokens)
+        return _trained(wanted, raw, selection)
     if wanted.encoding == "file":
-        return FileTokenizer(content(wanted), wanted.end_of_text)
+        content = _fetched(wanted) if wanted.file is None else _read(wanted, copies)
+        return _parsed(wanted, content)
     return load_encoding(wanted.encoding)
 
 
-def content(wanted: Wanted) -> bytes:
-    """Returns the tokenizer.json that is asked for, checked."""
-    if wanted.file is None:
-        return _fetched(wanted)
-    path = Path(wanted.file)
-    try:
-        read = path.read_bytes()
-    except OSError as error:
-        raise UserError(
-            f"tokenizer.file {path} cannot be read ({error.strerror}); correct it in params.yaml, "
-            "or put a tokenizer.json there"
-        ) from None
-    actual = hashlib.sha256(read).hexdigest()
-    check(
-        wanted.sha256 is not None,
-        f"params.yaml: tokenizer.sha256 is null, expected that of {path}; write `sha256: {actual}` "
-        "there",
-    )
-    check(
-        actual == wanted.sha256,
-        f"{path} has SHA-256 {actual}, params.yaml: tokenizer.sha256 expects {wanted.sha256}; "
-        "bring that file back, or write the other hash there",
-    )
-    return read
-
-
-def check_wanted(wanted: Wanted, end_of_text: str) -> None:
+def check_wanted(wanted: Wanted, end_of_text: str, copies: Iterable[Path] = ()) -> None:
     """Raises UserError if no bins can be made so, as far as it can be told without the hub."""
     if wanted.file is not None:
-        FileTokenizer(content(wanted), wanted.end_of_text)
+        _parsed(wanted, _read(wanted, copies))
     check(
         wanted.encoding != "file" or wanted.end_of_text is not None or end_of_text == "none",
         f"params.yaml: bins.end_of_text is {end_of_text}, and tokenizer.end_of_text is null; set "
@@ -68,44 +46,107 @@ def check_wanted(wanted: Wanted, end_of_text: str) -> None:
     )
 
 
+def _trained(wanted: Wanted, raw: Path, selection: Path) -> Encoding:
+    from slm.tokens.training.merges import train
+
+    encoding = encoding_of(train(wanted, raw, selection), wanted.pattern, wanted.special_tokens)
+    for token in wanted.special_tokens:
+        check(
+            token.encode() not in encoding._mergeable_ranks,
+            f"{WHERE}.special_tokens has {token!r}, which is a token of the trained vocabulary; "
+            "choose a text such as <|user|>",
+        )
+    return encoding
+
+
+def _parsed(wanted: Wanted, content: bytes) -> FileTokenizer:
+    try:
+        return FileTokenizer(content, wanted.end_of_text)
+    except UserError as error:
+        raise UserError(f"{wanted.file or wanted.path}: {error}") from None
+
+
+def _read(wanted: Wanted, copies: Iterable[Path]) -> bytes:
+    """Returns the bytes of `tokenizer.file`, or of a copy that is the pinned one."""
+    path = Path(wanted.file or "")
+    try:
+        read = path.read_bytes()
+    except (OSError, ValueError) as error:
+        for copy in copies:
+            if copy.is_file() and _sha256(content := copy.read_bytes()) == wanted.sha256:
+                return content
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"{WHERE}.file {path} cannot be read ({reason}); correct it, or put the "
+            "tokenizer.json there"
+        ) from None
+    actual = _sha256(read)
+    check(
+        wanted.sha256 is not None,
+        f"{WHERE}.sha256 is null, expected that of {path}; write `sha256: {actual}` there",
+    )
+    check(
+        actual == wanted.sha256,
+        f"{path} has SHA-256 {actual}, {WHERE}.sha256 expects {wanted.sha256}; bring that file "
+        "back, or write the other hash there",
+    )
+    return read
+
+
 def _fetched(wanted: Wanted) -> bytes:
     """Returns the file of the hub, from its cache where it is there and pinned."""
-    from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
+    from huggingface_hub import try_to_load_from_cache
 
     assert wanted.path and wanted.revision  # wanted() asked
-    entry = {"path": wanted.path, "revision": wanted.revision, "page": wanted.path}
-    where = {"repo_id": wanted.path, "filename": FILE, "revision": wanted.revision}
-    with quiet(), as_user_error(entry, FILE):
-        known = try_to_load_from_cache(**where) if wanted.sha256 else None
-        sha256, git = wanted.sha256, None
-        if not isinstance(known, str):
-            RetryLimits().install()
-            ask = partial(HfApi().model_info, wanted.path, revision=wanted.revision)
-            info = with_retries(partial(ask, timeout=10, files_metadata=True))
-            listed = {file.rfilename: file for file in info.siblings or []}
-            check(FILE in listed, f"{wanted.path} has no {FILE} at {wanted.revision}")
-            sha256 = sha256 or (listed[FILE].lfs or {}).get("sha256")
-            git = None if listed[FILE].lfs else listed[FILE].blob_id
-            known = with_retries(partial(hf_hub_download, **where))
+    known = try_to_load_from_cache(wanted.path, FILE, revision=wanted.revision)
+    if wanted.sha256 and isinstance(known, str):
         read = Path(known).read_bytes()
-    cure = "it was removed from the cache: run this again"
-    try:
-        _compare(read, sha256, f"{wanted.path}/{FILE} has", cure)
-        blob = hashlib.sha1(b"blob %d\0" % len(read) + read, usedforsecurity=False).hexdigest()
-        wrong = f"{wanted.path}/{FILE} has git's hash {blob}, expected {git}; {cure}"
-        check(git in (None, blob), wrong)
-    except UserError:
-        discard(Path(known))
-        raise
+        if _sha256(read) == wanted.sha256:
+            return read
+    read = _asked(wanted.path, wanted.revision)
+    actual = _sha256(read)
+    check(
+        wanted.sha256 in (None, actual),
+        f"{wanted.path}/{FILE} has SHA-256 {actual} at {wanted.revision}, {WHERE}.sha256 expects "
+        f"{wanted.sha256}; write the other hash there, or correct `revision`",
+    )
     if not wanted.sha256:
         print(
-            f"not pinned: `sha256: {hashlib.sha256(read).hexdigest()}` under `tokenizer` in "
-            "params.yaml keeps these bytes, and asks the hub no more",
+            f"not pinned: `sha256: {actual}` under `tokenizer` in params.yaml keeps these bytes, "
+            "and asks the hub no more",
             file=sys.stderr,
         )
     return read
 
 
-def _compare(read: bytes, expected: str | None, what: str, cure: str) -> None:
-    actual = hashlib.sha256(read).hexdigest()
-    check(expected in (None, actual), f"{what} SHA-256 {actual}, expected {expected}; {cure}")
+def _asked(path: str, revision: str) -> bytes:
+    """Returns the file as the hub lists it; one in the cache that is another is removed."""
+    from huggingface_hub import HfApi, hf_hub_download
+
+    entry = {"path": path, "revision": revision, "page": path}
+    with quiet(), as_user_error(entry, FILE):
+        RetryLimits().install()
+        ask = partial(HfApi().model_info, path, revision=revision)
+        info = with_retries(partial(ask, timeout=10, files_metadata=True))
+        listed = {file.rfilename: file for file in info.siblings or []}
+        check(
+            FILE in listed,
+            f"{path} has no {FILE} at {revision}; correct `path` or `revision` of `tokenizer` in "
+            "params.yaml, or make one and use `file`",
+        )
+        known = Path(with_retries(partial(hf_hub_download, path, FILE, revision=revision)))
+        read = known.read_bytes()
+    blob = hashlib.sha1(b"blob %d\0" % len(read) + read, usedforsecurity=False).hexdigest()
+    lfs = listed[FILE].lfs
+    found, expected = (_sha256(read), lfs["sha256"]) if lfs else (blob, listed[FILE].blob_id)
+    if found != expected:
+        discard(known)
+        raise UserError(
+            f"{path}/{FILE} has {'SHA-256' if lfs else 'the git hash'} {found}, the hub announced "
+            f"{expected}; it was removed from the cache: run this again"
+        )
+    return read
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -45,7 +45,7 @@ QWEN = Pattern(
     "qwen", _REGEX.replace("{1,3}+", ""), _PLAIN.replace("{1,3}", ""), "qwen2"
 )  # a digit at a time
 PATTERNS = {pattern.name: pattern for pattern in (GPT2, CL100K, O200K, QWEN)}
-TRAINED = ("gpt2", "cl100k", "o200k")  # what `tokenizer.pattern` may be
+TRAINABLE = ("gpt2", "cl100k", "o200k")  # what `tokenizer.pattern` may be
 
 
 def named(regex: str) -> Pattern | None:

@@ -27,7 +27,7 @@ from slm.tokens.patterns import CL100K, QWEN
 END_OF_TEXT = "<|endoftext|>"
 _END = {"llama3": "<|end_of_text|>"}
 BYTES = tuple(bytes([byte]) for byte in range(256))
-LICENSES = {"llama3": "Meta Llama 3 Community License"}  # of ranks that are not free of terms
+LICENSES = {"llama3": "Meta Llama 3 Community License"}  # of ranks under a license with terms
 # What set-up wrote, by the name that it has in share/tiktoken.
 SET_UP = {
     "gpt2": "6d1cbeee0f20b3d9449abfede4726ed8212e3aee",
@@ -36,10 +36,13 @@ SET_UP = {
     "llama3": "llama3.tiktoken",
     "qwen": "qwen.tiktoken",
 }
-SHA256 = {
+SHA256 = {  # of the ranks in tiktoken's format
+    "cl100k_base": "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7",
+    "o200k_base": "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d",
     "llama3": "82e9d31979e92ab929cd544440f129d9ecd797b69e327f80f17e1c50d5551b55",
     "qwen": "b2b1b8dfb5cc5f024bafc373121c6aba3f66f9a5a0269e243470a1de16a33186",
 }
+OWN = ("llama3", "qwen")  # which tiktoken does not publish
 _LLAMA3_NAMED = {
     0: "<|begin_of_text|>", 1: "<|end_of_text|>", 6: "<|start_header_id|>",
     7: "<|end_header_id|>", 9: "<|eot_id|>",
@@ -58,7 +61,7 @@ def load_encoding(name: str) -> tiktoken.Encoding:
     check_name(name)
     if name == "bytes":
         return _bytes()
-    if name in SHA256:
+    if name in OWN:
         return _of_set_up(name)
     try:
         with _set_up_files(name):
@@ -69,7 +72,7 @@ def load_encoding(name: str) -> tiktoken.Encoding:
 
 def check_name(name: object) -> None:
     """Raises UserError if no encoding of this name is published."""
-    names = sorted({*tiktoken.list_encoding_names(), *SHA256, "bytes"})
+    names = sorted({*tiktoken.list_encoding_names(), *OWN, "bytes"})
     known = f"bpe, file or one of {', '.join(names)}"
     check(name in names, f"tokenizer.encoding is {name!r}, expected {known}")
 
@@ -81,6 +84,12 @@ def end_of_text(encoding: tiktoken.Encoding) -> int:
 
 def _share() -> Path:
     return Path(sys.prefix, "share", "tiktoken")
+
+
+def _ranks(file: str) -> Path:
+    """Returns where set-up put a file, or else where tiktoken would look for its own."""
+    there, elsewhere = _share() / file, Path(os.environ.get("TIKTOKEN_CACHE_DIR", ""), file)
+    return there if there.is_file() or not elsewhere.is_file() else elsewhere
 
 
 @contextmanager
@@ -99,7 +108,7 @@ def _set_up_files(name: str) -> Iterator[None]:
 @cache
 def _of_set_up(name: str) -> tiktoken.Encoding:
     """Returns an encoding that tiktoken does not publish, from the ranks of set-up."""
-    path = _share() / SET_UP[name]
+    path = _ranks(SET_UP[name])
     cure = "`rm -rf .venv && make setup` fetches it"
     check(path.is_file(), f"tokenizer.encoding {name} needs {path}, which is missing; {cure}")
     content = path.read_bytes()

@@ -12,6 +12,7 @@ import numpy as np
 
 from slm.text.blocks import Block
 from slm.tokens.from_file import Encoding, FileTokenizer
+from slm.tokens.vocabulary import encode
 
 Encode = Callable[[Block], tuple[np.ndarray, np.ndarray]]  # ids uint32, tokens per document int64
 
@@ -40,19 +41,16 @@ def reference(encoding: Encoding) -> Encode:
     It raises Unencodable if tiktoken cannot split a document.
     """
 
-    def encode(block: Block) -> tuple[np.ndarray, np.ndarray]:
+    def documents(block: Block) -> tuple[np.ndarray, np.ndarray]:
         return joined([reference_ids(encoding, block, i) for i in range(block.documents)])
 
-    return encoding.encode_block if isinstance(encoding, FileTokenizer) else encode
+    return encoding.encode_block if isinstance(encoding, FileTokenizer) else documents
 
 
 def reference_ids(encoding: Encoding, block: Block, i: int) -> np.ndarray:
     """Returns the ids of document `i` of a block, (tokens,) uint32."""
-    if isinstance(encoding, FileTokenizer):
-        return np.array(encoding.encode_ordinary(block.text(i)), np.uint32)
-    try:  # encode_ordinary's ids, without its list of integers, and without its panic
-        options: dict = {"allowed_special": set(), "disallowed_special": ()}
-        return encoding.encode_to_numpy(block.text(i), **options)
+    try:
+        return encode(encoding, block.text(i))
     except ValueError as error:
         if "backtracking" not in str(error):
             raise

@@ -83,6 +83,18 @@ def token_bytes(encoding: Encoding) -> np.ndarray:
     return counts
 
 
+def encode(encoding: Encoding, text: str) -> np.ndarray:
+    """Returns the ids of a text by the reference, (tokens,) uint32.
+
+    Raises ValueError if tiktoken cannot split it: a run of 999,999 or more whitespace characters.
+    """
+    if isinstance(encoding, FileTokenizer):
+        return np.array(encoding.encode_ordinary(text), np.uint32)
+    # encode_ordinary's ids, without its list of integers, and without its panic
+    options: dict = {"allowed_special": set(), "disallowed_special": ()}
+    return encoding.encode_to_numpy(text, **options)
+
+
 def own_files(encoding: Encoding) -> dict[str, bytes]:
     """Returns the files that go with the bins, by name; none of a published encoding."""
     if isinstance(encoding, FileTokenizer):
@@ -140,11 +152,7 @@ def load_file(folder: Path, about: Mapping[str, Any]) -> FileTokenizer:
         raise UserError(f"{path} not found; `make data` makes it") from None
     intact = hashlib.sha256(content).hexdigest() == about.get("file_sha256")
     check(intact, f"{path} is corrupt: its SHA-256 differs; {cure}")
-    wanted = about.get("end_of_text")
-    found = FileTokenizer(content)
-    ends = [token for token, i in found.special.items() if i == wanted]
-    check(wanted is None or bool(ends), f"{path} has no special token {wanted}; {cure}")
-    return FileTokenizer(content, ends[0]) if ends else found
+    return FileTokenizer(content, about.get("end_of_text"))
 
 
 def load_described(vocabulary: Mapping[str, Any], folder: Path) -> Encoding:

@@ -6,8 +6,8 @@ token but the first is a target once, and the model sees the tokens before it in
 of the first token do not count. The loss of end-of-text counts, and it has no bytes. Losses are
 float32 and their sum is float64, so that the batch size hardly matters.
 
-The bytes are those of the text. That the tokens stand for as many is checked: where a table of
-bytes per token is wrong in any of the usual ways, or the tokenizer loses text, it is refused.
+The bytes are those of the text. That the targets stand for as many is checked, and a tokenizer that
+loses text is refused. Errors that cancel out in a table of your own are not seen.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ class Scored(NamedTuple):
     """All targets of a split."""
 
     nats: float  # the sum of their cross entropies
-    bytes: int  # what they stand for, by a table
+    bytes: int  # of text, the sum of their token_bytes
 
 
 def bits_per_byte(
@@ -58,15 +58,11 @@ def bits_per_byte(
         order="sequential",
         device=device,
     )
-    table = np.asarray(bins.token_bytes if token_bytes is None else token_bytes)
-    size = bins.manifest["tokenizer"]["vocab_size"]
-    check(
-        table.shape == (size,) and np.issubdtype(table.dtype, np.integer),
-        f"token_bytes has shape {table.shape} and dtype {table.dtype}, expected ({size},) integers",
-    )
+    _check_lossless(bins, split)
+    table = _table(bins, token_bytes)
     with closing(batches):
         scored = _scored(model, batches, torch.from_numpy(table.astype(np.int64)).to(device))
-    expected = scored_bytes(bins, split)
+    expected = scored_bytes(bins, split, table)
     check(
         scored.bytes == expected,
         f"the targets of {split} stand for {scored.bytes:,} bytes by this count, and their text "
@@ -75,17 +71,38 @@ def bits_per_byte(
     return scored.nats / log(2) / expected
 
 
-def scored_bytes(bins: Bins, split: str) -> int:
+def scored_bytes(bins: Bins, split: str, table: np.ndarray) -> int:
     """Returns the UTF-8 bytes of text of a split's targets: all but those of the first token."""
     first = int(bins.ids(split)[0])
-    return bins.manifest["splits"][split]["text_bytes"] - int(bins.token_bytes[first])
+    return bins.manifest["splits"][split]["text_bytes"] - int(table[first])
+
+
+def _table(bins: Bins, own: np.ndarray | None) -> np.ndarray:
+    table, size = np.asarray(bins.token_bytes if own is None else own), bins.vocab_size
+    check(
+        table.shape == (size,) and np.issubdtype(table.dtype, np.integer),
+        f"token_bytes has shape {table.shape} and dtype {table.dtype}, expected ({size},) integers",
+    )
+    return table
+
+
+def _check_lossless(bins: Bins, split: str) -> None:
+    counted = bins.manifest.get("lossy_documents", {})
+    lossy = counted.get(split, sum(counted.values()))  # of a split that was held out: of all
+    check(
+        not lossy,
+        f"{lossy:,} documents of {split} are not what their ids decode to: {_why(bins, False)}",
+    )
 
 
 def _why(bins: Bins, own: bool) -> str:
     name = bins.manifest["tokenizer"]["encoding"]
     if own:
         return "the table is wrong; take Bins.token_bytes"
-    return f"{name} adds, drops or changes text, so bits per byte would be of another text"
+    return (
+        f"{name} adds, drops or changes text, or the text of a special token is in it, so bits per "
+        "byte would be of another text"
+    )
 
 
 @torch.no_grad()

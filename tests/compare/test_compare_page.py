@@ -352,6 +352,8 @@ def test_what_a_wide_vocabulary_or_a_lossy_one_costs_is_said():
         "“big” takes 4 bytes a token in the bins, not 2, with more ids than uint16 holds "
         "(65,536): 0.00 MB of train where uint16 would take half."
     )
-    assert lossy == "lossy does not give back the text of 7 documents."
+    assert (
+        lossy == "“lossy” loses some of the text of 7 documents of the source, all splits together."
+    )
     assert wide in summary.lead("sample", made) and lossy in summary.lead("sample", made)
     assert [*summary.costs(made[:1])] == []

@@ -23,6 +23,7 @@ from slm.core.errors import UserError
 from slm.core.files import to_json
 from slm.text.stories import stories
 from slm.tokens import bpe, fast, from_file, patterns, tokenizer, vocabulary
+from slm.tokens.making import make
 from slm.tokens.training import merges, pairs, words
 from slm.tokens.unicode_gaps import GAPS, Holding
 from slm.tokens.wanted import DEFAULTS, Wanted, wanted
@@ -100,14 +101,14 @@ def merged(word: tuple[bytes, ...], pair: bpe.Merge) -> tuple[bytes, ...]:
     return tuple(out)
 
 
-@pytest.mark.parametrize("pattern", patterns.TRAINED)
+@pytest.mark.parametrize("pattern", patterns.TRAINABLE)
 def test_the_merges_are_those_of_the_obvious_trainer(tmp_path, pattern):
     texts = [*TEXTS[:40], *NASTY, "HTTPServer's don'T 1234567 in 2024.\n\n x", "x\n y", "a b"]
     raw = build(tmp_path, {"a.jsonl": json_lines(texts)})
     assert trained(raw, 257 + 400, pattern) == slowly_trained(texts, 400, pattern)
 
 
-@pytest.mark.parametrize("pattern", patterns.TRAINED)
+@pytest.mark.parametrize("pattern", patterns.TRAINABLE)
 @given(text=st.text("abAB1 '\n\r\t!sté\u0301中\xa0", max_size=80))
 @settings(max_examples=100, deadline=None)
 def test_words_are_those_of_the_pattern(pattern, text):
@@ -120,6 +121,7 @@ import sys
 from hashlib import sha256
 from pathlib import Path
 from slm.tokens import bpe
+from slm.tokens.making import make
 from slm.tokens.training import merges
 from slm.tokens.vocabulary import rank_file
 from slm.tokens.wanted import Wanted
@@ -387,7 +389,7 @@ WORDS = [" ".join("".join(DRAWN.choices("etaoinsé😊", k=9)) for _ in range(40
 @pytest.mark.parametrize(
     "texts", [TEXTS, TEXTS[:1], RUNS, WORDS], ids=["stories", "one story", "runs", "random words"]
 )
-@pytest.mark.parametrize("pattern", patterns.TRAINED)
+@pytest.mark.parametrize("pattern", patterns.TRAINABLE)
 def test_the_merges_are_hugging_face_s_and_end_where_its_end(tmp_path, texts, pattern):
     raw = build(tmp_path, {"a.jsonl": json_lines(texts)})
     encoding = bpe.encoding_of(trained(raw, largest(raw, pattern=pattern), pattern), pattern)
@@ -431,3 +433,9 @@ def test_pattern_and_special_tokens_are_of_the_name(folder):
     ]
     assert len({encoding.name for encoding in made}) == 4
     assert len({json.dumps(vocabulary.describe(encoding)) for encoding in made}) == 4
+
+
+def test_a_special_token_that_is_a_token_of_the_text_is_refused(raw):
+    with pytest.raises(UserError) as error:
+        make(Wanted("bpe", 600, special_tokens=("<|a|>", "an")), raw, None)
+    assert "special_tokens has 'an', which is a token of the trained" in one_line(error)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer
+import yaml
+from tokenizers import Tokenizer, decoders, pre_tokenizers
+from tokenizers.models import BPE
 
 from slm.bins.opening import open_bins
 from slm.bins.writing.from_tokens import write_bins
@@ -23,6 +25,7 @@ from slm.tokens.unicode_gaps import Holding
 from slm.tokens.vocabulary import describe, load_described, token_bytes
 from slm.tokens.wanted import DEFAULTS, Wanted, wanted
 from tests.helpers import NASTY, block, build, json_lines, one_line
+from tests.pages import blocks
 from tests.tokens.trained import KINDS, TEXTS, byte_level
 
 TEXTS_ = [*TEXTS, *NASTY, "", "a <|im_end|> b</s>[SEP]", *hostile(500, 3)]
@@ -70,8 +73,8 @@ def test_what_was_found_of_a_file_is_kept(known, monkeypatch):
 
 
 def test_an_engine_that_differs_on_text_or_on_too_much_is_not_taken(monkeypatch):
-    monkeypatch.setattr(agreement, "USED", range(0x20, 0x3000))
-    monkeypatch.setattr(agreement, "MOST", 1000)
+    monkeypatch.setattr(agreement, "COMPARED_POINTS", range(0x20, 0x3000))
+    monkeypatch.setattr(agreement, "MAX_POINTS", 1000)
     tokenizer = FileTokenizer(byte_level().encode())
 
     def other(of: str):
@@ -85,7 +88,7 @@ def test_an_engine_that_differs_on_text_or_on_too_much_is_not_taken(monkeypatch)
         return (encode, tokenizer.encode_block)
 
     found = agreement._of_engines(other("HTTPServer"), [])
-    assert "differs from tokenizers on '" in found.why
+    assert "differs from tokenizers on " in found.why and "HTTPServer" in found.why
     found = agreement._of_engines(other("A"), [])
     assert "differs from tokenizers on 12,256 code points" in found.why
 
@@ -129,6 +132,20 @@ def test_bytes_of_tokens_are_those_of_the_text_where_nothing_is_lost_or_added(to
     else:
         assert counted != len(text.encode())
     assert all(table[i] == 0 for i in tokenizer.special.values() if not _is_byte(tokenizer, i))
+
+
+def test_bytes_of_tokens_of_other_kinds_are_those_of_the_text():
+    """GPT-1's end of a word, and a space that is written by another letter."""
+    ends = Tokenizer(BPE({"c": 0, "a": 1, "t</w>": 2}, [], end_of_word_suffix="</w>"))
+    ends.decoder = decoders.BPEDecoder(suffix="</w>")
+    wide = Tokenizer(BPE({"a": 0, "＿": 1}, []))
+    wide.pre_tokenizer = pre_tokenizers.Metaspace("＿", prepend_scheme="never")
+    wide.decoder = decoders.Metaspace("＿", prepend_scheme="never")
+    for made, text in ((ends, "cat"), (wide, "a a")):
+        tokenizer = FileTokenizer(made.to_str().encode())
+        ids = tokenizer.encode_ordinary(text)
+        assert tokenizer.decode(ids) == text
+        assert token_bytes(tokenizer)[ids].sum() == len(text)
 
 
 def _is_byte(tokenizer: FileTokenizer, i: int) -> bool:
@@ -183,10 +200,11 @@ def test_end_of_text_is_a_special_token_and_refused_where_there_is_none(tmp_path
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "cannot be read"),
-        (b"\xff", "cannot be read"),
-        (b"{}", "cannot be read"),
-        (b'{"model": 3}', "cannot be read"),
+        (b"", "no tokenizer.json (EOF"),
+        (b"\xff", "no tokenizer.json ('utf-8'"),
+        (b"{}", "`save_pretrained` of transformers, writes one"),
+        (b'{"model": 3}', "no tokenizer.json ("),
+        (Tokenizer(BPE()).to_str().encode(), "has no tokens"),
         (byte_level().replace('"dropout":null', '"dropout":0.1').encode(), "dropout"),
     ],
 )
@@ -207,6 +225,8 @@ def test_a_file_that_is_another_than_pinned_or_missing_is_refused(tmp_path):
         (asked._replace(sha256=None), f"write `sha256: {own.sha256}` there"),
         (asked._replace(file=str(tmp_path / "none.json")), "cannot be read (No such file"),
         (asked._replace(file=str(tmp_path)), "cannot be read (Is a directory"),
+        (asked._replace(file="a\0b"), "cannot be read (embedded null byte"),
+        (asked._replace(end_of_text="no"), f"{path}: tokenizer.end_of_text is 'no'"),
     ):
         with pytest.raises(UserError) as error:
             make(wrong, Path(), Path())
@@ -236,7 +256,7 @@ COMMIT = "0" * 40
         ({"path": "a/b"}, "revision is None, expected the full commit of a/b"),
         ({"path": "a/b", "revision": "main"}, "revision is 'main', expected the full commit"),
         ({"file": "a.json", "revision": COMMIT}, "revision is of path"),
-        ({"file": 3}, "file is 3, expected text or null"),
+        ({"file": 3}, "file is 3, expected text (in quotes) or null"),
         ({"file": "a.json", "sha256": "abc"}, "sha256 is 'abc', expected 64 hex digits"),
         ({"file": "a.json", "vocab_size": 300}, "vocab_size is 300, expected null"),
         ({"encoding": "gpt2", "file": "a.json"}, "file is 'a.json', expected null"),
@@ -248,6 +268,9 @@ COMMIT = "0" * 40
         ({"encoding": "bpe", "vocab_size": 300, "special_tokens": ["a", "a"]}, "different texts"),
         ({"encoding": "bpe", "vocab_size": 300, "special_tokens": ["<|endoftext|>"]}, "different"),
         ({"encoding": "bpe", "vocab_size": 300, "special_tokens": "ab"}, "a list of different"),
+        ({"encoding": "bpe", "vocab_size": 300, "special_tokens": ["\ud800"]}, "different texts"),
+        ({"encoding": "gpt2", "special_tokens": 0}, "special_tokens is 0, expected []"),
+        ({"encoding": "file", "sha256": 11}, "sha256 is 11, expected text (in quotes) or null"),
         ({"encoding": 3}, "encoding is 3, expected text"),
         ({"encoding": "gpt9"}, "encoding is 'gpt9', expected bpe, file or one of bytes"),
     ],
@@ -263,3 +286,9 @@ def test_a_key_that_is_not_there_is_named_with_what_to_write():
     with pytest.raises(UserError) as error:
         wanted({"tokenizer": {**section, "encoding": "gpt2"}})
     assert "tokenizer has no pattern; write `pattern: gpt2` there" in one_line(error)
+
+
+@pytest.mark.parametrize("shown", blocks("yaml", "docs/tokenizers.md"))
+def test_what_the_page_shows_is_what_params_yaml_takes(shown):
+    keys = yaml.safe_load(shown.replace("0f3c…", "0" * 64))
+    assert wanted({"tokenizer": {**DEFAULTS, **keys}}).encoding == keys["encoding"]

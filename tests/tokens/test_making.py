@@ -16,12 +16,12 @@ from tests.workspace import ROOT, edit, environment, hashes, script
 FETCH = """
 import sys
 from slm.core.errors import run_main
-from slm.tokens.making import content
+from slm.tokens.making import make
 from slm.tokens.wanted import Wanted
 def main():
     path, revision, sha256 = sys.argv[1:]
     asked = Wanted("file", path=path, revision=revision, sha256=sha256 or None)
-    sys.stdout.write(content(asked).decode())
+    sys.stdout.write(make(asked, None, None).content.decode())
 run_main(main)
 """
 
@@ -44,7 +44,10 @@ def test_a_file_of_the_hub_is_fetched_once_where_it_is_pinned(tmp_path):
         again = fetch(hub, tmp_path, commit, sha256)
         assert (again.stdout, again.stderr, hub.requests) == (byte_level(), "", [])
         other = fetch(hub, tmp_path, commit, "1" * 64)
-        assert other.returncode == 1 and "expected 1111" in other.stderr
+        assert other.returncode == 1 and "write the other hash there" in other.stderr
+        hub.requests.clear()
+        assert fetch(hub, tmp_path, commit, sha256).stdout == byte_level()
+        assert hub.requests == []  # a pin that is wrong has not cost the file in the cache
 
 
 def test_what_the_hub_cannot_give_is_said_in_one_line(tmp_path):
@@ -59,7 +62,7 @@ def test_what_the_hub_cannot_give_is_said_in_one_line(tmp_path):
             assert done.stderr.count("\n") == 1
 
 
-def test_bytes_that_are_not_those_that_the_hub_lists_are_refused(tmp_path, monkeypatch):
+def test_bytes_that_are_not_those_that_the_hub_lists_are_refused(tmp_path):
     """As a cache or a proxy may give them."""
     with FaultyHub() as hub:
         commit = hub.publish("a/model", {FILE: byte_level().encode()})
@@ -67,7 +70,7 @@ def test_bytes_that_are_not_those_that_the_hub_lists_are_refused(tmp_path, monke
         (blob,) = tmp_path.rglob("blobs/*")
         blob.write_bytes(blob.read_bytes().replace(b"<|im_end|>", b"<|im_eNd|>"))
         done = fetch(hub, tmp_path, commit)
-        assert done.returncode == 1 and "has git's hash" in done.stderr, done.stderr
+        assert done.returncode == 1 and "has the git hash" in done.stderr, done.stderr
         assert fetch(hub, tmp_path, commit).stdout == byte_level()
 
 
@@ -100,8 +103,9 @@ def test_a_file_is_built_pinned_and_given_back_after_a_pull(small_sample, tmp_pa
     path.write_text(byte_level().replace("<|im_end|>", "<|im_eNd|>"))
     said = script(folder, "make_data", fails=True)
     assert "own.json has SHA-256" in said and "write the other hash there" in said
-    path.write_text(byte_level())
-    # as after a pull: the vocabulary and the tokens come back from the bins, no file is asked for
+    # as after a pull: vocabulary and tokens come back from the bins, though the file is gone
+    path.unlink()
+    assert "nothing to do" in script(folder, "make_data")
     before = hashes(folder / "data/sample/tokens")
     for name in ("raw", "facts", "selection", "vocabulary", "tokens"):
         shutil.rmtree(folder / "data/sample" / name)

@@ -1,5 +1,6 @@
 """Facts about bits per byte: any vocabulary compares, and a wrong count of bytes is refused."""
 
+import json
 from itertools import pairwise
 from math import log
 from pathlib import Path
@@ -46,14 +47,14 @@ def model(size: int):
     return logits
 
 
-def slowly(bins: Bins, size: int) -> float:
-    """In float64, a target at a time; bytes counted from the text that the ids stand for."""
+def slowly(bins: Bins, size: int, encoding) -> float:
+    """In float64, a target at a time; bytes are those of the text but for the first token's."""
     ids, bits, text = bins.ids("train").astype(np.int64), 0.0, 0
-    table = bins.token_bytes
     for before, after in pairwise(ids):
         scores = 3 * np.cos(np.float64(0.37) * before + np.float64(0.11) * np.arange(size))
         bits += (np.log(np.exp(scores).sum()) - scores[after]) / log(2)
-        text += int(table[after])
+        is_text = after != bins.end_of_text
+        text += len(encoding.decode_single_token_bytes(int(after))) if is_text else 0
     return bits / text
 
 
@@ -75,11 +76,11 @@ def test_bits_per_byte_are_those_of_a_slow_computation(tmp_path, name, policy, o
     bins = bins_of(tmp_path, encoding, policy, texts)
     size = encoding.n_vocab + 5  # padded, as models are
     actual = bits_per_byte(model(size), bins, "train", **SHAPE)
-    assert actual == pytest.approx(slowly(bins, size), rel=1e-5)
+    assert actual == pytest.approx(slowly(bins, size, encoding), rel=1e-5)
     assert bits_per_byte(lambda x: (model(size)(x), "more"), bins, "train", **SHAPE) == actual
 
 
-def test_a_model_that_knows_nothing_has_eight_bits_on_bytes(tmp_path):
+def test_a_model_that_knows_nothing_has_the_bits_of_its_logits(tmp_path):
     bins = bins_of(tmp_path, load_encoding("bytes"))
     actual = bits_per_byte(lambda x: torch.zeros(*x.shape, 512), bins, "train", **SHAPE)
     assert actual == pytest.approx(9)
@@ -153,11 +154,18 @@ def test_special_tokens_that_no_logit_scores_are_refused(tmp_path):
     assert "logits (2, 16, 50256), expected (2, 16, 50257 or more)" in one_line(error)
 
 
+def lower_case() -> str:
+    content = json.loads(byte_level())
+    content["normalizer"] = {"type": "Lowercase"}
+    return json.dumps(content)
+
+
 @pytest.mark.parametrize(
     ("write", "texts"),
     [
         (unigram, TEXTS),  # adds a leading space
         (word_piece, TEXTS),  # lower case, no spaces
+        (lower_case, TEXTS[:3]),  # as many bytes, and another text
         (byte_level, ["a <|im_end|> b" * 9]),  # the text of a special token is one, of no bytes
     ],
 )
@@ -177,11 +185,10 @@ def test_bins_encode_and_decode_as_their_documents_were(tmp_path, name):
     encoding = load_encoding(name)
     bins = bins_of(tmp_path, encoding, "append")
     assert bins.vocabulary is encoding
-    (start, end), (_, last) = bins.docs("train")[:2, 0].tolist(), bins.docs("train")[3:5, 0]
+    start, end = bins.docs("train")[:2, 0].tolist()
     ids = bins.ids("train")
     assert bins.encode(TEXTS[0]) == ids[start : end - 1].tolist()
     assert bins.decode(torch.from_numpy(ids[start : end - 1].astype(np.int64))) == TEXTS[0]
-    assert last <= len(ids)
     assert bins.encode("<|endoftext|>")[-1] != ids[end - 1]  # text, not the token
     table = bins.token_bytes
     assert (table.shape, table[ids[end - 1]]) == ((encoding.n_vocab,), 0)
@@ -196,3 +203,21 @@ def test_bins_that_were_replaced_are_opened_again(tmp_path):
     with pytest.raises(UserError) as error:
         bins.encode("a")
     assert "has other bins than when it was opened" in one_line(error)
+
+
+def test_what_is_no_id_and_a_text_that_tiktoken_cannot_split_are_refused(tmp_path):
+    for name, encoding in (
+        ("a", load_encoding("gpt2")),
+        ("b", FileTokenizer(byte_level().encode())),
+    ):
+        bins = bins_of(tmp_path / name, encoding)
+        for wrong in ([encoding.n_vocab], [-1], [1.5], ["a"], np.array([10**6])):
+            with pytest.raises(UserError) as error:
+                bins.decode(wrong)
+            assert "is no id; expected whole numbers below" in one_line(error)
+    bins = open_bins(tmp_path / "a" / "bins")
+    with pytest.raises(ValueError, match="backtracking"):
+        bins.encode(" " * 999_999 + "x")
+    assert (bins.end_of_text, bins.vocab_size) == (50_256, 50_257)
+    with pytest.raises(ValueError, match="read-only"):
+        bins.token_bytes[0] = 1
