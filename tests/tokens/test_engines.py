@@ -157,7 +157,9 @@ def test_published_encodings_need_no_network_where_the_users_own_cache_is_empty(
 
 
 def test_ranks_that_are_missing_or_corrupt_are_refused_with_the_cure(tmp_path, monkeypatch):
+    shared = published._share()
     monkeypatch.setattr(published, "_share", lambda: tmp_path)
+    monkeypatch.delenv("TIKTOKEN_CACHE_DIR")
     published._of_set_up.cache_clear()
     for content, said in ((None, "which is missing"), (b"YQ== 0\n", "is corrupt")):
         if content:
@@ -165,6 +167,11 @@ def test_ranks_that_are_missing_or_corrupt_are_refused_with_the_cure(tmp_path, m
         with pytest.raises(UserError) as error:
             load_encoding("qwen")
         assert said in one_line(error) and "`rm -rf .venv && make setup`" in one_line(error)
+    # where set-up was not run, the folder that tiktoken's variable names has them
+    published._of_set_up.cache_clear()
+    (tmp_path / "qwen.tiktoken").unlink()
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(shared))
+    assert load_encoding("qwen").n_vocab == 151_669
     published._of_set_up.cache_clear()
 
 
