@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmark.data.figures import figures
 from benchmark.data.measure import Measured, measure
 from benchmark.data.rehearsal import rehearse
-from benchmark.data.runs import ROOT, WORK, python, say, stage, stories
+from benchmark.data.runs import ROOT, TOKENIZER, WORK, python, say, stage, stories
 from benchmark.data.shards import FIRST_ROWS
 from benchmark.data.table import report
 from slm.core.errors import UserError, run_main
@@ -38,7 +38,6 @@ dataset: bench
 datasets:
   bench: {kind: files, column: text, files: {train: train-*.parquet, validation: val*.parquet}}
 select: {}
-tokenizer: {encoding: gpt2, vocab_size: null, engine: gigatoken}
 bins: {end_of_text: none}
 """
 
@@ -78,7 +77,7 @@ def _arguments() -> tuple[int, Path]:
 
 def _run_ours(folder: Path, source: Path, repeats: int) -> dict[str, list[Measured]]:
     """Our stages, put into `folder` as the scripts expect it; the runs of each."""
-    (folder / "params.yaml").write_text(PARAMS)
+    (folder / "params.yaml").write_text(PARAMS + TOKENIZER)
     (folder / "data" / "bench").mkdir(parents=True)
     (folder / "data" / "bench" / "source").symlink_to(source)
     runs = {name: [stage(folder, name, script)] for name, script in STAGES.items()}

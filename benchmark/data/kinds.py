@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmark.data.measure import LIBRARIES, Measured, machine_line
-from benchmark.data.runs import ROOT, WORK, python, say, size_asked, stage, stories
+from benchmark.data.runs import ROOT, TOKENIZER, WORK, python, say, size_asked, stage, stories
 from slm.core.errors import check, run_main
 from slm.core.files import read_json
 from slm.training.hardware import machine
@@ -30,7 +30,6 @@ PARAMS = """
 dataset: bench
 datasets:
   bench: {{kind: files, files: {{train: [{name}]}}{more}}}
-tokenizer: {{encoding: gpt2, vocab_size: null, engine: gigatoken}}
 bins: {{end_of_text: none}}
 """
 
@@ -63,7 +62,7 @@ def _run(folder: Path, name: str, source: Path, size: int) -> tuple:
         python("benchmark.data.kinds", "--write", path, source, size), cwd=ROOT, check=True
     )
     more = f', separator: "{SEPARATOR}"' if name.endswith(".txt") else ""
-    (folder / "params.yaml").write_text(PARAMS.format(name=name, more=more))
+    (folder / "params.yaml").write_text(PARAMS.format(name=name, more=more) + TOKENIZER)
     runs: dict[str, list[Measured]] = {"download": [], "tokenize": []}
     for number in range(REPEATS):
         for made in ("raw", "tokens"):

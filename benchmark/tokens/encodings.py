@@ -1,9 +1,9 @@
 """How fast are the engines on each published encoding? -m benchmark.tokens.encodings
 
-In: a number of bytes of text (100 MB where none is given). Stories and varied text, each encoded by
-gigatoken and by tiktoken on one core, in turn, three times, each in a process of its own; seconds
-are those of encoding blocks that are in memory, start-up left out. Out: a table in Markdown.
-Refuses to report unless both engines give the same ids. Leaves nothing behind.
+In: a number of bytes of text (100 MB where none is given). Stories, code and varied text, each
+encoded by gigatoken and by tiktoken on one core, in turn, three times, each in a process of its
+own; seconds are those of encoding blocks that are in memory, start-up left out. Out: a table in
+Markdown. Refuses to report unless both engines give the same ids. Leaves nothing behind.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from slm.training.hardware import machine
 
 SIZE, REPEATS = 100_000_000, 3
 ENCODINGS = ("gpt2", "cl100k_base", "o200k_base", "llama3", "qwen")
-ENGINES, TEXTS = ("gigatoken", "tiktoken"), ("stories", "varied")
+ENGINES, TEXTS = ("gigatoken", "tiktoken"), ("stories", "code", "varied")
 LIBRARIES = ("gigatoken", "tiktoken")
 HEAD = (
     "| encoding | text | gigatoken: MB/s, median (lowest–highest) | tiktoken: MB/s | times |",
@@ -72,9 +72,10 @@ def _row(folder: Path, name: str, text: str) -> str:
 
 
 def _draw(folder: Path, size: int) -> None:
-    from benchmark.tokens.texts import write_stories, write_varied
+    from benchmark.tokens.texts import write_code, write_stories, write_varied
 
     write_stories(folder / "stories", size)
+    write_code(folder / "code", size)
     write_varied(folder / "varied", size)
 
 

@@ -1,10 +1,12 @@
-"""Text to measure on, as raw/ folders: stories, and text of many different words.
+"""Text to measure on, as raw/ folders: stories, code, and text of many different words.
 
-Both are drawn from a seed. Stories are those of the embedded generator. Varied text has a million
+Stories are those of the embedded generator. Code is the Python files of this environment's
+packages, in order of their names, which the lock pins. Varied text is drawn from a seed: a million
 and a half words of random letters, the frequent ones as in Zipf's law, in lines of 200 words.
 """
 
 import json
+import sysconfig
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +24,20 @@ _AT_ONCE = 20_000_000  # words
 def write_stories(folder: Path, size: int) -> None:
     """Makes folder/raw with about `size` bytes of stories."""
     _write(folder, "stories", stories(SEED, "train", size // 500), size)
+
+
+def write_code(folder: Path, size: int) -> None:
+    """Makes folder/raw with about `size` bytes of Python files, as many as there are."""
+    _write(folder, "code", _code(), size)
+
+
+def _code() -> Iterator[str]:
+    packages = Path(sysconfig.get_path("purelib"))
+    for path in sorted(packages.rglob("*.py"), key=str):
+        try:
+            yield path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
 
 
 def write_varied(folder: Path, size: int) -> None:

@@ -34,8 +34,6 @@ VERSION = 1  # of what is compared here; what was found by another is not used
 MAX_POINTS = (
     20_000  # code points apart; a tokenizer with more differs in what it does, not in its tables
 )
-ALL_POINTS = (*range(0xD800), *range(0xE000, 0x110000))
-COMPARED_POINTS = [c for c in ALL_POINTS if c < 0x40000 or 0xE0000 <= c < 0xF0000 or c % 16 == 0]
 _GROUP, _TOGETHER = 64, 2_000  # code points of a text; texts at a time
 _PIECES = (
     *("'s", "'LL", "’s", "don't", " ", "  ", " " * 30, "\n", "\r\n", "\n\n\n", "\t", "\u3000"),
@@ -97,7 +95,7 @@ def _silent(engine: Any) -> Encode:
 
 
 def _of_engines(engines: tuple[Encode, Encode], special: list[str]) -> Agreement:
-    points = points_apart(engines, COMPARED_POINTS)
+    points = points_apart(engines, compared_points())
     if len(points) > MAX_POINTS:
         return Agreement(f"gigatoken differs from tokenizers on {len(points):,} code points", ())
     newer = (c for first, last in GAPS["o200k"] for c in range(first, last + 1))
@@ -109,6 +107,16 @@ def _of_engines(engines: tuple[Encode, Encode], special: list[str]) -> Agreement
     if different is None:
         return Agreement("", gaps)
     return Agreement(f"gigatoken differs from tokenizers on {texts[different][:40]!r}", ())
+
+
+def all_points() -> list[int]:
+    """Returns every code point that text can hold."""
+    return [*range(0xD800), *range(0xE000, 0x110000)]
+
+
+def compared_points() -> list[int]:
+    """Returns all code points of the planes that have characters, and a part of the others."""
+    return [c for c in all_points() if c < 0x40000 or 0xE0000 <= c < 0xF0000 or c % 16 == 0]
 
 
 def points_apart(engines: tuple[Encode, Encode], every: Sequence[int]) -> list[int]:
@@ -143,10 +151,8 @@ def hostile(number: int, seed: int, special: Sequence[str] = ()) -> Iterator[str
     """
     draw, pieces = random.Random(seed), [*_PIECES, *special[:20]]
     for _ in range(number):
-        some = [
-            chr(draw.choice((draw.randrange(0x3000), *draw.choices(ALL_POINTS, k=2))))
-            for _ in "abc"
-        ]
+        above = draw.choice((draw.randrange(0x800, 0xD800), draw.randrange(0xE000, 0x110000)))
+        some = [chr(draw.choice((draw.randrange(0x3000), above))) for _ in "abc"]
         words = ["".join(draw.choices(_LETTERS, k=draw.randint(2, 12))) for _ in "abc"]
         drawn = draw.choices([*pieces, *some], k=draw.randint(1, 12))
         yield "".join([*drawn, *(f" {word}" for word in words[: draw.randint(0, 3)])])

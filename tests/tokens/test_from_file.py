@@ -73,7 +73,7 @@ def test_what_was_found_of_a_file_is_kept(known, monkeypatch):
 
 
 def test_an_engine_that_differs_on_text_or_on_too_much_is_not_taken(monkeypatch):
-    monkeypatch.setattr(agreement, "COMPARED_POINTS", range(0x20, 0x3000))
+    monkeypatch.setattr(agreement, "compared_points", lambda: range(0x20, 0x3000))
     monkeypatch.setattr(agreement, "MAX_POINTS", 1000)
     tokenizer = FileTokenizer(byte_level().encode())
 
