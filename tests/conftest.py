@@ -38,6 +38,7 @@ LONGEST = (
     "text/test_hub.py",
     "versions/test_repair.py",
     "kills/test_kills.py",
+    "tokens/test_engines.py",
     "batching/test_batching.py",
 )
 

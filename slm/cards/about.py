@@ -38,6 +38,7 @@ def tokenizer(manifest: Manifest) -> list[str]:
     end = about["end_of_text"]
     named = "no end-of-text" if end is None else f"end-of-text {end}"
     kind = f" ({about['model']})" if "model" in about else ""
+    kind += f" of {about['source']}" if "source" in about else ""
     size = f"{about['vocab_size']:,} ids"
     lines = [f"Tokenizer: {about['encoding']}{kind}, {size}, {named}; {policy}"]
     if special := about.get("special_tokens"):

@@ -22,6 +22,7 @@ class Vocabulary(TypedDict):
     vocab_size: int  # ids, special tokens included
     ranks_sha256: NotRequired[str]  # hexadecimal, of the ranks as a .tiktoken file
     file_sha256: NotRequired[str]  # of a tokenizer.json, in place of ranks
+    source: NotRequired[str]  # of a tokenizer.json of the hub: owner/name@commit
     end_of_text: int | None  # id; None for a tokenizer.json that names none
     license: NotRequired[str]  # of the ranks, where they are not free of terms
     special_tokens: NotRequired[list[str]]  # of one trained here: those before end-of-text

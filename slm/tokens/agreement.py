@@ -31,9 +31,8 @@ FORM = " {0}'s1{0}\n a{0}A{0}b \u0301{0}.{0}'S"
 AGREEMENTS = Path(".dvc/tmp/agreements")  # where commands keep what was found
 STRINGS, SEED = 20_000, 1337
 VERSION = 1  # of what is compared here; what was found by another is not used
-MAX_POINTS = (
-    20_000  # code points apart; a tokenizer with more differs in what it does, not in its tables
-)
+# With more code points apart, a tokenizer differs in what it does, not in its tables.
+MAX_POINTS = 20_000
 _GROUP, _TOGETHER = 64, 2_000  # code points of a text; texts at a time
 _PIECES = (
     *("'s", "'LL", "’s", "don't", " ", "  ", " " * 30, "\n", "\r\n", "\n\n\n", "\t", "\u3000"),
@@ -42,8 +41,6 @@ _PIECES = (
     *("한국어", "ไทย", "العربية", "हिन्दी", "😊", "👨‍👩‍👧", "\0", "\ufeff", "\u200b", "\u2581"),
     *("<|endoftext|>", "<s>", "</s>", "[UNK]", "[MASK]", "##ing", "<0x0A>", "<unk>", "Ġ"),
 )
-
-
 _LETTERS = "eeeetttaaaooiinnsshhrrddlluucmfwypvbgkjqxzéüTASI"
 
 

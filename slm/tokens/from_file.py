@@ -31,7 +31,10 @@ _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 class FileTokenizer:
     """A tokenizer.json."""
 
-    def __init__(self, content: bytes, end_of_text: str | int | None = None) -> None:
+    def __init__(
+        self, content: bytes, end_of_text: str | int | None = None, source: str | None = None
+    ) -> None:
+        self.source = source  # where on the hub it is from, as "owner/name@commit"
         self.content, self.sha256 = content, hashlib.sha256(content).hexdigest()
         self.tokenizer, self.about = _parsed(content)
         self.tokenizer.no_truncation()

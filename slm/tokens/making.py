@@ -61,7 +61,8 @@ def _trained(wanted: Wanted, raw: Path, selection: Path) -> Encoding:
 
 def _parsed(wanted: Wanted, content: bytes) -> FileTokenizer:
     try:
-        return FileTokenizer(content, wanted.end_of_text)
+        source = f"{wanted.path}@{wanted.revision}" if wanted.path else None
+        return FileTokenizer(content, wanted.end_of_text, source)
     except UserError as error:
         raise UserError(f"{wanted.file or wanted.path}: {error}") from None
 

@@ -31,13 +31,14 @@ TRAINED = "bpe-"  # begins the name of its encoding; no published name begins so
 def describe(encoding: Encoding) -> Vocabulary:
     """Returns what identifies a vocabulary."""
     if isinstance(encoding, FileTokenizer):
-        return {
+        of_file: Vocabulary = {
             "encoding": encoding.name,
             "model": encoding.model,
             "vocab_size": encoding.n_vocab,
             "file_sha256": encoding.sha256,
             "end_of_text": encoding.eot_token,
         }
+        return of_file | ({"source": encoding.source} if encoding.source else {})
     about: Vocabulary = {
         "encoding": encoding.name,
         "pattern": encoding._pat_str,
@@ -152,7 +153,7 @@ def load_file(folder: Path, about: Mapping[str, Any]) -> FileTokenizer:
         raise UserError(f"{path} not found; `make data` makes it") from None
     intact = hashlib.sha256(content).hexdigest() == about.get("file_sha256")
     check(intact, f"{path} is corrupt: its SHA-256 differs; {cure}")
-    return FileTokenizer(content, about.get("end_of_text"))
+    return FileTokenizer(content, about.get("end_of_text"), about.get("source"))
 
 
 def load_described(vocabulary: Mapping[str, Any], folder: Path) -> Encoding:

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from slm.bins.manifest import Manifest, read_manifest
+from slm.cards.about import tokenizer
 from slm.cards.croissant import croissant
 from slm.cards.readme import readme
 from slm.text.corpus import make_raw
@@ -135,3 +136,23 @@ def test_corrupt_bins_are_built_again_or_get_no_card(small_sample, tmp_path, see
         said = script(copy, "make_card", fails=True)
         assert "train.bin" in said and said.endswith("`make verify FIX=1 DATASET=sample`\n")
         assert not (copy / "reports/sample/croissant.json").exists()
+
+
+def test_the_tokenizer_is_named_with_its_license_its_special_tokens_and_what_it_loses():
+    about = {"encoding": "x", "vocab_size": 1234, "end_of_text": None}
+    manifest: dict = {"tokenizer": about, "end_of_text": "none"}
+    plain = ["Tokenizer: x, 1,234 ids, no end-of-text; no id between documents"]
+    assert tokenizer(manifest) == plain
+    about |= {"model": "WordPiece", "source": "a/b@0f", "end_of_text": 7, "license": "L"}
+    about["special_tokens"] = ["<|a|>", "<|b|>"]
+    manifest["dataset"] = {
+        "files": {"train": [{"rows": 1000}, {"rows": 20}], "test": [{"rows": 9}]}
+    }
+    manifest["lossy_documents"] = {"train": 11, "test": 0}
+    assert tokenizer(manifest) == [
+        "Tokenizer: x (WordPiece) of a/b@0f, 1,234 ids, end-of-text 7; no id between documents",
+        "Special tokens: <|a|>, <|b|>",
+        "License of its ranks: L",
+        "Lossy: their ids do not give back the text of 11 of 1,020 train documents of the source",
+        "Lossless on all 9 test documents of the source",
+    ]

@@ -17,11 +17,14 @@ FETCH = """
 import sys
 from slm.core.errors import run_main
 from slm.tokens.making import make
+from slm.tokens.vocabulary import describe
 from slm.tokens.wanted import Wanted
 def main():
     path, revision, sha256 = sys.argv[1:]
     asked = Wanted("file", path=path, revision=revision, sha256=sha256 or None)
-    sys.stdout.write(make(asked, None, None).content.decode())
+    made = make(asked, None, None)
+    assert describe(made)["source"] == f"{path}@{revision}"
+    sys.stdout.write(made.content.decode())
 run_main(main)
 """
 
