@@ -7,6 +7,7 @@ the package regex, whose tables know the code points of Unicode 17 as gigatoken'
 code points may be other ones than tiktoken's, and lead to other merges, whose ids are exact.
 """
 
+import re
 from collections import Counter
 
 import numpy as np
@@ -16,6 +17,7 @@ from slm.tokens.fast import silence
 from slm.tokens.patterns import GPT2, PATTERNS
 
 _SEPARATOR = b"\xff"  # never in UTF-8
+_ONE = re.compile(rb" ?(?:[A-Z]*[a-z]+|[A-Z]+)")  # one word by every pattern: most of the text
 
 
 def words_of(block: Block, pattern: str) -> dict[bytes, int]:
@@ -35,11 +37,11 @@ def _regex(text: bytes, pattern: str) -> dict[bytes, int]:
     import regex
 
     find = regex.compile(pattern).findall
-    words: dict[str, int] = {}
+    words: dict[bytes, int] = {}
     for cut, count in Counter(_cuts(text)).items():
-        for word in find(cut.decode()):
+        for word in [cut] if _ONE.fullmatch(cut) else map(str.encode, find(cut.decode())):
             words[word] = words.get(word, 0) + count
-    return {word.encode(): count for word, count in words.items()}
+    return words
 
 
 def _cuts(text: bytes) -> list[bytes]:
