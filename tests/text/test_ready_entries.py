@@ -114,7 +114,10 @@ def test_an_entry_is_well_formed_and_its_folder_is_there(name):
 
 
 def test_make_datasets_lists_every_entry_what_it_is_and_what_is_built(small_sample: Path):
-    head, *lines, last = script(small_sample, "list_datasets").splitlines()
+    head, *lines, ranks, last = script(small_sample, "list_datasets").splitlines()
+    assert ranks == (
+        "tokenizer.encoding llama3: its ranks are under the Meta Llama 3 Community License"
+    )
     assert head.split() == ["name", "from", "size", "license", "tokens,", "where", "built"]
     known = {line.split()[0]: line for line in lines}
     assert list(known) == list(
