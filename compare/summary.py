@@ -62,13 +62,13 @@ def lead(dataset: str, results: list[Result]) -> str:
 
 
 def costs(results: list[Result]) -> Iterator[str]:
-    """What some variants cost: 4 bytes a token, or documents that do not decode to their text."""
+    """What some variants cost: 4 bytes per token, or documents that do not decode to their text."""
     split = splits(results)[0]
     wide = [result for result in results if result.metrics["vocab_size"] > 2**16]
     if wide:
         sizes = " and ".join(f"{result.metrics[split]['bin_bytes'] / 1e6:,.2f}" for result in wide)
         yield (
-            f"{_names(wide)} {_verb('take', wide)} 4 bytes a token in the bins, not 2, with more "
+            f"{_names(wide)} {_verb('take', wide)} 4 bytes per token in the bins, not 2, with more "
             f"ids than uint16 holds (65,536): {sizes} MB of {split} where uint16 would take half."
         )
     for result in results:

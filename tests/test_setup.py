@@ -109,19 +109,6 @@ def test_an_account_without_name_and_home_has_both_in_every_target():
     assert done.stdout == f"nobody {ROOT}/.dvc/tmp\n"
 
 
-def test_gpt2_needs_no_network_where_the_users_own_cache_is_empty(tmp_path):
-    code = "from slm.tokens.vocabulary import load_encoding; print(load_encoding('gpt2').n_vocab)"
-    nowhere = dict.fromkeys(("HTTPS_PROXY", "https_proxy"), "http://127.0.0.1:9")
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=environment(ROOT) | nowhere | {"TIKTOKEN_CACHE_DIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.stdout == "50257\n", done.stderr
-    assert [*tmp_path.iterdir()] == []
-
-
 @given(st.dictionaries(st.integers(0, 2**32 - 1), st.binary(max_size=9), max_size=30))
 def test_ranks_of_a_wheel_become_the_text_that_is_published(tokens):
     packed = struct.pack("<I", len(tokens))

@@ -154,11 +154,11 @@ def _content(
     rows -= rows[0]
     if policy != "none":
         [ids] = without_end_of_text(iter([ids]), rows[:, 0], policy)
+    ends = rows[:, 0] - (policy != "none") * np.arange(len(rows))
     if encoding is None:
-        return ids, rows[:, 0] - (policy != "none") * np.arange(len(rows))
+        return ids, ends
     if not isinstance(encoding, FileTokenizer):
         return np.frombuffer(encoding.decode_bytes(ids.tolist()), np.uint8), rows[:, 1]
-    ends = rows[:, 0] - (policy != "none") * np.arange(len(rows))
     texts = [encoding.decode_bytes(ids[i:j].tolist()) for i, j in pairwise(ends.tolist())]
     return np.frombuffer(b"".join(texts), np.uint8), np.cumsum([0, *map(len, texts)])
 

@@ -90,7 +90,7 @@ class Bins(NamedTuple):
 
         It is made once and read-only.
         """
-        self._encoding()
+        self._check_same()
         return _token_bytes(self.folder, self.manifest["sha256"])
 
     def _encoding(self) -> Any:

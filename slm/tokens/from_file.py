@@ -87,20 +87,11 @@ class FileTokenizer:
         """Returns the text of ids as UTF-8."""
         return self.decode(ids).encode()
 
-    def decode_single_token_bytes(self, id_: int) -> bytes:
-        """Returns the bytes of an id, b"" for a special token.
+    def token_bytes(self) -> list[bytes]:
+        """Returns the bytes of each id, b"" for a special token.
 
         U+2581 counts as a space, also where the tokenizer itself adds it at a document's start.
         """
-        return self.token_bytes()[id_]
-
-    def token_bytes(self) -> list[bytes]:
-        """Returns the bytes that each id stands for; see `decode_single_token_bytes`."""
-        if not hasattr(self, "_token_bytes"):
-            self._token_bytes = self._all_bytes()
-        return self._token_bytes
-
-    def _all_bytes(self) -> list[bytes]:
         added = self.tokenizer.get_added_tokens_decoder()
         of_token, made = _reader(self.about), [b""] * self.n_vocab
         unknown = self.about["model"].get("unk_token") or ""

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from slm.core.errors import UserError, check
-from slm.text.hub.cache import discard
+from slm.text.hub.cache import cached, discard, git_hash
 from slm.text.hub.errors import as_user_error
 from slm.text.hub.retries import RetryLimits, quiet, with_retries
 from slm.tokens.bpe import encoding_of
@@ -96,12 +96,10 @@ def _read(wanted: Wanted, copies: Iterable[Path]) -> bytes:
 
 def _fetched(wanted: Wanted) -> bytes:
     """Returns the file of the hub, from its cache where it is there and pinned."""
-    from huggingface_hub import try_to_load_from_cache
-
     assert wanted.path and wanted.revision  # wanted() asked
-    known = try_to_load_from_cache(wanted.path, FILE, revision=wanted.revision)
-    if wanted.sha256 and isinstance(known, str):
-        read = Path(known).read_bytes()
+    known = cached(wanted.path, wanted.revision, FILE, "model")
+    if wanted.sha256 and known:
+        read = known.read_bytes()
         if _sha256(read) == wanted.sha256:
             return read
     read = _asked(wanted.path, wanted.revision)
@@ -137,9 +135,8 @@ def _asked(path: str, revision: str) -> bytes:
         )
         known = Path(with_retries(partial(hf_hub_download, path, FILE, revision=revision)))
         read = known.read_bytes()
-    blob = hashlib.sha1(b"blob %d\0" % len(read) + read, usedforsecurity=False).hexdigest()
-    lfs = listed[FILE].lfs
-    found, expected = (_sha256(read), lfs["sha256"]) if lfs else (blob, listed[FILE].blob_id)
+    lfs, git = listed[FILE].lfs, listed[FILE].blob_id
+    found, expected = (_sha256(read), lfs["sha256"]) if lfs else (git_hash(known), git)
     if found != expected:
         discard(known)
         raise UserError(

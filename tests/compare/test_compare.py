@@ -347,7 +347,7 @@ def test_bytes_and_a_file_that_git_does_not_know_are_variants(small_sample, tmp_
     commit(folder)
     said = script(folder, "compare")
     assert "bytes (1 of 3)" in said and "file t.json " in said and "llama3 (3" in said
-    assert "“llama3” takes 4 bytes a token in the bins" in " ".join(said.split())
+    assert "“llama3” takes 4 bytes per token in the bins" in " ".join(said.split())
     assert "loses some of the text of 68 documents of the source" in " ".join(said.split())
     (name,) = (name for name in experiments(folder) if name.startswith("sample-file-none"))
     assert "own/" not in git(folder, "ls-tree", "-r", "--name-only", experiments(folder)[name])

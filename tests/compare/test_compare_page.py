@@ -349,7 +349,7 @@ def test_what_a_wide_vocabulary_or_a_lossy_one_costs_is_said():
     made[2] = made[2]._replace(lossy=7)
     wide, lossy = summary.costs(made)
     assert wide == (
-        "“big” takes 4 bytes a token in the bins, not 2, with more ids than uint16 holds "
+        "“big” takes 4 bytes per token in the bins, not 2, with more ids than uint16 holds "
         "(65,536): 0.00 MB of train where uint16 would take half."
     )
     assert (

@@ -50,11 +50,13 @@ def model(size: int):
 def slowly(bins: Bins, size: int, encoding) -> float:
     """In float64, a target at a time; bytes are those of the text but for the first token's."""
     ids, bits, text = bins.ids("train").astype(np.int64), 0.0, 0
+    is_file = isinstance(encoding, FileTokenizer)
+    bytes_of = encoding.token_bytes().__getitem__ if is_file else encoding.decode_single_token_bytes
     for before, after in pairwise(ids):
         scores = 3 * np.cos(np.float64(0.37) * before + np.float64(0.11) * np.arange(size))
         bits += (np.log(np.exp(scores).sum()) - scores[after]) / log(2)
         is_text = after != bins.end_of_text
-        text += len(encoding.decode_single_token_bytes(int(after))) if is_text else 0
+        text += len(bytes_of(int(after))) if is_text else 0
     return bits / text
 
 

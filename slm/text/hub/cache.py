@@ -6,6 +6,7 @@ writing are removed; a file whose bytes are wrong is removed, so that the next r
 again. Nothing is written here, and nothing outside the cache is removed.
 """
 
+import hashlib
 import shutil
 import sys
 import threading
@@ -26,12 +27,19 @@ BAR = "{desc} {n_fmt}/{total_fmt} {rate_fmt} {remaining} left"
 COPIES = 3  # of the tokens: tokens/, bins/ and DVC's cache
 
 
-def cached(path: str, commit: str, name: str) -> Path | None:
+def cached(path: str, commit: str, name: str, repo_type: str = "dataset") -> Path | None:
     """Where the cache has a file of a commit, or None."""
     from huggingface_hub import try_to_load_from_cache
 
-    file = try_to_load_from_cache(path, name, revision=commit, repo_type="dataset")
+    file = try_to_load_from_cache(path, name, revision=commit, repo_type=repo_type)
     return Path(file) if isinstance(file, str) else None
+
+
+def git_hash(location: Path) -> str:
+    """The SHA-1 by which git names a file's bytes: all the hub says where it has no SHA-256."""
+    begun = hashlib.sha1(b"blob %d\0" % location.stat().st_size, usedforsecurity=False)
+    with location.open("rb") as file:
+        return hashlib.file_digest(file, lambda: begun).hexdigest()
 
 
 def has_blob(path: str, sha256: str | None) -> bool:

@@ -7,7 +7,6 @@ checked against the pins, or, without them, against what the hub says. Where the
 in the hub's cache, the hub is not asked. What fails says so in one line; finished files are kept.
 """
 
-import hashlib
 import os
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +20,7 @@ from slm.text.hub.cache import (
     cached,
     check_room,
     discard,
+    git_hash,
     has_blob,
     say,
     sweep,
@@ -123,7 +123,7 @@ def _checked(entry: dict, file: File, location: Path, pinned: bool) -> tuple[Fil
     who = "pins.json expects" if pinned else "the hub announced"
     _compare(file.name, "bytes", location.stat().st_size, file.bytes, who, location)
     if file.git:
-        _compare(file.name, "git's hash", _git_hash(location), file.git, who, location)
+        _compare(file.name, "git's hash", git_hash(location), file.git, who, location)
     sha256, lines = read_through(location)
     _compare(file.name, "SHA-256", sha256, file.sha256, who, location)
     kind, rows = kind_of(location, file.name), file.rows
@@ -131,13 +131,6 @@ def _checked(entry: dict, file: File, location: Path, pinned: bool) -> tuple[Fil
         rows = rows_of(location, file.name, kind, entry["column"], lines)
         _compare(file.name, "rows", rows, file.rows, who)
     return File(file.name, location.stat().st_size, sha256, rows), location
-
-
-def _git_hash(location: Path) -> str:
-    """The SHA-1 by which git names a file's bytes: all the hub says where it has no SHA-256."""
-    begun = hashlib.sha1(b"blob %d\0" % location.stat().st_size, usedforsecurity=False)
-    with location.open("rb") as file:
-        return hashlib.file_digest(file, lambda: begun).hexdigest()
 
 
 def _compare(name: str, what: str, fetched, expected, who: str, file: Path | None = None) -> None:
