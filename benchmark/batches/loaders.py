@@ -18,7 +18,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from slm.batching.batches import Batches
-from slm.batching.prefetch import SLOTS, STEPS
+from slm.batching.gpu.prefetch import SLOTS, STEPS
 from slm.bins.opening import open_bins
 from slm.training.cuda import captured
 

@@ -6,11 +6,11 @@
 Batch(step) is a pure function of (data, seed, order, step, batch_size, block_size, rank,
 world_size), given in slm.batching.sampling; no global random state is read or changed. The union
 over ranks is the batch of one rank with the same global batch, and every device and placement gives
-the same numbers. Past the end of "sequential" x is 0 and y is -100.
+the same numbers. Past the end of "sequential", and in the padding of "packed", x is 0 and y -100.
 
-Each call returns fresh tensors; with `reuse` it writes into the same x and y, and only those of
-`documents` are fresh. With `reuse`, placement "device" and Triton, a CUDA graph may capture
-get_batch: each replay writes the next batch, and the state follows.
+Each call returns fresh tensors; with `reuse` it writes into the same ones. With `reuse`, placement
+"device" and Triton, a CUDA graph may capture get_batch: each replay writes the next batch, and the
+state follows.
 """
 
 import hashlib
@@ -23,10 +23,10 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from slm.batching.gather import Rows
+from slm.batching.pieces import DocumentIndex
 from slm.batching.placement import device_of, placement_for, source
+from slm.batching.rows import Rows, Split
 from slm.batching.sampling import integer, integers, length, plan
-from slm.batching.segments import Segments
 from slm.bins.opening import Bins, open_bins
 from slm.bins.verifying import check_bytes
 from slm.core.errors import check
@@ -37,7 +37,7 @@ class Batches(IterableDataset):
     """Batches of one rank; `step` is the next one, `placement` is "host" or "device".
 
     `placement` is one of slm.batching.placement; `verify` reads every byte of the bins first;
-    `documents` adds a third item, slm.batching.segments.Documents. Raises UserError, a ValueError,
+    `documents` adds a third item, slm.batching.documents.Documents. Raises UserError, a ValueError,
     if an argument is out of range or the bins are refused.
 
     A DataLoader (batch_size=None) gives the same batches in the same order: worker w of W makes
@@ -65,30 +65,29 @@ class Batches(IterableDataset):
         verify: bool = False,
     ) -> None:
         self._arguments = {key: value for key, value in locals().items() if key != "self"}
-        bins = bins if isinstance(bins, Bins) else open_bins(bins)
-        bins = bins._replace(folder=bins.folder.absolute())  # the working folder may change
-        self._arguments["bins"], self._lock = bins, Lock()
-        splits = bins.manifest["splits"]
-        check(split in splits, f"split is {split!r}; {bins.folder} has {', '.join(splits)}")
-        if verify:
-            check_bytes(bins.folder)
+        bins = opened(bins, split, verify)
+        self._arguments["bins"] = bins
         _, _, batch_size, rank, world_size = integers(0, 1, batch_size, rank, world_size)
-        ids = bins.ids(split)
-        self._plan = plan(order, seed, len(ids), block_size)
-        self._rows = Rows(self._plan, batch_size, rank, world_size)
-        self._device = device_of(device)
-        self.placement = placement_for(placement, self._device, ids.nbytes)
-        self._source = source(ids, self._rows, self._device, self.placement, reuse)
-        self._segments = Segments(bins.docs(split), self._plan, self._device) if documents else None
+        part = split_of(bins, split, order, seed, block_size, documents)
+        rows = Rows([part], batch_size, rank, world_size, documents=documents)
+        self._begin(rows, device, placement, reuse)
         self._state: State = {
             "rows": 0,
-            "seed": self._plan.seed,
+            "seed": part.plan.seed,
             "order": order,
-            "block_size": self._plan.block_size,
-            "global_batch": self._rows.per_step,
+            "block_size": rows.size,
+            "global_batch": rows.per_step,
             "split": split,
             "data": bins.manifest["sha256"],
         }
+
+    def _begin(self, rows: Rows, device: str | torch.device, placement: str, reuse: bool) -> None:
+        """Sets the first step of these rows."""
+        self._rows, self._lock = rows, Lock()
+        self._device = device_of(device)
+        needed = sum(each.ids.nbytes for each in rows.splits)
+        self.placement = placement_for(placement, self._device, needed)
+        self._source = source(rows, self._device, self.placement, reuse)
 
     def get_batch(self) -> tuple:
         """Returns x and y, (batch_size, block_size) int64, and Documents if asked for.
@@ -100,10 +99,7 @@ class Batches(IterableDataset):
         with self._lock:  # threads may share it
             if self._at_end():
                 raise StopIteration
-            x, y, starts = self._source.batch()
-            if self._segments is None:
-                return x, y
-            return x, y, self._segments.documents(starts.to(self._device))
+            return self._source.batch().items()
 
     def __iter__(self) -> Iterator[tuple]:
         """Yields from the next step on; "sequential" at its end begins again."""
@@ -132,9 +128,9 @@ class Batches(IterableDataset):
 
     def __len__(self) -> int:
         """Batches of "sequential"; raises TypeError for the other orders, which have no end."""
-        if self._plan.order != "sequential":
-            raise TypeError(f"order {self._plan.order!r} has no end, and so no length")
-        return length(self._plan, self._rows.batch_size, self._rows.world_size)
+        if self._rows.order != "sequential":
+            raise TypeError(f"order {self._rows.order!r} has no end, and so no length")
+        return length(self._rows.splits[0].plan, self._rows.per_step)
 
     @property
     def step(self) -> int:
@@ -143,8 +139,7 @@ class Batches(IterableDataset):
 
     @step.setter
     def step(self, step: int) -> None:
-        rows = self._rows
-        step, *_ = integers(step, 1, rows.batch_size, rows.rank, rows.world_size)
+        step, *_ = integers(step, 1, self._rows.per_step, 0, 1)
         with self._lock:
             self._source.step = step
 
@@ -168,14 +163,37 @@ class Batches(IterableDataset):
         self._source.close()
 
     def _at_end(self) -> bool:
-        if self._plan.order != "sequential":
+        if self._rows.order != "sequential":
             return False
         # A capture cannot read the step.
         capturing = self._device.type == "cuda" and torch.cuda.is_current_stream_capturing()
         return not capturing and self.step >= len(self)
 
     def __reduce__(self) -> tuple:
-        return _restored, (self._arguments, self.state_dict())
+        return _restored, (type(self), self._arguments, self.state_dict())
+
+
+def opened(bins: str | Path | Bins, split: str, verify: bool) -> Bins:
+    """Returns bins that have the split, in an absolute folder: the working folder may change."""
+    bins = bins if isinstance(bins, Bins) else open_bins(bins)
+    bins = bins._replace(folder=bins.folder.absolute())
+    splits = bins.manifest["splits"]
+    check(split in splits, f"split is {split!r}; {bins.folder} has {', '.join(splits)}")
+    if verify:
+        check_bytes(bins.folder)
+    return bins
+
+
+def split_of(
+    bins: Bins, split: str, order: str, seed: int, block_size: int, documents: bool
+) -> Split:
+    """Returns a split with the plan of its rows, and its documents where they are needed."""
+    ids = bins.ids(split)
+    if order != "packed" and not documents:
+        return Split(ids, plan(order, seed, len(ids), block_size))
+    offsets = bins.docs(split)[:, 0].astype(np.int64)
+    index = DocumentIndex(offsets, follows=bins.manifest.get("end_of_text") == "prepend")
+    return Split(ids, plan(order, seed, len(ids), block_size, offsets), index)
 
 
 def distributed() -> tuple[int, int]:
@@ -210,8 +228,8 @@ def _outside_of_the_graph(batches: Batches) -> tuple:
     return batches.get_batch()
 
 
-def _restored(arguments: dict, state: State) -> Batches:
+def _restored(kind: type[Batches], arguments: dict, state: State) -> Batches:
     """Returns pickled Batches in another process: opened again, at the same step."""
-    batches = Batches(**arguments)
+    batches = kind(**arguments)
     batches.load_state_dict(state)
     return batches

@@ -10,8 +10,11 @@ import importlib.util
 import numpy as np
 import torch
 
-from slm.batching.gather import OnDevice, OnHost, Rows, Source, to_device
-from slm.batching.prefetch import Prefetcher
+from slm.batching.device import OnDevice, to_device
+from slm.batching.gpu.prefetch import Prefetcher
+from slm.batching.host import OnHost
+from slm.batching.rows import Rows
+from slm.batching.tensors import Source
 from slm.core.errors import UserError, check
 
 PLACEMENTS = ("auto", "host", "device")
@@ -40,17 +43,17 @@ def device_of(device: str | torch.device) -> torch.device:
     return device if device.index is not None else torch.device("cuda", torch.cuda.current_device())
 
 
-def source(
-    ids: np.ndarray, rows: Rows, device: torch.device, placement: str, reuse: bool
-) -> Source:
+def source(rows: Rows, device: torch.device, placement: str, reuse: bool) -> Source:
     """Returns the source that makes the batches."""
     if device.type == "cpu":
-        return OnHost(np.array(ids) if placement == "device" else ids, rows, reuse)
+        if placement == "device":
+            rows.splits = [split._replace(ids=np.array(split.ids)) for split in rows.splits]
+        return OnHost(rows, reuse)
     if placement == "host":
-        return Prefetcher(ids, rows, reuse, device)
-    tokens = to_device(ids, device)
+        return Prefetcher(rows, reuse, device)
+    tokens = to_device(rows, device)
     if importlib.util.find_spec("triton"):
-        from slm.batching.triton_source import TritonSource
+        from slm.batching.gpu.source import TritonSource
 
         return TritonSource(tokens, rows, reuse)
     return OnDevice(tokens, rows, reuse)

@@ -20,10 +20,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from slm.batching.packing import Packing, packing
 from slm.core.counter import LARGEST, below, permute, round_keys, word
 from slm.core.errors import check
 
-ORDERS = ("random", "shuffled", "sequential")
+ORDERS = ("random", "shuffled", "sequential", "packed")
 
 
 class Plan(NamedTuple):
@@ -34,16 +35,27 @@ class Plan(NamedTuple):
     tokens: int  # N
     block_size: int  # T
     blocks: int  # n; "random" does not use it
-    key: int  # word(seed, 0), for "shuffled" word(seed, 1)
+    key: int  # word(seed, 0), for "shuffled" word(seed, 1), for "packed" word(seed, 2)
+    packing: Packing | None = None  # of "packed"
+
+    @property
+    def dealing(self) -> int:
+        """word(seed, 3), from which "packed" deals documents."""
+        return int(word(self.seed, np.array([3], np.uint64))[0])
 
 
-def plan(order: str, seed: int, tokens: int, block_size: int) -> Plan:
+def plan(
+    order: str, seed: int, tokens: int, block_size: int, offsets: np.ndarray | None = None
+) -> Plan:
     """Returns the plan; raises UserError if an argument is out of range.
 
-    `tokens` is the length of the split, `block_size` the tokens of a row.
+    `tokens` is the length of the split, `block_size` the tokens of a row; "packed" needs `offsets`,
+    the (documents + 1,) running totals of the documents' tokens.
     """
     check(order in ORDERS, f"order is {order!r}; it must be one of {', '.join(ORDERS)}")
     seed, block_size = integer("seed", seed, 0, 2**64 - 1), integer("block_size", block_size, 1)
+    if order == "packed":
+        return _packed(seed, tokens, block_size, offsets)
     check(
         block_size < tokens <= LARGEST,
         f"a row of {block_size} needs {block_size + 1} tokens and the data has {tokens}; "
@@ -54,6 +66,15 @@ def plan(order: str, seed: int, tokens: int, block_size: int) -> Plan:
         blocks = -(-(tokens - 1) // block_size)
     key = word(seed, np.array([order == "shuffled"], np.uint64))
     return Plan(order, seed, tokens, block_size, blocks, int(key[0]))
+
+
+def _packed(seed: int, tokens: int, block_size: int, offsets: np.ndarray | None) -> Plan:
+    check(0 < tokens <= LARGEST, f"rows need a token and the data has {tokens}; choose more data")
+    if offsets is None:
+        raise TypeError("order 'packed' needs the offsets of the documents")
+    key = int(word(seed, np.array([2], np.uint64))[0])
+    packed = packing(offsets, block_size)
+    return Plan("packed", seed, tokens, block_size, packed.rows, key, packed)
 
 
 def starts(
@@ -67,13 +88,7 @@ def starts(
     rows = np.arange(first, first + batch_size, dtype=np.uint64)
     if steps > 1:
         rows = (np.arange(steps, dtype=np.uint64)[:, None] * np.uint64(per_step) + rows).ravel()
-    epoch = first // plan.blocks
-    if plan.order == "shuffled" and first + steps * per_step <= (epoch + 1) * plan.blocks:
-        positions = rows - np.uint64(epoch * plan.blocks)  # one epoch: twice as fast
-        drawn = _block_starts(plan, positions, *_one_epoch(plan, epoch)).view(np.int64)
-    else:
-        drawn = starts_of(plan, rows)
-    return drawn.reshape(steps, batch_size)
+    return starts_of(plan, rows).reshape(steps, batch_size)
 
 
 def starts_of(plan: Plan, rows):
@@ -82,6 +97,9 @@ def starts_of(plan: Plan, rows):
         drawn = below(word(plan.key, rows), plan.tokens - plan.block_size)
     elif plan.order == "sequential":
         drawn = rows.clip(max=plan.blocks) * plan.block_size
+    elif isinstance(rows, np.ndarray) and rows.size and (epoch := _only_epoch(plan, rows)) >= 0:
+        positions = rows - np.uint64(epoch * plan.blocks)  # twice as fast
+        drawn = _block_starts(plan, positions, *_one_epoch(plan, epoch))
     else:
         epochs = rows // plan.blocks
         drawn = _block_starts(plan, rows - epochs * plan.blocks, *epoch_keys(plan, epochs))
@@ -103,6 +121,12 @@ def epoch_keys(plan: Plan, epochs) -> tuple:
     keys = word(plan.key, epochs)
     offsets = below(word(keys, epochs * 0), plan.tokens - plan.blocks * plan.block_size)
     return offsets, round_keys(keys, plan.blocks)
+
+
+def _only_epoch(plan: Plan, rows: np.ndarray) -> int:
+    """Returns the epoch of these rows, or -1 if they are of more than one."""
+    first, last = int(rows.min()) // plan.blocks, int(rows.max()) // plan.blocks
+    return first if first == last else -1
 
 
 @lru_cache(maxsize=16)

@@ -58,6 +58,22 @@ def round_keys(key, n: int) -> list:
     return [key + _number(_GOLDEN * (i + 1), key) for i in range(1, rounds(n) + 1)]
 
 
+def sides(n: int) -> tuple[int, int]:
+    """Returns A and B of the permutation of n."""
+    high = isqrt(n - 1) + 1
+    return high, -(-n // high)
+
+
+def rounds_of(n: np.ndarray) -> np.ndarray:
+    return np.where(n >= 256, 6, 12)
+
+
+def sides_of(n: np.ndarray):
+    root = np.sqrt((n - _uint64(1)).astype(np.float64)).astype(np.uint64)
+    a = root + _uint64(1)
+    return a, (n + a - _uint64(1)) // a
+
+
 def permute(keys: list, x, n: int):
     """Returns p(key, x, n), all x < n; each of `keys` has the shape of x, or no dimension."""
     return _walk(_forth, keys, x, n)
@@ -121,7 +137,9 @@ def _shift(z, bits: int):
 
 
 def _number(value: int, like):
-    """The low 64 bits of `value`, in a type to calculate with `like`."""
+    """The low 64 bits of `value`, in a type to calculate with `like`; arrays as they are."""
+    if isinstance(value, np.ndarray):
+        return value
     return _uint64(value) if isinstance(like, np.ndarray) else signed(value)
 
 
@@ -133,3 +151,22 @@ def _uint64(value: int) -> np.ndarray:
 def signed(value: int) -> int:
     """Returns the int64 with the low 64 bits of `value`."""
     return (value + 2**63) % 2**64 - 2**63
+
+
+def permute_each(key, x, n):
+    """Returns p(key, x, n) for arrays of keys, x and n, each x < n."""
+    out = np.empty_like(x)
+    few = rounds_of(n)
+    for many in np.unique(few):
+        mine = few == many
+        out[mine] = _each(key[mine], x[mine], n[mine], int(many))
+    return out
+
+
+def _each(key, x, n, many: int):
+    a, b = sides_of(n)
+    keys = [key + _number(_GOLDEN * (i + 1), key) for i in range(1, many + 1)]
+    x = _forth(keys, x, a, b)
+    while (out := np.flatnonzero(x >= n)).size:
+        x[out] = _forth([key[out] for key in keys], x[out], a[out], b[out])
+    return x

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 
 from slm.batching.batches import Batches
-from slm.batching.gather import NO_TARGET
+from slm.batching.tensors import NO_TARGET
 from slm.bins.opening import Bins
 from slm.core.errors import check
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from slm.batching.gather import NO_TARGET
+from slm.batching.tensors import NO_TARGET
 
 STD = 0.02  # of the first weights, as in GPT-2
 RESIDUAL = ("gather.weight", "down.weight")  # added to the stream: smaller with depth

@@ -22,15 +22,19 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from slm.batching.batches import Batches, digest, distributed, union
-from slm.batching.gather import NO_TARGET, OnDevice, Rows, to_device
+from slm.batching.batches import Batches, digest, distributed, split_of, union
+from slm.batching.device import OnDevice, to_device
 from slm.batching.placement import placement_for
-from slm.batching.sampling import ORDERS, plan, starts
+from slm.batching.rows import Rows
+from slm.batching.sampling import plan, starts
+from slm.batching.tensors import NO_TARGET
 from slm.bins.format import write_docs, write_manifest
 from slm.bins.opening import Bins, open_bins
 from slm.core.ids import dtype_for, write_ids
 from tests.helpers import one_line
 
+WINDOWS = ("random", "shuffled", "sequential")
+ORDERS = (*WINDOWS, "packed")
 TOKENS = 50_000
 LENGTHS = [0, 1, 7, 300, 0, 2, 2, 1000, 1, 40]  # tokens of documents, over and over
 CUDA = torch.cuda.is_available()
@@ -81,7 +85,7 @@ def refused(bins: Path, **options) -> str:
 
 @pytest.mark.parametrize(("device", "placement"), PLACES)
 @pytest.mark.parametrize(("batch", "block"), [(1, 1), (3, 7), (8, 16), (64, 256), (2, 1500)])
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("order", WINDOWS)
 def test_each_target_is_the_next_token(bins, order, batch, block, device, placement):
     options = {"order": order, "batch_size": batch, "block_size": block, "documents": True}
     batches = make(bins, **options, device=device, placement=placement)
@@ -149,14 +153,14 @@ def test_ids_above_uint16_are_not_cut(tmp_path):
 @pytest.mark.parametrize("order", ORDERS)
 def test_plain_pytorch_on_a_device_gives_the_same(bins, order):
     wanted = make(bins, order=order, batch_size=100, block_size=100)
-    ids = open_bins(bins).ids("train")
-    rows = Rows(plan(order, 1337, TOKENS, 100), 100, 0, 1)
+    split = split_of(open_bins(bins), "train", order, 1337, 100, False)
+    rows = Rows([split], 100)
     device = "cuda" if CUDA else "cpu"
     for reuse in (False, True):
-        source = OnDevice(to_device(ids, torch.device(device), chunk=999), rows, reuse)
+        source = OnDevice(to_device(rows, torch.device(device), chunk=999), rows, reuse)
         wanted.step = 0
         for x, y in some(wanted, 6):
-            found_x, found_y, _ = source.batch()
+            found_x, found_y = source.batch().items()
             assert torch.equal(found_x.cpu(), x)
             assert torch.equal(found_y.cpu(), y)
 
@@ -371,7 +375,7 @@ def test_auto_takes_the_device_up_to_half_of_its_free_memory(monkeypatch):
 
 
 @pytest.mark.parametrize(("device", "placement"), PLACES)
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("order", WINDOWS)
 def test_documents_are_those_of_the_offsets(bins, order, device, placement):
     batches = make(bins, order=order, block_size=300, documents=True,
                    device=device, placement=placement)  # fmt: skip
@@ -382,16 +386,15 @@ def test_documents_are_those_of_the_offsets(bins, order, device, placement):
         has = (y != NO_TARGET).cpu().numpy()
         ids, positions = documents.ids.cpu().numpy(), documents.positions.cpu().numpy()
         assert (ids == np.where(has, document_of[x.cpu().numpy()], -1)).all()
-        begins, flat = [], 0
-        for row, places in zip(ids, positions, strict=True):
+        slots = documents.cu_seqlens[:-1].view(len(ids), -1).tolist()
+        assert documents.cu_seqlens[-1] == ids.size
+        for at, (row, places) in enumerate(zip(ids, positions, strict=True)):
+            begins = []
             for j in range(len(row)):
-                new = j == 0 or row[j] != row[j - 1]
-                begins += [flat] if new else []
-                assert places[j] == flat - begins[-1]
-                flat += 1
-        lengths = documents.cu_seqlens.tolist()
-        assert lengths[: len(begins)] == begins
-        assert set(lengths[len(begins) :]) == {flat}
+                begins += [j] if j == 0 or row[j] != row[j - 1] else []
+                assert places[j] == j - begins[-1]
+            unused = [len(row)] * (len(slots[at]) - len(begins))
+            assert slots[at] == [at * len(row) + begin for begin in begins + unused]
         assert documents.cu_seqlens.dtype == torch.int32
         shapes.add(documents.cu_seqlens.shape)
     assert len(shapes) == 1
@@ -478,13 +481,13 @@ def test_fresh_tensors_cannot_be_captured(bins):
 
 def slow_copies(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the device sleep about 10 ms before each copy of the ring."""
-    copy = sys.modules["slm.batching.prefetch"]._copy
+    copy = sys.modules["slm.batching.gpu.prefetch"]._copy
 
     def slowly(slot, stream) -> None:
         torch.cuda._sleep(20_000_000)
         copy(slot, stream)
 
-    monkeypatch.setattr("slm.batching.prefetch._copy", slowly)
+    monkeypatch.setattr("slm.batching.gpu.prefetch._copy", slowly)
 
 
 def wrong(bins: Path) -> int:
@@ -500,7 +503,7 @@ def wrong(bins: Path) -> int:
 def test_the_ring_refills_no_buffer_that_is_still_copied(bins, monkeypatch):
     slow_copies(monkeypatch)
     assert wrong(bins) == 0
-    monkeypatch.setattr("slm.batching.prefetch._until_copied", lambda slot: None)
+    monkeypatch.setattr("slm.batching.gpu.prefetch._until_copied", lambda slot: None)
     assert wrong(bins) > 0
 
 
@@ -520,7 +523,7 @@ def test_the_rings_thread_ends_and_its_error_is_raised(bins, monkeypatch):
     batches.get_batch()
     del batches
     assert not running()
-    monkeypatch.setattr("slm.batching.prefetch.take", lambda *_: 1 // 0)
+    monkeypatch.setattr("slm.batching.host.take", lambda *_: 1 // 0)
     with pytest.raises(ZeroDivisionError):
         make(bins, device="cuda", placement="host").get_batch()
 

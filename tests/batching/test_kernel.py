@@ -10,37 +10,80 @@ import pytest
 # In a process of its own: Triton reads TRITON_INTERPRET as it is imported.
 INTERPRETED = """
 import numpy as np, torch
-from slm.batching import gather
-from slm.batching import triton_kernel as kernel
-from slm.batching import triton_source as fused
+from slm.batching.device import to_device
+from slm.batching.gpu import kernel, source, tables
+from slm.batching.host import OnHost
+from slm.batching.mixing import stages
+from slm.batching.pieces import DocumentIndex
+from slm.batching.rows import Rows, Split
 from slm.batching.sampling import plan
 
-order, tokens, block, batch, rank, world = eval(__import__("sys").argv[1])
+SEED = 2**64 - 3
+order, lengths, block, batch, rank, world, documents, weights = eval(__import__("sys").argv[1])
 for kind in (np.uint16, np.uint32):
-    ids = (np.arange(tokens) % 2**16 + (2**17 if kind is np.uint32 else 0)).astype(kind)
-    rows = gather.Rows(plan(order, 2**64 - 3, tokens, block), batch, rank, world)
-    wanted = gather.OnHost(ids, rows, False)
-    device, constants = gather.to_device(ids, "cpu"), kernel.constants(rows, ids.itemsize, False)
+    splits = []
+    for each in lengths:
+        offsets = np.cumsum([0, *each])
+        tokens = int(offsets[-1])
+        ids = (np.arange(tokens) % 2**16 + (2**17 if kind is np.uint32 else 0)).astype(kind)
+        index = DocumentIndex(offsets, follows=documents)
+        splits.append(Split(ids, plan(order, SEED, tokens, block, offsets), index))
+    firsts = [0, 7 * batch * world]
+    mix = stages(SEED, firsts, weights) if weights else None
+    rows = Rows(splits, batch, rank, world, mix, documents, tell_sources=bool(weights))
+    wanted, device = OnHost(rows, False), to_device(rows, "cpu")
+    constants = tables.constants(rows, np.dtype(kind).itemsize, False)
+    fixed = [torch.from_numpy(table) for table in tables.tables(rows)]
     parts = -(-block // constants["BLOCK"])
-    state = fused.first_state(rows, 0, parts)
-    starts = torch.empty(batch, dtype=torch.int64)
-    out = torch.empty((2, batch, block), dtype=torch.int64)
-    for step in range(kernel.TABLE + 3):
-        kernel.fill[(batch, parts)](device, state, starts, out, **constants)
-        for found, want in zip((*out, starts), wanted.batch(), strict=True):
-            assert torch.equal(found, want), (kind, step)
-    after = fused.first_state(rows, kernel.TABLE + 3, parts)
-    assert torch.equal(state[:, :kernel.INDEX], after[:, :kernel.INDEX])
+    state = tables.first_state(rows, 0, parts)
+    for step in range(constants["TABLE"] + 3):
+        out = source.outputs(rows, "cpu")
+        kernel.fill[(batch, parts)](device, state, *fixed, *out, **constants)
+        found, want = source.batch_of(rows, out).tensors(), wanted.batch().tensors()
+        for i, (one, other) in enumerate(zip(found, want, strict=True)):
+            assert torch.equal(one, other), (kind, step, i)
+    after = tables.first_state(rows, constants["TABLE"] + 3, parts)
+    assert torch.equal(state[:, : kernel.START], after[:, : kernel.START])
 """
 
+MIXED = [0, 5, 30, 17, 1, 0, 40, 16, 2, 90, 3, 8, 16, 15, 33] * 3
+LONG = [61, 17, 200, 35]
+TINY = [1, 0, 2, 1, 1] * 40
 
-@pytest.mark.slow
-@pytest.mark.skipif(not importlib.util.find_spec("triton"), reason="Triton is not installed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not importlib.util.find_spec("triton"), reason="Triton is not installed"),
+]
+
+
+def check(*arguments) -> None:
+    command = [sys.executable, "-c", INTERPRETED, repr(arguments)]
+    subprocess.run(command, env={**os.environ, "TRITON_INTERPRET": "1"}, check=True)
+
+
 @pytest.mark.parametrize("order", ["random", "shuffled", "sequential"])
 @pytest.mark.parametrize("sizes", [
     (60_000, 16, 8, 1, 2), (60_000, 1500, 3, 0, 1), (1000, 3, 5, 1, 2), (5, 3, 4, 0, 1),
     (60_000, 16, 2, 7, 2**28),  # 16 steps are beyond 2^32 rows
 ])  # fmt: skip
 def test_the_kernel_gives_what_numpy_gives(order, sizes):
-    command = [sys.executable, "-c", INTERPRETED, repr((order, *sizes))]
-    subprocess.run(command, env={**os.environ, "TRITON_INTERPRET": "1"}, check=True)
+    tokens, block, batch, rank, world = sizes
+    check(order, [[tokens]], block, batch, rank, world, False, None)
+
+
+@pytest.mark.parametrize("order", ["random", "shuffled", "sequential", "packed"])
+@pytest.mark.parametrize(
+    "lengths", [MIXED, LONG, TINY, [300]], ids=["mixed", "long", "tiny", "one"]
+)
+def test_the_kernel_finds_the_documents_that_numpy_finds(order, lengths):
+    check(order, [lengths], 16, 3, 1, 2, True, None)
+
+
+@pytest.mark.parametrize("order", ["random", "shuffled", "packed"])
+@pytest.mark.parametrize("documents", [False, True])
+def test_the_kernel_mixes_as_numpy_mixes(order, documents):
+    check(order, [MIXED, LONG, TINY], 33, 3, 1, 2, documents, [[3, 1, 2], [1, 5, 0]])
+
+
+def test_the_kernel_packs_rows_of_more_parts_than_one():
+    check("packed", [[700, 300, 1500, 40, 1300, 2, 9]], 1300, 2, 0, 1, True, None)

@@ -11,7 +11,7 @@ from benchmark.batches.interleaved import against, interval_ranks
 from benchmark.batches.steps import GRAPHS, NAMES, Run, measure_steps, trainer, training_step
 from benchmark.batches.steps_table import ROWS, steps_table
 from benchmark.batches.synthetic import write_synthetic
-from slm.batching.gather import NO_TARGET
+from slm.batching.tensors import NO_TARGET
 from slm.training.cuda import captured
 from slm.training.model import GPT, SIZES, Parameters, Size, gpt, parameters
 

@@ -14,45 +14,72 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
-import numpy as np
 import torch
 
-from slm.batching.gather import Rows, Source, mark_end, take, windows
+from slm.batching.host import Reader
+from slm.batching.rows import Rows
+from slm.batching.tensors import Batch, Source, empty
 
 SLOTS = 4
 STEPS, IDS = 32, 2**20  # at most per slot, but always one step
 
 
 class Slot:
-    """The buffers of some steps, on the host and on the device."""
+    """The buffers of some steps, on the host and on the device.
 
-    def __init__(self, steps: int, rows: Rows, kind: torch.dtype, device: torch.device) -> None:
-        batch_size, size = rows.batch_size, rows.plan.block_size
-        self.pinned = torch.empty(
-            (steps * batch_size, size + 1), dtype=kind, device="cpu", pin_memory=True
-        )
-        self.ids = torch.empty(self.pinned.shape, dtype=kind, device=device)
-        shape, strides = (2, batch_size, size), (1, size + 1, 1)  # x and y, one token apart
-        step = batch_size * (size + 1)
-        self.pairs = [self.ids.as_strided(shape, strides, i * step) for i in range(steps)]
+    Windows travel as narrow ids, T + 1 a row, of which x and y are two views. What else a batch has
+    travels as it is, and with "packed" that is all of it.
+    """
+
+    def __init__(self, steps: int, rows: Rows, device: torch.device) -> None:
+        self.pinned = [empty(rows, "cpu", pin_memory=True) for _ in range(steps)]
+        self.there = [empty(rows, device) for _ in range(steps)]
         self.copied, self.used = torch.cuda.Event(), torch.cuda.Event()
-        self.starts = np.zeros((steps, batch_size), np.int64)
+        if not rows.packed:
+            self._add_narrow(steps, rows, device)
 
-    def fill(self, view: np.ndarray, rows: Rows, step: int) -> None:
-        self.starts = np.stack([rows.starts(step + i) for i in range(len(self.pairs))])
-        self.pinned.numpy()[...] = take(view, self.starts.ravel())
+    def _add_narrow(self, steps: int, rows: Rows, device: torch.device) -> None:
+        kind = torch.uint16 if rows.splits[0].ids.itemsize == 2 else torch.uint32
+        batch_size, size = rows.batch_size, rows.size
+        shape = (steps * batch_size, size + 1)
+        self.narrow = torch.empty(shape, dtype=kind, device="cpu", pin_memory=True)
+        ids = self.narrow_there = torch.empty(shape, dtype=kind, device=device)
+        pair, strides = (2, batch_size, size), (1, size + 1, 1)  # x and y, one token apart
+        step = batch_size * (size + 1)
+        for i in range(steps):
+            self.there[i] = self.there[i]._replace(pair=ids.as_strided(pair, strides, i * step))
+            self.pinned[i] = self.pinned[i]._replace(pair=None)
+
+    def fill(self, reader: Reader, step: int) -> None:
+        """Reads so many steps from `step` on."""
+        if not reader.rows.packed:
+            self.narrow.numpy()[...] = reader.narrow_run(step, len(self.pinned))
+        for i, batch in enumerate(self.pinned):
+            (reader.write_rest if batch.pair is None else reader.write)(step + i, batch)
+
+    def send(self) -> None:
+        """Copies to the device, on the current stream."""
+        if self.pinned[0].pair is None:
+            self.narrow_there.copy_(self.narrow, non_blocking=True)
+        for batch, there in zip(self.pinned, self.there, strict=True):
+            whole = batch.pair is not None
+            pairs = zip(
+                batch.tensors() if whole else batch.rest(),
+                there.tensors() if whole else there.rest(),
+                strict=True,
+            )
+            for tensor, twin in pairs:
+                twin.copy_(tensor, non_blocking=True)
 
 
 class Prefetcher(Source):
-    """x and y on a CUDA device, from ids on the host."""
+    """Batches on a CUDA device, from ids on the host."""
 
-    def __init__(self, ids: np.ndarray, rows: Rows, reuse: bool, device: torch.device) -> None:
+    def __init__(self, rows: Rows, reuse: bool, device: torch.device) -> None:
         self.rows, self._device = rows, device
-        self._view = windows(ids, rows.plan.block_size)
-        self._kind = torch.uint16 if ids.itemsize == 2 else torch.uint32
-        self._shape = (2, rows.batch_size, rows.plan.block_size)
-        self._out = self._empty() if reuse else None
-        self._steps = max(1, min(STEPS, IDS // (rows.batch_size * (rows.plan.block_size + 1))))
+        self._reader = Reader(rows)
+        self._out = empty(rows, device) if reuse else None
+        self._steps = max(1, min(STEPS, IDS // (rows.batch_size * (rows.size + 1))))
         self._stream, self._caller = torch.cuda.Stream(device), torch.cuda.current_stream(device)
         self._end: Callable[[], object] | None = None  # ends the thread, if there is one
         self._next, self._left = 0, 0  # the step of the next batch, and how many the slot has left
@@ -64,7 +91,7 @@ class Prefetcher(Source):
             self._end()
         self._end = None
 
-    def batch(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def batch(self) -> Batch:
         if self.step != self._next:  # it was set
             self.close()
         if not self._end:
@@ -74,54 +101,49 @@ class Prefetcher(Source):
         if isinstance(self._slot, BaseException):
             raise self._slot
         number, slot = self._steps - self._left, self._slot
-        out = self._empty() if self._out is None else self._out
+        out = self._out or empty(self.rows, self._device)
         stream = torch.cuda.current_stream(self._device)
         if stream != self._caller:
             stream.wait_stream(self._caller)  # so that `used` covers all steps of the slot
             self._caller = stream
         if not number:
             stream.wait_event(slot.copied)
-        out.copy_(slot.pairs[number])
-        starts = torch.from_numpy(slot.starts[number])
-        x, y = out[0], out[1]
-        if slot.starts[number][-1] >= len(self._view):
-            mark_end(self.rows.plan, starts.to(self._device), x, y)
+        for tensor, there in zip(out.tensors(), slot.there[number].tensors(), strict=True):
+            tensor.copy_(there)
+        if self.rows.order == "sequential":
+            self._reader.finish(self.step, out.pair)
         self.step = self._next = self.step + 1
         self._left -= 1
         if not self._left:
             slot.used.record(stream)
             self._free.put(slot)
-        return x, y, starts
-
-    def _empty(self) -> torch.Tensor:
-        return torch.empty(self._shape, dtype=torch.int64, device=self._device)
+        return out
 
     def _begin(self) -> None:
         self._free: SimpleQueue = SimpleQueue()
         self._ready: SimpleQueue = SimpleQueue()
         self._left = 0
-        slots = [Slot(self._steps, self.rows, self._kind, self._device) for _ in range(SLOTS)]
+        slots = [Slot(self._steps, self.rows, self._device) for _ in range(SLOTS)]
         for slot in slots:
             self._free.put(slot)
         self._stream.wait_stream(torch.cuda.current_stream(self._device))
         # The thread has its own Rows; a reference to `self` would keep it alive.
-        plan, size = self.rows.plan, self.rows.batch_size
-        rows = Rows(plan, size, self.rows.rank, self.rows.world_size)
-        job = self._view, rows, self.step, self._stream, self._free, self._ready
+        reader = Reader(self.rows.copy())
+        job = reader, self.step, self._stream, self._free, self._ready
         thread = Thread(target=_work, args=job, daemon=True, name="slm.batching.prefetch")
         self._end = weakref.finalize(self, _end, thread, self._free, slots)
         thread.start()
 
 
-def _work(view, rows: Rows, step: int, stream, free: SimpleQueue, ready: SimpleQueue) -> None:
+def _work(reader: Reader, step: int, stream, free: SimpleQueue, ready: SimpleQueue) -> None:
     try:
         with torch.cuda.stream(stream):
             while slot := free.get():
                 _until_copied(slot)
-                slot.fill(view, rows, step)
+                slot.fill(reader, step)
                 _copy(slot, stream)
                 ready.put(slot)
-                step += len(slot.pairs)
+                step += len(slot.pinned)
     except BaseException as error:
         ready.put(error)
 
@@ -133,7 +155,7 @@ def _until_copied(slot: Slot) -> None:
 
 def _copy(slot: Slot, stream: torch.cuda.Stream) -> None:
     stream.wait_event(slot.used)
-    slot.ids.copy_(slot.pinned, non_blocking=True)
+    slot.send()
     slot.copied.record(stream)
 
 

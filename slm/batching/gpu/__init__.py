@@ -1,0 +1,1 @@
+"""How do batches reach a CUDA device? One launch each, or a thread that prefetches."""

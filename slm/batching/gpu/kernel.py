@@ -1,0 +1,144 @@
+"""How does a batch take one launch? A Triton kernel draws rows, gathers and widens.
+
+In, on the device: the tokens of all sources end to end, the tables of slm.batching.gpu.tables, and
+the state of each program: the global row that it writes next, and tables of its rows in the next
+steps. Out: x and y as in slm.batching.tensors, and documents and sources where they are asked for.
+While its tokens load, a program looks up the next row; at the end of the tables it draws others, a
+step per lane, so that permutations and look-ups cost almost nothing instead of a quarter of the
+time. Each program writes only its own state: none waits for another, the host does nothing, and
+each replay of a CUDA graph writes the next batch. All sizes are constants of the kernel.
+"""
+
+import triton
+import triton.language as tl
+
+from slm.batching.gpu.drawing import draw_pieces, source_of, start_of, unsigned
+
+FAR = tl.constexpr(2**62)  # beyond any token
+KEY, DEALING, ROW, START, INDEX, FIRST = range(6)  # int64 of a program's state; the tables are last
+
+
+@triton.jit
+def fill(
+    tokens, state, stages, parts, kinds, slots, classes, short, long, totals, offsets, every,
+    numbers, out, cu, sources,
+    T: tl.constexpr, WIDE: tl.constexpr, LAST: tl.constexpr, M: tl.constexpr, n: tl.constexpr,
+    A: tl.constexpr, B: tl.constexpr, R: tl.constexpr, ORDER: tl.constexpr, IDS: tl.constexpr,
+    NONE: tl.constexpr, BLOCK: tl.constexpr, TABLE: tl.constexpr, EARLY: tl.constexpr,
+    SOURCES: tl.constexpr, STAGES: tl.constexpr, MIXING: tl.constexpr, TELL: tl.constexpr,
+    DOCS: tl.constexpr, NUMBERED: tl.constexpr, WITHIN: tl.constexpr, STRIDE: tl.constexpr,
+    K: tl.constexpr, P: tl.constexpr, CHUNK: tl.constexpr, DEALT: tl.constexpr,
+    SEARCH: tl.constexpr,
+):  # fmt: skip
+    """Writes one batch into `out`, (2 or 4, batch_size, T) int64; a program per row and part."""
+    if EARLY:
+        tl.extra.cuda.gdc_wait()  # until the previous kernel is done and its writes are visible
+    row, part = tl.program_id(0), tl.program_id(1)
+    EACH: tl.constexpr = 3 * P if ORDER == 3 else 1
+    SIZE: tl.constexpr = (EACH + 1) * TABLE + 5
+    mine = state + SIZE * (row * tl.num_programs(1) + part)
+    g = tl.load(mine + 2)
+    start = tl.load(mine + 3)
+    index = tl.load(mine + 4)
+    table, about = mine + 5, mine + 5 + EACH * TABLE
+    j = part * BLOCK + tl.arange(0, BLOCK)
+    inside = j < T
+    at = row.to(tl.int64) * T + j
+    plane = tl.num_programs(0).to(tl.int64) * T
+    slot = tl.arange(0, P)
+    if ORDER == 3:
+        pieces = table + index * EACH
+        k = j * 0
+        half = (tl.load(about + index) & 0xFFFFFFFF).to(tl.int32)
+        while half > 0:
+            k = tl.where((tl.load(pieces + k + half) & 0xFFFFFFFF) <= j, k + half, k)
+            half = half // 2
+        piece = tl.load(pieces + k)
+        token = tokens + tl.load(pieces + P + k) + j
+        document = tl.load(pieces + 2 * P + k)
+        has = inside & (j < (piece >> 32))
+        x = tl.load(token, mask=inside & (document >= 0), other=0)
+    else:
+        token = tokens + start + j
+        has = inside & (start + j < LAST)
+        x = tl.load(token, mask=has, other=0)
+    x = x.to(IDS, bitcast=True).to(tl.int64)
+    y = tl.load(token + 1, mask=has, other=0).to(IDS, bitcast=True).to(tl.int64)
+    if ORDER >= 2:
+        y = tl.where(has, y, NONE)
+    if DOCS:
+        if ORDER == 3:
+            begins = tl.load(pieces + slot) & 0xFFFFFFFF
+            place = j - (piece & 0xFFFFFFFF)
+        else:
+            document = _document(start + j, has, every, offsets, STRIDE, WITHIN)
+            begin = tl.maximum(tl.load(offsets + document, mask=has, other=0), start)
+            place = start + j - tl.where(has, begin, tl.maximum(start, LAST))
+            first = tl.sum(tl.where(j == 0, document, 0))
+            begins = _begins(start, first, slot, offsets, T, LAST, K)
+            if NUMBERED:
+                document = tl.load(numbers + document, mask=has, other=0).to(tl.int64)
+            document = tl.where(has, document, -1)
+        tl.store(out + 2 * plane + at, document, mask=inside)
+        tl.store(out + 3 * plane + at, place, mask=inside)
+        if part == 0:
+            tl.store(cu + row * K + slot, (row * T + begins).to(tl.int32), mask=slot < K)
+            if row == tl.num_programs(0) - 1:
+                tl.store(cu + (row + 1) * K, (row + 1) * T)
+    if TELL and part == 0:
+        tl.store(sources + row, tl.load(about + index) >> 32)
+    index += 1
+    if index == TABLE:
+        if (ORDER == 3) | (SOURCES > 1):
+            tl.debug_barrier()  # all warps have read the tables
+        steps = tl.arange(0, TABLE).to(tl.int64)  # or WIDE * steps wraps at 2^31
+        rows = unsigned(g + WIDE * (1 + steps))
+        source = steps * 0
+        if SOURCES > 1:
+            source, rows = source_of(rows, stages, STAGES, SOURCES, MIXING)
+            tl.store(about + steps, source << 32)
+        key = unsigned(tl.load(mine))
+        if ORDER == 3:
+            dealing = unsigned(tl.load(mine + 1))
+            draw_pieces(
+                rows, key, dealing, source, parts, kinds, slots, classes, short, long, totals,
+                offsets, table + steps * EACH, about + steps, T, P, CHUNK, R, DEALT, SEARCH
+            )  # fmt: skip
+        else:
+            drawn = start_of(rows, key, source, parts, T, M, n, A, B, R, ORDER, SOURCES)
+            tl.store(table + steps, drawn)
+            start = tl.sum(tl.where(steps == 0, drawn, 0))
+        index *= 0
+    elif ORDER != 3:
+        start = tl.load(table + index)
+    tl.debug_barrier()  # all warps read `mine` before one writes it
+    tl.store(mine + 2, g + WIDE)
+    tl.store(mine + 3, start)
+    tl.store(mine + 4, index)
+    tl.store(out + at, x, mask=inside)
+    tl.store(out + plane + at, y, mask=inside)
+
+
+@triton.jit
+def _document(at, mask, every, offsets, STRIDE: tl.constexpr, WITHIN: tl.constexpr):
+    """Returns which document has a token: a look-up, and as many comparisons as may be needed."""
+    document = tl.load(every + at // STRIDE, mask=mask, other=0).to(tl.int64)
+    for _ in range(WITHIN):
+        border = tl.load(offsets + document + 1, mask=mask, other=0)
+        document += (mask & (border <= at)).to(tl.int64)
+    return document
+
+
+@triton.jit
+def _begins(start, first, slot, offsets, T: tl.constexpr, LAST: tl.constexpr, K: tl.constexpr):
+    """Returns where the pieces of a window begin, T where there are no more; `first` is its first
+    document."""
+    valid = tl.minimum(tl.maximum(LAST - start, 0), T)
+    at = offsets + first + slot
+    some = (slot < K) & (slot * 0 + valid > 0)
+    begins = tl.load(at, mask=some & (slot > 0), other=FAR) - start
+    before = tl.load(at - 1, mask=some & (slot > 1), other=FAR) - start
+    begins = tl.where(slot > 0, begins, 0)
+    before = tl.where(slot > 1, before, 0)
+    last = tl.where((slot == 0) | (before < valid), valid, T)
+    return tl.where(begins < valid, begins, last)

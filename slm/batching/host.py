@@ -1,0 +1,139 @@
+"""How do rows become x and y on the host? In NumPy, from ids in a map or in memory.
+
+In: rows, and the ids of their splits, uint16 or uint32. Out: slm.batching.tensors' batches on the
+CPU, of one gather of narrow ids and widening copies.
+"""
+
+import numpy as np
+import torch
+
+from slm.batching.documents import write_documents
+from slm.batching.pieces import Pieces
+from slm.batching.rows import Rows
+from slm.batching.sampling import Plan, targets
+from slm.batching.tensors import NO_TARGET, Batch, Source, empty
+
+
+def windows(ids: np.ndarray, block_size: int) -> np.ndarray:
+    """Returns every window, (tokens - block_size, block_size + 1), without a copy."""
+    return np.lib.stride_tricks.sliding_window_view(np.asarray(ids), block_size + 1)
+
+
+def take(view: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Returns the windows at `starts`, (rows, block_size + 1), with 0 past the last token."""
+    last = len(view) - 1
+    if starts[-1] <= last:  # only "sequential", which ascends, goes further
+        return view[starts]
+    rows = view[np.minimum(starts, last)]
+    for i in np.flatnonzero(starts > last):
+        left = view[last][starts[i] - last :]
+        rows[i, : len(left)], rows[i, len(left) :] = left, 0
+    return rows
+
+
+def mark_end(plan: Plan, starts: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> None:
+    """Writes 0 into x and -100 into y where the rows at `starts` have no target."""
+    beyond = torch.arange(x.shape[1], device=x.device) >= targets(plan, starts)[:, None]
+    x.masked_fill_(beyond, 0)
+    y.masked_fill_(beyond, NO_TARGET)
+
+
+class Reader:
+    """Reads the rows of a step from ids on the host."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+        self._ids = [np.asarray(split.ids) for split in rows.splits]
+        self._views = [] if rows.packed else [windows(ids, rows.size) for ids in self._ids]
+        self._places = np.arange(rows.batch_size * rows.size)
+
+    def write(self, step: int, batch: Batch) -> Batch:
+        """Writes a step into a batch on the CPU, and returns it."""
+        pair = batch.pair.numpy()
+        if self.rows.packed:
+            self._write_packed(step, *pair)
+        else:
+            ids = self.narrow(step)
+            pair[0], pair[1] = ids[:, :-1], ids[:, 1:]
+            self.finish(step, batch.pair)
+        self.write_rest(step, batch)
+        return batch
+
+    def write_rest(self, step: int, batch: Batch) -> None:
+        """Writes what a batch has besides x and y."""
+        if batch.documents is not None:
+            arrays = (tensor.numpy() for tensor in batch.documents)
+            write_documents(self.rows.pieces(step), self._places, *arrays)
+        if batch.sources is not None:
+            batch.sources.numpy()[:] = self.rows.sources(step)
+
+    def narrow(self, step: int) -> np.ndarray:
+        """Returns the windows of a step, (batch_size, T + 1)."""
+        starts, sources = self.rows.starts(step), self.rows.sources(step)
+        if sources is None:
+            return take(self._views[0], starts)
+        out = np.empty((len(starts), self.rows.size + 1), self._ids[0].dtype)
+        for i, view in enumerate(self._views):
+            mine = np.flatnonzero(sources == i)
+            out[mine] = view[starts[mine]]
+        return out
+
+    def narrow_run(self, step: int, steps: int) -> np.ndarray:
+        """Returns the windows of several steps, (steps·batch_size, T + 1)."""
+        if self.rows.stages is not None:
+            return np.concatenate([self.narrow(step + i) for i in range(steps)])
+        starts = np.concatenate([self.rows.starts(step + i) for i in range(steps)])
+        return take(self._views[0], starts)
+
+    def finish(self, step: int, pair: torch.Tensor) -> None:
+        """Marks, on any device, what rows of "sequential" have no target for."""
+        if self.rows.order == "sequential":
+            starts = self.rows.starts(step)
+            if starts[-1] >= len(self._views[0]):
+                x, y = pair.unbind()
+                mark_end(self.rows.splits[0].plan, torch.from_numpy(starts).to(x.device), x, y)
+
+    def _write_packed(self, step: int, x: np.ndarray, y: np.ndarray) -> None:
+        pieces, sources = self.rows.pieces(step), self.rows.sources(step)
+        begin, index, last, after = packed_places(pieces, self._places, self.rows.size)
+        if sources is None:
+            x[:] = self._ids[0].take(index, mode="clip").reshape(x.shape)
+            following = self._ids[0].take(after, mode="clip").astype(np.int64)
+        else:
+            index, of_piece = index.reshape(x.shape), sources[pieces.row]
+            following = np.empty(len(after), x.dtype)
+            for i, ids in enumerate(self._ids):
+                mine, own = np.flatnonzero(sources == i), np.flatnonzero(of_piece == i)
+                x[mine] = ids.take(index[mine], mode="clip")
+                following[own] = ids.take(after[own], mode="clip")
+        flat_x, flat_y = x.reshape(-1), y.reshape(-1)
+        flat_y[:-1] = flat_x[1:]
+        flat_y[last] = np.where(pieces.targets == pieces.length, following, NO_TARGET)
+        for i in np.flatnonzero(pieces.document < 0):
+            flat_x[begin[i] : last[i] + 1] = 0
+            flat_y[begin[i] : last[i] + 1] = NO_TARGET
+
+
+def packed_places(pieces: Pieces, places: np.ndarray, size: int) -> tuple:
+    """Returns where pieces begin in a batch, the token of each of its places, and of each piece.
+
+    That is its first place, (pieces,); the tokens, (places,); the last place of a piece, and the
+    token after it, (pieces,) each. Those of padding mean nothing and may lie beyond the split.
+    """
+    begin = pieces.row * size + pieces.begin
+    index = np.repeat(pieces.start - begin, pieces.length)
+    index += places
+    return begin, index, begin + pieces.length - 1, pieces.start + pieces.length
+
+
+class OnHost(Source):
+    """Batches on the CPU: one gather of narrow ids, two widening copies."""
+
+    def __init__(self, rows: Rows, reuse: bool) -> None:
+        self.rows, self._reader = rows, Reader(rows)
+        self._out = empty(rows) if reuse else None
+
+    def batch(self) -> Batch:
+        batch = self._reader.write(self.step, self._out or empty(self.rows))
+        self.step += 1
+        return batch

@@ -1,0 +1,107 @@
+"""Which source is a row of a mixture from, and which of its rows? Pure functions of integers.
+
+In: weights, one integer per source, W their sum, and stages, each from a global row on. Row g of
+stage i, which begins at row G: h = g - G lies in block h // W, and with p and `word` of
+slm.core.counter, k = word(word(seed, 4), i) and u = p(word(k, h // W), h mod W, W) it is of the
+source s with weights[0] + … + weights[s - 1] <= u < … + weights[s]. So each block has exactly
+weights[s] rows of source s, and this one is that source's row
+    (its rows before the stage) + (h // W)·weights[s] + u - (weights[0] + … + weights[s - 1]).
+"""
+
+from fractions import Fraction
+from functools import reduce
+from itertools import pairwise
+from math import gcd
+from typing import NamedTuple
+
+import numpy as np
+
+from slm.core.counter import permute, round_keys, word
+from slm.core.errors import UserError, check
+
+MOST_WEIGHT = 2**31 - 1  # W, at most
+
+
+class Stage(NamedTuple):
+    """Weights from a row on."""
+
+    first: int  # global row
+    key: int
+    ends: np.ndarray  # (sources + 1,) uint64: running totals of the weights
+    before: np.ndarray  # (sources,) uint64: rows of each source before this stage
+
+
+def stages(seed: int, firsts: list[int], weights: list[list[int]]) -> list[Stage]:
+    """Returns the stages that begin at these global rows, ascending from 0."""
+    keys = word(word(seed, np.array([4], np.uint64)), np.arange(len(firsts), dtype=np.uint64))
+    before, made = np.zeros(len(weights[0]), np.uint64), []
+    for first, key, each in zip(firsts, keys, weights, strict=True):
+        if made:
+            before = before + counts(made[-1], first - made[-1].first)
+        ends = np.cumsum([0, *each]).astype(np.uint64)
+        made.append(Stage(first, int(key), ends, before))
+    return made
+
+
+def counts(stage: Stage, rows: int) -> np.ndarray:
+    """Returns how many of a stage's first `rows` rows are of each source, (sources,) uint64."""
+    blocks, rest = divmod(rows, int(stage.ends[-1]))
+    begun = np.arange(rows - rest, rows, dtype=np.uint64)
+    some = np.bincount(_sources(stage, begun)[0], minlength=len(stage.ends) - 1)
+    return np.diff(stage.ends) * np.uint64(blocks) + some.astype(np.uint64)
+
+
+def sources(stages: list[Stage], rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the source, int64, and the row of that source, uint64, of global rows, uint64."""
+    if len(stages) == 1:
+        return _sources(stages[0], rows)
+    firsts = np.array([stage.first for stage in stages], np.uint64)
+    at = np.searchsorted(firsts, rows, side="right") - 1
+    source, own = np.empty(len(rows), np.int64), np.empty(len(rows), np.uint64)
+    for i in np.unique(at):
+        source[at == i], own[at == i] = _sources(stages[i], rows[at == i] - firsts[i])
+    return source, own
+
+
+def _sources(stage: Stage, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the same for rows that are counted from the stage's first."""
+    total = int(stage.ends[-1])
+    blocks = rows // np.uint64(total)
+    keys = round_keys(word(stage.key, blocks), total)
+    drawn = permute(keys, rows - blocks * np.uint64(total), total)
+    source = np.searchsorted(stage.ends, drawn, side="right") - 1
+    return source, stage.before[source] + blocks * np.diff(stage.ends)[source] + drawn - stage.ends[
+        source
+    ]
+
+
+def whole(weights: dict[str, object], where: str) -> list[int]:
+    """Returns the weights as integers; raises UserError, with the nearest ones, if they are not."""
+    values = list(weights.values())
+    fine = [isinstance(v, int | np.integer) and not isinstance(v, bool) and v >= 0 for v in values]
+    if not all(fine):
+        raise UserError(f"{where} is {weights!r}; weights must be integers{_nearest(weights)}")
+    total = sum(int(v) for v in values)  # type: ignore[call-overload]
+    check(0 < total <= MOST_WEIGHT, f"{where} has the sum {total}; it must be in 1 … {MOST_WEIGHT}")
+    return [int(v) for v in values]  # type: ignore[call-overload]
+
+
+def _nearest(weights: dict) -> str:
+    """Returns what to write instead, if that can be told."""
+    try:
+        parts = [Fraction(value) for value in weights.values()]
+        parts = [(part / sum(parts)).limit_denominator(1000) for part in parts]
+    except (TypeError, ValueError, ArithmeticError):
+        return ""
+    if min(parts) < 0:
+        return ""
+    wide = reduce(lambda a, b: a * b // gcd(a, b), (part.denominator for part in parts))
+    near = [int(part * wide) for part in parts]
+    near = [value // (gcd(*near) or 1) for value in near]
+    return f"; the nearest are {dict(zip(weights, near, strict=True))}"
+
+
+def check_firsts(steps: list[int]) -> None:
+    """Raises UserError unless stages begin at step 0 and ascend."""
+    rising = all(one < other for one, other in pairwise(steps))
+    check(steps[:1] == [0] and rising, f"stages begin at steps {steps}; they must ascend from 0")

@@ -1,0 +1,193 @@
+"""Which documents, or parts of them, stand in a row? Each row as pieces, in order, on the host.
+
+In: global rows of a plan, and the documents of its split. Out: Pieces, which cover each row from 0
+to T. A piece is a run of tokens of one document, or padding: the end of a row without tokens.
+
+Rows of "packed", with slm.batching.packing's plan of R rows an epoch, e = g // R,
+k = word(word(seed, 2), e), d = word(word(seed, 3), e), and p of slm.core.counter: row g has row
+r = p(k, g mod R, R) of the plan, copy c of its kind.
+    Slot s of length l, s = slot of the kind + c, holds document p(word(d, l), s, n) of the n
+    documents of that length.
+    Its gap begins in the stream at f = stream of the kind + c·gap, and ends at the end of the
+    stream at the latest; token f of an epoch's stream is token (f + word-below(k)) mod S of the
+    long documents end to end, word-below(k) = below(word(k, 0), S), S their tokens: so that other
+    places are cut in each epoch.
+"""
+
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from slm.batching.packing import Packing
+from slm.batching.sampling import Plan
+from slm.core.counter import below, permute, permute_each, round_keys, word
+
+STRIDE = 64  # tokens
+
+
+class Pieces(NamedTuple):
+    """(pieces,) int64 each, in order of rows and within them; numbers are those of the split."""
+
+    row: np.ndarray  # which of the rows that were asked for
+    number: np.ndarray  # which of the row's pieces
+    begin: np.ndarray  # place in the row
+    length: np.ndarray  # tokens
+    start: np.ndarray  # first token; 0 for padding
+    document: np.ndarray  # -1 for padding
+    targets: np.ndarray  # tokens that have a target: the first so many
+
+
+class DocumentIndex:
+    """The documents of a split: where they begin. Those without tokens are left out."""
+
+    def __init__(self, offsets: np.ndarray, follows: bool) -> None:
+        """`offsets` are running totals; `follows`: an end-of-text follows each but the last."""
+        self.offsets, self.follows = np.array(offsets, np.int64), follows
+        kept = np.flatnonzero(np.diff(self.offsets))
+        self.numbers = None if len(kept) == len(offsets) - 1 else kept
+        begins = self.offsets[:-1] if self.numbers is None else self.offsets[kept]
+        self.bounds = np.append(begins, self.offsets[-1])  # and the end of the last
+
+    @cached_property
+    def every(self) -> np.ndarray:
+        """Which document has token 0, STRIDE, 2·STRIDE …, int32, or int64 beyond 2^31 documents."""
+        strides = -(-int(self.bounds[-1]) // STRIDE)
+        begun = np.bincount(-(-self.bounds[:-1] // STRIDE), minlength=strides)[:strides]
+        kind = np.int32 if len(self.bounds) < 2**31 else np.int64
+        return (np.cumsum(begun) - 1).astype(kind)
+
+    def at(self, tokens: np.ndarray) -> np.ndarray:
+        """Returns which of the documents that have tokens has each of these, int64."""
+        which = self.every[tokens // STRIDE].astype(np.int64)
+        while (later := self.bounds[which + 1] <= tokens).any():
+            which += later
+        return which
+
+    def number(self, which: np.ndarray) -> np.ndarray:
+        """Returns the numbers in the split of these documents."""
+        return which if self.numbers is None else self.numbers[which]
+
+
+def window_pieces(index: DocumentIndex, starts: np.ndarray, size: int) -> Pieces:
+    """Returns the pieces of windows at `starts`, which have `size` targets each."""
+    first, last = index.at(starts), index.at(starts + (size - 1))
+    row, number = ragged(last - first + 1)
+    which = first[row] + number
+    start = np.maximum(index.bounds[which], starts[row])
+    begin = start - starts[row]
+    flat = row * size + begin
+    length = np.diff(flat, append=len(starts) * size)
+    return Pieces(row, number, begin, length, start, index.number(which), length)
+
+
+def ending_pieces(index: DocumentIndex, starts: np.ndarray, valid: np.ndarray, size: int) -> Pieces:
+    """Returns the pieces of windows that have so many targets, and padding after them."""
+    some = np.flatnonzero(valid)
+    first, last = index.at(starts[some]), index.at((starts + valid - 1)[some])
+    row, number = ragged(last - first + 1)
+    which = first[row] + number
+    start = np.maximum(index.bounds[which], starts[some][row])
+    stop = np.minimum(index.bounds[which + 1], (starts + valid)[some][row])
+    parts = [(some[row], stop - start, start, index.number(which))]
+    left = np.flatnonzero(valid < size)
+    zeros = np.zeros(len(left), np.int64)
+    pieces = _in_order([*parts, (left, size - valid[left], zeros, zeros - 1)], index, size)
+    return pieces._replace(targets=np.where(pieces.document < 0, 0, pieces.length))
+
+
+def packed_pieces(plan: Plan, index: DocumentIndex, rows: np.ndarray) -> Pieces:
+    """Returns the pieces of global rows, uint64, of a plan of "packed"."""
+    pack: Packing = plan.packing
+    epochs = rows // np.uint64(pack.rows)
+    keys = word(plan.key, epochs)
+    places = permute(round_keys(keys, pack.rows), rows - epochs * np.uint64(pack.rows), pack.rows)
+    places = places.astype(np.int64)
+    kind = np.searchsorted(pack.first_row, places.astype(pack.first_row.dtype), side="right") - 1
+    copy = places - pack.first_row[kind]
+    row, number = ragged(pack.first_slot[kind + 1] - pack.first_slot[kind])
+    slot = pack.first_slot[kind[row]] + number
+    length = pack.lengths[slot].astype(np.int64)
+    dealt = word(word(plan.dealing, epochs)[row], length.astype(np.uint64))
+    counts = np.diff(pack.first)[length].astype(np.uint64)
+    taken = permute_each(dealt, (pack.slots[slot] + copy[row]).astype(np.uint64), counts)
+    document = pack.short[pack.first[length] + taken.astype(np.int64)].astype(np.int64)
+    short = row, length, index.offsets[document], document
+    used = np.bincount(row, length, len(rows)).astype(np.int64)
+    ends = [_stream(pack, index, keys, kind, copy), _padding(pack, used, kind, copy)]
+    parts = [short, *ends[0], ends[1]]
+    return _in_order(parts, index, pack.block_size)
+
+
+def _amount(pack: Packing, kind: np.ndarray, copy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns where the gap of each row begins in the stream, and how many tokens it takes."""
+    gap = pack.gap[kind].astype(np.int64)
+    begin = pack.stream[kind] + copy * gap
+    return begin, (pack.totals[-1] - begin).clip(0, gap)
+
+
+def _stream(pack: Packing, index: DocumentIndex, keys, kind, copy) -> list[tuple]:
+    """Returns the pieces of long documents in the gaps: the first, and the second, of each row."""
+    begin, amount = _amount(pack, kind, copy)
+    row = np.flatnonzero(amount)
+    if not len(row):
+        return []
+    tokens, amount = int(pack.totals[-1]), amount[row]
+    turn = below(word(keys[row], row.astype(np.uint64) * np.uint64(0)), tokens).astype(np.int64)
+    at = (begin[row] + turn) % tokens
+    which = np.searchsorted(pack.totals, at.astype(pack.totals.dtype), side="right") - 1
+    first = np.minimum(amount, pack.totals[which + 1] - at)
+    long = pack.long[which].astype(np.int64)
+    parts = [(row, first, index.offsets[long] + at - pack.totals[which], long)]
+    more = np.flatnonzero(first < amount)
+    after = pack.long[(which[more] + 1) % len(pack.long)].astype(np.int64)
+    return [*parts, (row[more], (amount - first)[more], index.offsets[after], after)]
+
+
+def _padding(pack: Packing, used: np.ndarray, kind: np.ndarray, copy: np.ndarray) -> tuple:
+    left = pack.block_size - used - _amount(pack, kind, copy)[1]
+    row = np.flatnonzero(left)
+    return row, left[row], np.zeros(len(row), np.int64), np.full(len(row), -1)
+
+
+def _in_order(parts: list[tuple], index: DocumentIndex, size: int) -> Pieces:
+    """Returns pieces that are given as (row, length, start, document), each part by rows."""
+    row, length, start, document = (
+        np.concatenate([part[i] for part in parts]).astype(np.int64) for i in range(4)
+    )
+    order = np.argsort(row, kind="stable")
+    row, length, start, document = row[order], length[order], start[order], document[order]
+    counts = np.bincount(row)
+    number = np.arange(len(row)) - (np.cumsum(counts) - counts)[row]
+    begin = np.cumsum(length) - length - row * size
+    end = index.offsets[document + 1]
+    end = end + (index.follows & (end < index.offsets[-1]))
+    targets = np.where(document < 0, 0, np.minimum(length, end - 1 - start))
+    return Pieces(row, number, begin, length, start, document, targets)
+
+
+def interleaved(rows: list[np.ndarray], parts: list[Pieces]) -> Pieces:
+    """Returns the pieces of several sources as one; each source has these rows, ascending."""
+    own = [mine[pieces.row] for mine, pieces in zip(rows, parts, strict=True)]
+    joined = Pieces(*map(np.concatenate, zip(*parts, strict=True)))
+    joined = joined._replace(row=np.concatenate(own))
+    order = np.argsort(joined.row, kind="stable")
+    return Pieces(*(array[order] for array in joined))
+
+
+def most_pieces(plan: Plan, index: DocumentIndex | None) -> int:
+    """Returns the most pieces that a row can have; 1 where documents are not asked for."""
+    if plan.packing is not None:
+        return plan.packing.most
+    if index is None:
+        return 1
+    size, begins = plan.block_size, index.bounds[:-1]
+    # Documents that begin in a window, the one before, and its end.
+    together = np.searchsorted(begins, begins + size) - np.arange(begins.size)
+    return int(min(together.max() + 2, size))
+
+
+def ragged(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns, for rows with so many pieces, the row and the number of each piece in it."""
+    row = np.repeat(np.arange(len(counts)), counts)
+    return row, np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)

@@ -1,0 +1,141 @@
+"""Which rows has one rank, step by step? Where they start, or the pieces that they are made of.
+
+In: the splits that rows come from, one, or several with the stages of a mixture. Out, for a step,
+of the rank's rows: `starts` (windows of T + 1 tokens), `pieces` (documents and "packed"), and
+`sources`. What many steps need is drawn at once, at a fraction of the cost of single ones.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from slm.batching.mixing import Stage, sources
+from slm.batching.pieces import (
+    DocumentIndex,
+    Pieces,
+    ending_pieces,
+    interleaved,
+    most_pieces,
+    packed_pieces,
+    window_pieces,
+)
+from slm.batching.sampling import Plan, starts_of, targets
+
+TOGETHER = 64  # steps that are drawn at once, at a twentieth of the cost of single ones
+
+
+class Split(NamedTuple):
+    """What rows are cut from."""
+
+    ids: np.ndarray  # uint16 or uint32
+    plan: Plan
+    index: DocumentIndex | None = None  # for "packed", and where documents are asked for
+
+
+class Drawn(NamedTuple):
+    """The rows of some steps, (rows,) each; what was not asked for is None."""
+
+    sources: np.ndarray | None  # int64, of a mixture
+    starts: np.ndarray | None  # int64, in its source; "packed" has none
+    pieces: Pieces | None
+
+
+class Rows:
+    """The rows of one rank; with `documents` those of windows have pieces, too."""
+
+    def __init__(
+        self,
+        splits: list[Split],
+        batch_size: int,
+        rank: int = 0,
+        world_size: int = 1,
+        stages: list[Stage] | None = None,
+        documents: bool = False,
+        tell_sources: bool = False,
+    ) -> None:
+        self.splits, self.stages = splits, stages
+        self.documents, self.tell_sources = documents, tell_sources  # what a batch has
+        self.batch_size, self.size = batch_size, splits[0].plan.block_size
+        self.order, self.packed = splits[0].plan.order, splits[0].plan.order == "packed"
+        self.per_step = batch_size * world_size  # rows of a step, over all ranks
+        self.first = rank * batch_size
+        self.most = max(most_pieces(each.plan, each.index) for each in splits)  # of a row
+        self._together = max(1, min(TOGETHER, 2**16 // batch_size))
+        self._begin, self._stop, self._drawn = 0, 0, Drawn(None, None, None)
+        self._edges = np.zeros(1, np.int64)  # which pieces a step has
+
+    def copy(self) -> "Rows":
+        """Returns rows for another thread."""
+        made = object.__new__(Rows)
+        made.__dict__.update(self.__dict__)
+        return made
+
+    def starts(self, step: int) -> np.ndarray:
+        """Returns the starts of a step, (batch_size,) int64, each in its source."""
+        return self._of(step).starts
+
+    def sources(self, step: int) -> np.ndarray | None:
+        """Returns the source of each row, (batch_size,) int64; None if there is one."""
+        return self._of(step).sources
+
+    def pieces(self, step: int) -> Pieces:
+        """Returns the pieces of a step's rows."""
+        return self._of(step).pieces
+
+    def _of(self, step: int) -> Drawn:
+        """Returns one step of those that are drawn."""
+        if not self._begin <= step < self._stop:
+            self._begin, self._stop = step, step + self._together
+            self._drawn = self.draw(step, self._together)
+            if self._drawn.pieces is not None:
+                firsts = np.arange(self._together + 1) * self.batch_size
+                self._edges = np.searchsorted(self._drawn.pieces.row, firsts)
+        return self._part(step - self._begin)
+
+    def _part(self, i: int) -> Drawn:
+        first = i * self.batch_size
+        source, start, pieces = self._drawn
+        if source is not None:
+            source = source[first : first + self.batch_size]
+        if start is not None:
+            start = start[first : first + self.batch_size]
+        if pieces is not None:
+            begin, stop = self._edges[i : i + 2]
+            pieces = Pieces(*(array[begin:stop] for array in pieces))
+            pieces = pieces._replace(row=pieces.row - first)
+        return Drawn(source, start, pieces)
+
+    def numbers(self, step: int, steps: int) -> np.ndarray:
+        """Returns the global rows of steps, (steps·batch_size,) uint64."""
+        first = np.arange(steps, dtype=np.uint64) * np.uint64(self.per_step)
+        first = first + np.uint64(step * self.per_step + self.first)
+        return (first[:, None] + np.arange(self.batch_size, dtype=np.uint64)).ravel()
+
+    def draw(self, step: int, steps: int) -> Drawn:
+        """Returns the rows of `steps` steps from `step` on."""
+        rows = self.numbers(step, steps)
+        if self.stages is None:
+            return self._draw(self.splits[0], rows)
+        source, own = sources(self.stages, rows)
+        mine = [np.flatnonzero(source == i) for i in range(len(self.splits))]
+        parts = [self._draw(each, own[i]) for each, i in zip(self.splits, mine, strict=True)]
+        starts, pieces = None, None
+        if parts[0].starts is not None:
+            starts = np.empty(len(rows), np.int64)
+            for i, part in zip(mine, parts, strict=True):
+                starts[i] = part.starts
+        if parts[0].pieces is not None:
+            pieces = interleaved(mine, [part.pieces for part in parts])
+        return Drawn(source, starts, pieces)
+
+    def _draw(self, split: Split, rows: np.ndarray) -> Drawn:
+        """Returns these rows of one split."""
+        if self.packed:
+            return Drawn(None, None, packed_pieces(split.plan, split.index, rows))
+        starts = starts_of(split.plan, rows)
+        if not self.documents:
+            return Drawn(None, starts, None)
+        if self.order != "sequential":
+            return Drawn(None, starts, window_pieces(split.index, starts, self.size))
+        valid = targets(split.plan, starts)
+        return Drawn(None, starts, ending_pieces(split.index, starts, valid, self.size))

@@ -1,0 +1,253 @@
+"""Order "packed": rows of whole documents, every token once, and a target in the same document.
+
+Token i is i, so that x alone says which token stands where.
+"""
+
+import json
+from itertools import chain, islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from slm.batching import Batches, digest, union
+from slm.batching.packing import LEAST_GAP, packing
+from slm.batching.sampling import length, plan
+from slm.batching.tensors import NO_TARGET
+from slm.bins.format import write_docs, write_manifest
+from slm.core.errors import UserError
+from slm.core.ids import write_ids
+from tests.helpers import one_line
+
+EPOCHS = 2
+
+
+def bins_of(folder: Path, lengths: list[int], end_of_text: str = "none") -> Path:
+    """Bins of documents with these lengths, whose token i is i."""
+    folder.mkdir()
+    edges = np.cumsum([0, *lengths])
+    files = {
+        "train.bin": write_ids(folder / "train.bin", [np.arange(edges[-1])], np.dtype("<u4")),
+        "train.docs.npy": write_docs(
+            folder / "train.docs.npy", [np.stack([edges, edges], 1)], len(edges) - 1
+        ),
+    }
+    splits = {"train": {"tokens": int(edges[-1]), "files": files}}
+    content = {"dtype": "uint32", "end_of_text": end_of_text, "splits": splits}
+    write_manifest(folder, content)
+    return folder
+
+
+def packed(bins: Path, batch: int, block: int, **options) -> Batches:
+    options = {"seed": 7, "documents": True, **options}
+    return Batches(bins, "train", batch_size=batch, block_size=block, order="packed", **options)
+
+
+def check_epochs(bins: Path, lengths: list[int], block: int, follows: bool) -> None:
+    """Every property that the order promises, over EPOCHS epochs of rows."""
+    edges = np.cumsum([0, *lengths])
+    of_token = np.repeat(np.arange(len(lengths)), lengths)
+    batches = packed(bins, 1, block)
+    rows = batches._rows.splits[0].plan.blocks
+    for _ in range(EPOCHS):
+        had: list[int] = []
+        for x, y, documents in islice(batches, rows):
+            check_row(x[0], y[0], documents, edges, of_token, follows)
+            had += x[0][documents.ids[0] >= 0].tolist()
+        assert sorted(had) == list(range(edges[-1]))  # none is lost, none is seen twice
+
+
+def check_row(x, y, documents, edges, of_token, follows) -> None:
+    x, y, ids, positions = (t.numpy() for t in (x, y, documents.ids[0], documents.positions[0]))
+    size, lengths, tokens = len(x), np.diff(edges), int(edges[-1])
+    used = int((ids >= 0).sum())
+    assert (ids[:used] >= 0).all()  # padding is at the end
+    assert not x[used:].any()
+    assert (y[used:] == NO_TARGET).all()
+    assert (ids[:used] == of_token[x[:used]]).all()
+    borders = documents.cu_seqlens.numpy()
+    assert borders.dtype == np.int32
+    assert borders[0] == 0
+    assert borders[-1] == size
+    borders = np.unique(borders)
+    for begin, end in zip(borders[:-1], borders[1:], strict=True):
+        assert positions[begin:end].tolist() == list(range(end - begin))
+        if begin >= used:
+            assert (begin, end) == (used, size)  # all padding is one piece
+            continue
+        document = ids[begin]
+        assert (x[begin:end] == np.arange(x[begin], x[begin] + end - begin)).all()
+        if lengths[document] <= size:
+            assert end - begin == lengths[document]  # whole
+        wanted = x[begin:end] + 1
+        inside = wanted < edges[document + 1] + (follows and edges[document + 1] < tokens)
+        assert (y[begin:end] == np.where(inside, wanted, NO_TARGET)).all()
+    assert x[0] == edges[ids[0]] or lengths[ids[0]] > size  # begins a document
+
+
+def corpus(kind: int, block: int, rng: np.random.Generator) -> list[int]:
+    """Lengths of documents: short ones, long ones, edge cases, a single one, very short ones."""
+    many = int(rng.integers(1, 40))
+    lengths = [
+        rng.integers(0, block + 2, many),
+        rng.integers(0, 3 * block + 2, many),
+        rng.choice([0, 1, block, block + 1, 10 * block], min(many, 12)),
+        rng.integers(1, 12 * block, 1),
+        rng.geometric(2 / (block + 2), many),
+    ][kind]
+    return [*lengths.tolist(), 1 if not sum(lengths) else 0]
+
+
+@pytest.mark.parametrize("part", range(10))
+def test_all_that_packed_promises_holds_for_200_random_corpora(tmp_path, part):
+    """A tenth of the blocks from 1 to 300 each."""
+    rng = np.random.default_rng(part)
+    for number in range(20):
+        block = int(rng.integers(1, 301)) if number % 4 else 1 + (part * 5 + number) // 4
+        end_of_text = ("none", "append", "prepend")[number % 3]
+        lengths = corpus(number % 5, block, rng)
+        lengths = [max(1, n) for n in lengths] if end_of_text != "none" else lengths
+        bins = bins_of(tmp_path / str(number), lengths, end_of_text)
+        check_epochs(bins, lengths, block, end_of_text == "prepend")
+
+
+@pytest.mark.parametrize("end_of_text", ["none", "append", "prepend"])
+def test_each_block_size_up_to_300_packs_the_same_documents(tmp_path, end_of_text):
+    lengths = [1, 2, 3, 300, 301, 150, 37, 90, 700, 1, 16, 17, 15, 222, 5]
+    bins = bins_of(tmp_path / "bins", lengths, end_of_text)
+    for block in range(1, 301, 1 if end_of_text == "prepend" else 7):
+        check_epochs(bins, lengths, block, end_of_text == "prepend")
+
+
+# --- ranks, placements, resumes ---
+
+LENGTHS = [5, 40, 7, 7, 300, 12, 90, 33, 33, 33, 64, 65, 1, 128, 2, 2, 17] * 9
+
+
+@pytest.fixture(scope="module")
+def bins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return bins_of(tmp_path_factory.mktemp("packed") / "bins", LENGTHS, "append")
+
+
+def test_one_digest_for_any_number_of_ranks_and_two_resumes(bins):
+    found = set()
+    for ranks in (1, 2, 4, 8):
+        for placement in ("host", "device"):
+            parts = [
+                packed(bins, 16 // ranks, 64, rank=r, world_size=ranks, placement=placement)
+                for r in range(ranks)
+            ]
+            found.add(digest(union(parts), 30))
+    first = packed(bins, 16, 64)
+    parts = list(islice(first, 7))
+    second = packed(bins, 16, 64)
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    parts += islice(second, 9)
+    third = [packed(bins, 4, 64, rank=r, world_size=4) for r in range(4)]
+    for rank in third:
+        rank.load_state_dict(second.state_dict())
+    found.add(digest(chain(parts, union(third)), 30))
+    assert len(found) == 1
+
+
+def test_more_ranks_than_rows_share_several_epochs(tmp_path):
+    bins = bins_of(tmp_path / "bins", [3, 9, 4], "none")
+    ranks = [packed(bins, 2, 16, rank=r, world_size=8) for r in range(8)]
+    rows = ranks[0]._rows.splits[0].plan.blocks
+    assert rows < 16
+    x = torch.cat([rank.get_batch()[0] for rank in ranks])
+    for epoch in range(16 // rows):
+        mine = x[epoch * rows : (epoch + 1) * rows]
+        assert sorted(mine[mine > 0].tolist()) == list(range(1, 16))
+
+
+def test_epochs_deal_documents_of_a_length_anew(bins):
+    batches = packed(bins, 1, 64)
+    rows = batches._rows.splits[0].plan.blocks
+    epochs = [[tuple(x[0].tolist()) for x, *_ in islice(batches, rows)] for _ in range(3)]
+    assert sorted(epochs[0]) != sorted(epochs[1])
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+
+
+def test_each_document_of_a_length_comes_to_each_slot_equally_often():
+    from slm.batching.pieces import DocumentIndex, packed_pieces
+
+    offsets = np.cumsum([0] + [10] * 6)
+    order = plan("packed", 3, 60, 10, offsets)
+    pieces = packed_pieces(order, DocumentIndex(offsets, False), np.arange(60_000, dtype=np.uint64))
+    counts = np.bincount(pieces.document.reshape(-1, 6).T.ravel() * 6 + np.repeat(range(6), 10_000))
+    assert (abs(counts - 10_000 / 6) < 5 * np.sqrt(10_000 * 5 / 36)).all()
+
+
+# --- the plan ---
+
+
+def slow_kinds(lengths: list[int], block: int) -> list[tuple[int, ...]]:
+    """Best fit decreasing, a document at a time."""
+    rows: list[list[int]] = []
+    for n in sorted((n for n in lengths if 1 <= n <= block), reverse=True):
+        fits = [row for row in rows if block - sum(row) >= n]
+        if fits:
+            max(fits, key=sum).append(n)
+        else:
+            rows.append([n])
+    return sorted(tuple(row) for row in rows)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_plan_is_as_full_as_best_fit_decreasing(seed):
+    rng = np.random.default_rng(seed)
+    block = int(rng.integers(1, 120))
+    lengths = rng.integers(0, block + 1, int(rng.integers(1, 200))).tolist()
+    made = packing(np.cumsum([0, *lengths]), block)
+    assert made.rows == len(slow_kinds(lengths, block))
+    assert made.padding == made.rows * block - sum(lengths)
+
+
+def test_long_documents_fill_gaps_of_16_tokens_and_more():
+    block = 100
+    made = packing(np.cumsum([0, 84, 85, 120, 60]), block)
+    assert made.gap.tolist() == [40, 16, 0, 100]
+    assert made.stream.tolist() == [0, 40, 56, 56]
+    assert made.padding == made.rows * block - 349
+    assert LEAST_GAP == 16
+
+
+def test_the_plan_takes_at_most_16_bytes_per_document():
+    rng = np.random.default_rng(1)
+    lengths = rng.gamma(4, 222 / 4, 30_000).astype(np.int64).clip(1)
+    for block in (256, 512, 1024):
+        made = packing(np.cumsum([0, *lengths]), block)
+        size = sum(part.nbytes for part in made if isinstance(part, np.ndarray))
+        assert size <= 16 * len(lengths) + 4 * block
+        assert made.padding < 0.003 * made.rows * block
+
+
+def test_a_plan_of_many_tokens_counts_in_64_bits():
+    offsets = np.array([0, 2**31, 2**31 + 5])
+    assert packing(offsets, 2**20).totals.dtype == np.int64
+    assert packing(np.array([0, 2**30, 2**31 - 1]), 2**20).totals.dtype == np.int32
+
+
+def test_an_epoch_has_a_length(bins):
+    order = packed(bins, 4, 64)._rows.splits[0].plan
+    assert length(order, 4) == -(-order.blocks // 4)
+
+
+# --- refusals ---
+
+
+def test_data_without_tokens_is_refused(tmp_path):
+    bins = bins_of(tmp_path / "bins", [0, 0])
+    with pytest.raises(UserError) as error:
+        packed(bins, 1, 4)
+    assert "the data has 0" in one_line(error)
+
+
+def test_a_row_may_be_longer_than_all_the_data(tmp_path):
+    bins = bins_of(tmp_path / "bins", [3, 2], "append")
+    x, y, documents = packed(bins, 2, 9).get_batch()
+    assert documents.ids.tolist() == [[0, 0, 0, 1, 1, -1, -1, -1, -1]] * 2
+    assert x.tolist() == [[0, 1, 2, 3, 4, 0, 0, 0, 0]] * 2
+    assert y.tolist() == [[1, 2, -100, 4, -100, -100, -100, -100, -100]] * 2
