@@ -14,11 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
-import yaml
-
 from slm.core.errors import UserError
 from slm.core.files import md5_of, write_file
 from slm.core.git import git, git_text
+from slm.versions.dvc_internals import needs_dvc
 
 CURE = (
     "amid a merge `make data` settles it; else `rm dvc.lock`, and `make data DATASET=name` for "
@@ -57,12 +56,15 @@ def hash_at(content: bytes, lock: Path, stage: str, out: str) -> str | None:
 
 
 @lru_cache(maxsize=2)  # the two are most often the same bytes, and YAML is slow
+@needs_dvc()
 def outs_by_stage(content: bytes, lock: Path, cure: str = "") -> dict[str, dict[str, str]]:
     """The hashes that a dvc.lock with this content has: by stage, then by path.
 
     `lock` is what messages call it, `cure` what they advise. Raises UserError where it cannot be
     read.
     """
+    import yaml
+
     try:
         stages = yaml.safe_load(content.decode())["stages"].items()
         outs = {name: stage.get("outs", []) for name, stage in stages}
@@ -87,6 +89,8 @@ def settle(lock: Path) -> set[str] | None:
     Returns the datasets that both changed, whose entries are dropped, so that they are built again;
     None where there is nothing to settle.
     """
+    import yaml
+
     if not git_text(lock.parent, "ls-files", "-u", "--", lock.name, cure="work in a git clone"):
         return None
     try:
@@ -107,6 +111,8 @@ def settle(lock: Path) -> set[str] | None:
 
 def _side(lock: Path, number: int) -> dict[str, dict]:
     """The stages of dvc.lock as a side of the merge has it: 1 their base, 2 ours, 3 theirs."""
+    import yaml
+
     shown = git(lock.parent, "show", f":{number}:./{lock.name}")
     return {} if shown.returncode else yaml.safe_load(shown.stdout.decode())["stages"]
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from slm.core.errors import UserError
 from slm.versions.cache import is_intact
-from slm.versions.dvc_internals import FileSystem, local_files, read_config, remote_files
+from slm.versions.dvc_internals import FileSystem, local_files, needs_dvc, read_config, remote_files
 from slm.versions.objects import set_client_defaults
 from slm.versions.remote_errors import as_user_error
 
@@ -23,6 +23,7 @@ class Place(NamedTuple):
     get: Callable[[str, Path], None]
 
 
+@needs_dvc()
 def fill(folder: Path, hash_: str, places: Generator[Place]) -> None:
     """Fill the empty `folder` with the bins that DVC has as <hash_>.dir.
 
@@ -50,6 +51,8 @@ def _get(object_: str, to: Path, places: list[Place], more: Iterator[Place]) -> 
             place.get(object_, to)
         except FileNotFoundError:
             tried.append(f"not in {place.name}")
+        except ModuleNotFoundError:  # DVC itself; `as_user_error` has those of remotes
+            raise
         except Exception as error:  # each remote's client has errors of its own
             if getattr(error, "errno", None) in FULL:  # no other place would help
                 raise
