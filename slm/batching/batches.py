@@ -18,15 +18,17 @@ from collections.abc import Iterable, Iterator
 from itertools import count, islice
 from pathlib import Path
 from threading import Lock
+from typing import NoReturn
 
 import numpy as np
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from slm.batching.pieces import DocumentIndex
+from slm.batching.loops import Items, end, refuse_to_prepare
+from slm.batching.orders.pieces import DocumentIndex
+from slm.batching.orders.rows import Rows, Split
 from slm.batching.placement import device_of, placement_for, source
-from slm.batching.rows import Rows, Split
-from slm.batching.sampling import integer, integers, length, plan
+from slm.batching.sampling import integer, integers, plan
 from slm.bins.opening import Bins, open_bins
 from slm.bins.verifying import check_bytes
 from slm.core.errors import check
@@ -37,8 +39,9 @@ class Batches(IterableDataset):
     """Batches of one rank; `step` is the next one, `placement` is "host" or "device".
 
     `placement` is one of slm.batching.placement; `verify` reads every byte of the bins first;
-    `documents` adds a third item, slm.batching.documents.Documents. Raises UserError, a ValueError,
-    if an argument is out of range or the bins are refused.
+    `documents` adds a third item, slm.batching.documents.Documents. `steps` ends iteration at that
+    step and is the length; it is no part of the state, so that a run can be made longer. Raises
+    UserError, a ValueError, if an argument is out of range or the bins are refused.
 
     A DataLoader (batch_size=None) gives the same batches in the same order: worker w of W makes
     steps w, w + W, … In a worker, state_dict() counts the steps that its turns have passed. Workers
@@ -63,13 +66,16 @@ class Batches(IterableDataset):
         documents: bool = False,
         reuse: bool = False,
         verify: bool = False,
+        steps: int | None = None,
     ) -> None:
         self._arguments = {key: value for key, value in locals().items() if key != "self"}
-        bins = opened(bins, split, verify)
-        self._arguments["bins"] = bins
+        made = opened(bins, split, verify)
+        self._name = f"{split!r} of {getattr(bins, 'folder', bins)}"
+        self._arguments["bins"] = bins = made
         _, _, batch_size, rank, world_size = integers(0, 1, batch_size, rank, world_size)
         part = split_of(bins, split, order, seed, block_size, documents)
         rows = Rows([part], batch_size, rank, world_size, documents=documents)
+        self._end = end(steps, part.plan, rows.per_step)
         self._begin(rows, device, placement, reuse)
         self._state: State = {
             "rows": 0,
@@ -92,7 +98,7 @@ class Batches(IterableDataset):
     def get_batch(self) -> tuple:
         """Returns x and y, (batch_size, block_size) int64, and Documents if asked for.
 
-        Raises StopIteration at the end of "sequential".
+        Raises StopIteration at the end, of `steps` or of "sequential".
         """
         if torch.compiler.is_dynamo_compiling():
             return _outside_of_the_graph(self)
@@ -102,12 +108,12 @@ class Batches(IterableDataset):
             return self._source.batch().items()
 
     def __iter__(self) -> Iterator[tuple]:
-        """Yields from the next step on; "sequential" at its end begins again."""
+        """Yields from the next step to the end; at the end it begins again."""
         if self._at_end():
             self.step = 0
         worker = get_worker_info()
         if worker is None:
-            yield from iter(self.get_batch, None)  # until StopIteration
+            yield from map(Items, iter(self.get_batch, None))  # until StopIteration
         else:
             check(self._device.type == "cpu", "in a DataLoader's workers device must be 'cpu'")
             why = "a worker goes on behind the batches that were taken: persistent_workers=False"
@@ -124,13 +130,25 @@ class Batches(IterableDataset):
                 self._in_turns = False
                 return
             self.step = begin + workers
-            yield batch
+            yield Items(batch)
 
     def __len__(self) -> int:
-        """Batches of "sequential"; raises TypeError for the other orders, which have no end."""
-        if self._rows.order != "sequential":
-            raise TypeError(f"order {self._rows.order!r} has no end, and so no length")
-        return length(self._rows.splits[0].plan, self._rows.per_step)
+        """`steps`, or the batches of "sequential"; raises TypeError where there is no end."""
+        if self._end is None:
+            raise TypeError(f"order {self._rows.order!r} has no end, and so no length; pass steps=")
+        return self._end
+
+    def __repr__(self) -> str:
+        """What these are, on one line."""
+        rows, of = self._rows, "" if self._end is None else f" of {self._end}"
+        size = f"{rows.batch_size} x {rows.size}, seed {self._state['seed']}"
+        rank = f"rank {rows.rank} of {rows.world_size}, on {self._device} ({self.placement})"
+        what, step = f"{type(self).__name__}({self._name}, {rows.order}", f"step {self.step}{of})"
+        return f"{what}, {size}, {rank}, {step}"
+
+    def set_epoch(self, epoch: int) -> NoReturn:
+        """Raises UserError: accelerate calls it; an epoch follows from the step."""
+        refuse_to_prepare()
 
     @property
     def step(self) -> int:
@@ -163,11 +181,11 @@ class Batches(IterableDataset):
         self._source.close()
 
     def _at_end(self) -> bool:
-        if self._rows.order != "sequential":
+        if self._end is None:
             return False
         # A capture cannot read the step.
         capturing = self._device.type == "cuda" and torch.cuda.is_current_stream_capturing()
-        return not capturing and self.step >= len(self)
+        return not capturing and self.step >= self._end
 
     def __reduce__(self) -> tuple:
         return _restored, (type(self), self._arguments, self.state_dict())

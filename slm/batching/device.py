@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from slm.batching.host import Reader, mark_end, packed_places
-from slm.batching.rows import Rows
+from slm.batching.orders.rows import Rows
 from slm.batching.tensors import NO_TARGET, Batch, Source, empty
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from slm.batching.pieces import Pieces
+from slm.batching.orders.pieces import Pieces
 
 
 class Documents(NamedTuple):

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from slm.batching.documents import write_documents
-from slm.batching.pieces import Pieces
-from slm.batching.rows import Rows
+from slm.batching.orders.pieces import Pieces
+from slm.batching.orders.rows import Rows
 from slm.batching.sampling import Plan, targets
 from slm.batching.tensors import NO_TARGET, Batch, Source, empty
 

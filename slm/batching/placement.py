@@ -13,7 +13,7 @@ import torch
 from slm.batching.device import OnDevice, to_device
 from slm.batching.gpu.prefetch import Prefetcher
 from slm.batching.host import OnHost
-from slm.batching.rows import Rows
+from slm.batching.orders.rows import Rows
 from slm.batching.tensors import Source
 from slm.core.errors import UserError, check
 

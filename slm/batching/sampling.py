@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from slm.batching.packing import Packing, packing
+from slm.batching.orders.packing import Packing, packing
 from slm.core.counter import LARGEST, below, permute, round_keys, word
 from slm.core.errors import check
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 
 from slm.batching.documents import Documents
-from slm.batching.rows import Rows
+from slm.batching.orders.rows import Rows
 
 NO_TARGET = -100  # torch.nn.functional.cross_entropy ignores it
 

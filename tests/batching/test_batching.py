@@ -24,8 +24,8 @@ from torch.utils.data import DataLoader
 
 from slm.batching.batches import Batches, digest, distributed, split_of, union
 from slm.batching.device import OnDevice, to_device
+from slm.batching.orders.rows import Rows
 from slm.batching.placement import placement_for
-from slm.batching.rows import Rows
 from slm.batching.sampling import plan, starts
 from slm.batching.tensors import NO_TARGET
 from slm.bins.format import write_docs, write_manifest

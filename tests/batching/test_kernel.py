@@ -13,9 +13,9 @@ import numpy as np, torch
 from slm.batching.device import to_device
 from slm.batching.gpu import kernel, source, tables
 from slm.batching.host import OnHost
-from slm.batching.mixing import stages
-from slm.batching.pieces import DocumentIndex
-from slm.batching.rows import Rows, Split
+from slm.batching.orders.mixing import stages
+from slm.batching.orders.pieces import DocumentIndex
+from slm.batching.orders.rows import Rows, Split
 from slm.batching.sampling import plan
 
 SEED = 2**64 - 3

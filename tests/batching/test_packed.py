@@ -4,7 +4,7 @@ Token i is i, so that x alone says which token stands where.
 """
 
 import json
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from slm.batching import Batches, digest, union
-from slm.batching.packing import LEAST_GAP, packing
+from slm.batching.orders.packing import LEAST_GAP, packing
 from slm.batching.sampling import length, plan
 from slm.batching.tensors import NO_TARGET
 from slm.bins.format import write_docs, write_manifest
@@ -71,7 +71,7 @@ def check_row(x, y, documents, edges, of_token, follows) -> None:
     assert borders[0] == 0
     assert borders[-1] == size
     borders = np.unique(borders)
-    for begin, end in zip(borders[:-1], borders[1:], strict=True):
+    for begin, end in pairwise(borders):
         assert positions[begin:end].tolist() == list(range(end - begin))
         if begin >= used:
             assert (begin, end) == (used, size)  # all padding is one piece
@@ -171,7 +171,7 @@ def test_epochs_deal_documents_of_a_length_anew(bins):
 
 
 def test_each_document_of_a_length_comes_to_each_slot_equally_often():
-    from slm.batching.pieces import DocumentIndex, packed_pieces
+    from slm.batching.orders.pieces import DocumentIndex, packed_pieces
 
     offsets = np.cumsum([0] + [10] * 6)
     order = plan("packed", 3, 60, 10, offsets)

@@ -2,7 +2,7 @@
 
 The tables are those of slm.batching.gpu.tables: all int64, all numbers of the joint buffer, where
 the tokens, and the documents, of the sources lie end to end. What is drawn is what
-slm.batching.sampling, .mixing and .pieces say, bit for bit.
+slm.batching.sampling and slm.batching.orders say, bit for bit.
 """
 
 import triton

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from slm.batching.host import Reader
-from slm.batching.rows import Rows
+from slm.batching.orders.rows import Rows
 from slm.batching.tensors import Batch, Source, empty
 
 SLOTS = 4

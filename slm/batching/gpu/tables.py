@@ -14,8 +14,8 @@ import triton.language as tl
 
 from slm.batching.device import token_bases
 from slm.batching.gpu.kernel import FIRST
-from slm.batching.pieces import STRIDE, Pieces
-from slm.batching.rows import Rows, Split
+from slm.batching.orders.pieces import STRIDE, Pieces
+from slm.batching.orders.rows import Rows, Split
 from slm.batching.sampling import ORDERS
 from slm.batching.tensors import NO_TARGET
 from slm.core.counter import rounds, sides, signed

@@ -2,7 +2,7 @@
 
 In: the offsets of a split's documents, and T, the tokens of a row. Out: a Packing, the same for all
 seeds and epochs: which lengths stand in each row. Which document of a length comes where is dealt
-anew in each epoch (slm.batching.pieces). Bit for bit:
+anew in each epoch (slm.batching.orders.pieces). Bit for bit:
 
 1. A document has L tokens; it is short where 1 <= L <= T and long where L > T. Slot i of length l,
    i = 0 … n_l - 1, takes one of the n_l short documents of that length.

@@ -3,7 +3,7 @@
 In: global rows of a plan, and the documents of its split. Out: Pieces, which cover each row from 0
 to T. A piece is a run of tokens of one document, or padding: the end of a row without tokens.
 
-Rows of "packed", with slm.batching.packing's plan of R rows an epoch, e = g // R,
+Rows of "packed", with slm.batching.orders.packing's plan of R rows an epoch, e = g // R,
 k = word(word(seed, 2), e), d = word(word(seed, 3), e), and p of slm.core.counter: row g has row
 r = p(k, g mod R, R) of the plan, copy c of its kind.
     Slot s of length l, s = slot of the kind + c, holds document p(word(d, l), s, n) of the n
@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from slm.batching.packing import Packing
+from slm.batching.orders.packing import Packing
 from slm.batching.sampling import Plan
 from slm.core.counter import below, permute, permute_each, round_keys, word
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from slm.batching.mixing import Stage, sources
-from slm.batching.pieces import (
+from slm.batching.orders.mixing import Stage, sources
+from slm.batching.orders.pieces import (
     DocumentIndex,
     Pieces,
     ending_pieces,
@@ -56,6 +56,7 @@ class Rows:
         self.splits, self.stages = splits, stages
         self.documents, self.tell_sources = documents, tell_sources  # what a batch has
         self.batch_size, self.size = batch_size, splits[0].plan.block_size
+        self.rank, self.world_size = rank, world_size
         self.order, self.packed = splits[0].plan.order, splits[0].plan.order == "packed"
         self.per_step = batch_size * world_size  # rows of a step, over all ranks
         self.first = rank * batch_size

@@ -1,0 +1,54 @@
+"""What do other people's loops get? An end, where they need one, and a refusal of what goes wrong.
+
+A DataLoader without batch_size=None stacks what it is given by `default_collate`, and accelerate
+calls `set_epoch` of a dataset whose DataLoader it was given to prepare. Both hooks are documented
+by their libraries, and both refuse here, in one line, what would train on other rows in silence.
+"""
+
+from typing import NoReturn
+
+from torch.utils.data._utils.collate import default_collate_fn_map
+
+from slm.batching.sampling import Plan, integer, length
+from slm.core.errors import UserError, check
+
+
+class Items(tuple):
+    """What iteration yields: x, y and whatever was asked for; `default_collate` refuses it."""
+
+    __slots__ = ()
+
+
+def refuse_to_collate(batch: list, *, collate_fn_map: dict | None = None) -> NoReturn:
+    """Raises UserError: a DataLoader would put batches into batches."""
+    raise UserError(
+        "this DataLoader would stack batches into batches of batches; pass it batch_size=None, "
+        "since the batch_size of Batches says how many rows a batch has"
+    )
+
+
+default_collate_fn_map[Items] = refuse_to_collate
+
+
+def refuse_to_prepare() -> NoReturn:
+    """Raises UserError: accelerate would deal out batches that are dealt out already."""
+    raise UserError(
+        "set_epoch was called, as by a DataLoader that accelerate prepared: ranks would miss rows "
+        "and a resume would skip a batch; prepare the model and the optimizer alone, and pass rank "
+        "and world_size to Batches (accelerator.process_index and accelerator.num_processes)"
+    )
+
+
+def end(steps: int | None, plan: Plan, rows: int) -> int | None:
+    """Returns the step at which iteration ends: `steps`, else all of "sequential", else None.
+
+    `rows` are those of a step, over all ranks. Raises UserError if `steps` is no integer above 0,
+    or more than "sequential" has.
+    """
+    whole = length(plan, rows) if plan.order == "sequential" else None
+    if steps is None:
+        return whole
+    steps = integer("steps", steps, 1)
+    fits = whole is None or steps <= whole
+    check(fits, f"steps is {steps}; order 'sequential' has {whole} here, so give at most {whole}")
+    return steps
