@@ -39,6 +39,7 @@ LONGEST = (
     "versions/test_repair.py",
     "kills/test_kills.py",
     "tokens/test_engines.py",
+    "loops/test_frameworks.py",
     "batching/test_batching.py",
 )
 

@@ -18,7 +18,8 @@ NAMES = (
             "sharing",
         )
     ),
-    *(f"docs/{name}.md" for name in ("batching", "describing", "comparing", "benchmarks")),
+    *(f"docs/{name}.md" for name in ("batching", "training-loops")),
+    *(f"docs/{name}.md" for name in ("describing", "comparing", "benchmarks")),
     "docs/benchmarks-data.md",
     "docs/benchmarks-stages.md",
     *("docs/design.md", "CONTRIBUTING.md", "AGENTS.md", "CHANGELOG.md"),
