@@ -1,6 +1,6 @@
 """Text to the exact token bins that a small language model trains on, and batches from them.
 
-    from slm import Batches, bits_per_byte, open_bins, open_revision
+    from slm import Batches, Mixture, bits_per_byte, open_bins, open_revision
 
 Each name is imported when it is first used, so that `import slm` costs nothing, and bins are read
 without PyTorch.
@@ -10,16 +10,17 @@ from importlib import import_module
 
 TYPE_CHECKING = False  # true to type checkers, and costs no import of typing
 if TYPE_CHECKING:
-    from slm.batching import Batches
+    from slm.batching import Batches, Mixture
     from slm.bins import open_bins
     from slm.training.bits import bits_per_byte
     from slm.versions.revisions import open_revision
 
 __version__ = "0.2.0"
-__all__ = ["Batches", "bits_per_byte", "open_bins", "open_revision"]
+__all__ = ["Batches", "Mixture", "bits_per_byte", "open_bins", "open_revision"]
 
 _HOMES = {
     "Batches": "slm.batching",
+    "Mixture": "slm.batching",
     "bits_per_byte": "slm.training.bits",
     "open_bins": "slm.bins",
     "open_revision": "slm.versions.revisions",

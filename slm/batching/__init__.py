@@ -1,6 +1,6 @@
 """How do batches reach the device? slm.batching.batches says what they guarantee.
 
-    from slm.batching import Batches, digest, distributed, union
+    from slm.batching import Batches, Mixture, digest, distributed, union
 
 The first use of a name imports PyTorch; `sampling` and `coverage` need NumPy alone.
 """
@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from slm.batching.batches import Batches, digest, distributed, union
+    from slm.batching.mixture import Mixture
 
-__all__ = ["Batches", "digest", "distributed", "union"]
+__all__ = ["Batches", "Mixture", "digest", "distributed", "union"]
 
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("slm.batching.batches"), name)
+    home = "mixture" if name == "Mixture" else "batches"
+    return getattr(import_module(f"slm.batching.{home}"), name)

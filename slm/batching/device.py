@@ -1,7 +1,8 @@
-"""How do rows become x and y from tokens on a device? In plain PyTorch, on any device of it.
+"""How do rows become x and y from tokens on a device? In few, plain operations of PyTorch.
 
 In: the tokens of all splits there, end to end, and rows, which are drawn on the host. Out:
-slm.batching.tensors' batches. Documents are made on the host and copied.
+slm.batching.tensors' batches, on a device of any kind. Documents are made on the host and copied.
+Some devices lack other operations for int64, or get them wrong: no clamp, no stack into `out`.
 """
 
 import numpy as np
@@ -35,7 +36,9 @@ class OnDevice(Source):
     def _windows(self, x: torch.Tensor, y: torch.Tensor) -> None:
         starts, bases = self.rows.starts(self.step), self._base()
         places = self._there(starts + bases)[:, None] + self._window
-        ids = self._ids(places.clamp_(max=len(self._tokens) - 1))
+        if self.rows.order == "sequential":
+            places.masked_fill_(places >= len(self._tokens), 0)
+        ids = self._ids(places)
         x.copy_(ids[:, :-1])
         y.copy_(ids[:, 1:])
         if self.rows.order == "sequential":

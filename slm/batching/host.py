@@ -10,7 +10,8 @@ import torch
 from slm.batching.documents import write_documents
 from slm.batching.orders.pieces import Pieces
 from slm.batching.orders.rows import Rows
-from slm.batching.sampling import Plan, targets
+from slm.batching.paging import Pages
+from slm.batching.sampling import Plan
 from slm.batching.tensors import NO_TARGET, Batch, Source, empty
 
 
@@ -33,7 +34,7 @@ def take(view: np.ndarray, starts: np.ndarray) -> np.ndarray:
 
 def mark_end(plan: Plan, starts: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> None:
     """Writes 0 into x and -100 into y where the rows at `starts` have no target."""
-    beyond = torch.arange(x.shape[1], device=x.device) >= targets(plan, starts)[:, None]
+    beyond = starts[:, None] + torch.arange(x.shape[1], device=x.device) >= plan.tokens - 1
     x.masked_fill_(beyond, 0)
     y.masked_fill_(beyond, NO_TARGET)
 
@@ -42,10 +43,38 @@ class Reader:
     """Reads the rows of a step from ids on the host."""
 
     def __init__(self, rows: Rows) -> None:
-        self.rows = rows
+        self.rows, self._coming = rows, rows.copy()  # which draws what is to be read
         self._ids = [np.asarray(split.ids) for split in rows.splits]
         self._views = [] if rows.packed else [windows(ids, rows.size) for ids in self._ids]
         self._places = np.arange(rows.batch_size * rows.size)
+        # "sequential" is left to the kernel, which reads ahead.
+        self._pages = [
+            Pages(np.empty(0) if rows.order == "sequential" else ids) for ids in self._ids
+        ]
+
+    @property
+    def cold(self) -> bool:
+        """Whether rows come from the disk."""
+        return any(pages.cold for pages in self._pages)
+
+    def advise(self, step: int) -> None:
+        """Has the disk read the rows of a step."""
+        rows = self._coming
+        sources = rows.sources(step)
+        if rows.packed:
+            pieces = rows.pieces(step)
+            starts, lengths, row = pieces.start, pieces.length + 1, pieces.row
+        else:
+            starts, row = rows.starts(step), np.arange(rows.batch_size)
+            lengths = np.full(len(starts), rows.size + 1)
+        for i, pages in enumerate(self._pages):
+            mine = slice(None) if sources is None else sources[row] == i
+            pages.advise(starts[mine], lengths[mine])
+
+    def gathered(self, steps: int) -> None:
+        """Notes that so many steps were gathered by this thread."""
+        for pages in self._pages:
+            pages.gathered(steps * self.rows.batch_size)
 
     def write(self, step: int, batch: Batch) -> Batch:
         """Writes a step into a batch on the CPU, and returns it."""
@@ -134,6 +163,32 @@ class OnHost(Source):
         self._out = empty(rows) if reuse else None
 
     def batch(self) -> Batch:
+        if self._reader.cold:
+            self._reader.advise(self.step + 1)
         batch = self._reader.write(self.step, self._out or empty(self.rows))
+        self._reader.gathered(1)
         self.step += 1
         return batch
+
+
+class Copied(Source):
+    """Batches of the host, copied to a device of any kind; each copy is waited for."""
+
+    def __init__(self, rows: Rows, reuse: bool, device: torch.device) -> None:
+        self.rows, self._device, self._host = rows, device, OnHost(rows, True)
+        self._out = empty(rows, device) if reuse else None
+
+    @property
+    def step(self) -> int:
+        """The step of the next batch."""
+        return self._host.step
+
+    @step.setter
+    def step(self, step: int) -> None:
+        self._host.step = step
+
+    def batch(self) -> Batch:
+        out = self._out or empty(self.rows, self._device)
+        for tensor, here in zip(out.tensors(), self._host.batch().tensors(), strict=True):
+            tensor.copy_(here)
+        return out

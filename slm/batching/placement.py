@@ -1,8 +1,10 @@
 """Where are the tokens of a split, and which source makes batches of them?
 
 "device": in the device's memory; on the CPU, read into memory. "host": mapped from the file; for a
-GPU a thread prefetches. "auto": "device" if they take at most half of a GPU's free memory, and
-"host" on the CPU. Each gives the same batches.
+CUDA GPU a thread prefetches, for other devices each batch is copied. "auto": "device" if they take
+at most half of a CUDA GPU's free memory, else "host": PyTorch cannot ask every device what is free,
+and where a device shares the host's memory, as on a Mac, tokens would lie there twice. Each gives
+the same batches.
 """
 
 import importlib.util
@@ -12,7 +14,7 @@ import torch
 
 from slm.batching.device import OnDevice, to_device
 from slm.batching.gpu.prefetch import Prefetcher
-from slm.batching.host import OnHost
+from slm.batching.host import Copied, OnHost
 from slm.batching.orders.rows import Rows
 from slm.batching.tensors import Source
 from slm.core.errors import UserError, check
@@ -31,16 +33,23 @@ def placement_for(placement: str, device: torch.device, needed: int) -> str:
 
 
 def device_of(device: str | torch.device) -> torch.device:
-    """Returns the device, with its number; raises UserError if it is not here or not supported."""
+    """Returns the device, with its number; raises UserError if no tensor can be read back there."""
     try:
         device = torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise UserError(f"device is {str(device)!r}; {error}") from None
-    check(device.type in ("cpu", "cuda"), f"device is {str(device)!r}; it must be 'cpu' or 'cuda'")
-    if device.type == "cpu":
-        return device
-    check(torch.cuda.is_available(), f"device is {str(device)!r} and PyTorch finds no GPU here")
-    return device if device.index is not None else torch.device("cuda", torch.cuda.current_device())
+        made = torch.ones(1, device=device)
+        made.item()  # "meta" has no numbers
+    except (RuntimeError, TypeError, AssertionError, ImportError) as error:
+        why, _, _ = str(error).partition(". ")
+        wrong = f"device is {str(device)!r} and PyTorch finds no GPU of this name here, but"
+        raise UserError(f"{wrong} {', '.join(devices())} ({why})") from None
+    return made.device
+
+
+def devices() -> list[str]:
+    """Returns the names of the devices that PyTorch has here."""
+    kind = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    count = torch.accelerator.device_count() if kind else 0
+    return ["cpu", *(f"{kind.type}:{i}" for i in range(count) if kind)]
 
 
 def source(rows: Rows, device: torch.device, placement: str, reuse: bool) -> Source:
@@ -50,9 +59,10 @@ def source(rows: Rows, device: torch.device, placement: str, reuse: bool) -> Sou
             rows.splits = [split._replace(ids=np.array(split.ids)) for split in rows.splits]
         return OnHost(rows, reuse)
     if placement == "host":
-        return Prefetcher(rows, reuse, device)
+        make = Prefetcher if device.type == "cuda" else Copied
+        return make(rows, reuse, device)
     tokens = to_device(rows, device)
-    if importlib.util.find_spec("triton"):
+    if device.type == "cuda" and importlib.util.find_spec("triton"):
         from slm.batching.gpu.source import TritonSource
 
         return TritonSource(tokens, rows, reuse)

@@ -24,6 +24,7 @@ from slm.batching.orders.packing import Packing, packing
 from slm.core.counter import LARGEST, below, permute, round_keys, word
 from slm.core.errors import check
 
+VERSION = 2  # of what a state's rows mean
 ORDERS = ("random", "shuffled", "sequential", "packed")
 
 

@@ -62,4 +62,6 @@ class State(TypedDict):
     block_size: int  # tokens per row
     global_batch: int  # rows per step, over all ranks
     split: str
-    data: str  # SHA-256 of the manifest, hexadecimal
+    sampling: int  # version of slm.batching.sampling
+    data: Any  # SHA-256 of the manifest, hexadecimal; of a mixture [name, SHA-256] of each source
+    stages: NotRequired[list]  # of a mixture: [step, weights]

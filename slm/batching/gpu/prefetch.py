@@ -1,11 +1,12 @@
 """How do batches come from the host while the device computes? A thread prefetches them.
 
-A slot is a pinned buffer of some steps, a buffer on the device and two events. The thread gathers
-the narrow ids of those steps into the pinned buffer and copies them on its own stream (2 bytes per
-token over the bus, not 16); `batch` widens a step into x and y on the caller's stream. A pinned
-buffer is refilled only after its copy has ended (the thread waits for `copied`), a buffer on the
-device only after all of it was widened (the stream waits for `used`). `close`, and the end of the
-object or of the program, end the thread; `batch` raises an error of the thread.
+A slot is a pinned buffer of some steps, a buffer on the device and two events. The thread names the
+pages of the slot after next (slm.batching.paging), gathers the narrow ids of the next into the
+pinned buffer and copies them on its own stream (2 bytes per token over the bus, not 16); `batch`
+widens a step into x and y on the caller's stream. A pinned buffer is refilled only after its copy
+has ended (the thread waits for `copied`), a buffer on the device only after all of it was widened
+(the stream waits for `used`). `close`, and the end of the object or of the program, end the thread;
+`batch` raises an error of the thread.
 """
 
 import weakref
@@ -62,13 +63,11 @@ class Slot:
         if self.pinned[0].pair is None:
             self.narrow_there.copy_(self.narrow, non_blocking=True)
         for batch, there in zip(self.pinned, self.there, strict=True):
-            whole = batch.pair is not None
-            pairs = zip(
-                batch.tensors() if whole else batch.rest(),
-                there.tensors() if whole else there.rest(),
-                strict=True,
+            narrow = batch.pair is None
+            here, twins = (
+                (batch.rest(), there.rest()) if narrow else (batch.tensors(), there.tensors())
             )
-            for tensor, twin in pairs:
+            for tensor, twin in zip(here, twins, strict=True):
                 twin.copy_(tensor, non_blocking=True)
 
 
@@ -129,23 +128,32 @@ class Prefetcher(Source):
         self._stream.wait_stream(torch.cuda.current_stream(self._device))
         # The thread has its own Rows; a reference to `self` would keep it alive.
         reader = Reader(self.rows.copy())
-        job = reader, self.step, self._stream, self._free, self._ready
+        job = reader, self.step, self._steps, self._stream, self._free, self._ready
         thread = Thread(target=_work, args=job, daemon=True, name="slm.batching.prefetch")
         self._end = weakref.finalize(self, _end, thread, self._free, slots)
         thread.start()
 
 
-def _work(reader: Reader, step: int, stream, free: SimpleQueue, ready: SimpleQueue) -> None:
+def _work(reader: Reader, step: int, steps: int, stream, free, ready: SimpleQueue) -> None:
     try:
         with torch.cuda.stream(stream):
+            advise(reader, step, steps)
             while slot := free.get():
                 _until_copied(slot)
+                advise(reader, step + steps, steps)  # while those of this slot are gathered
                 slot.fill(reader, step)
+                reader.gathered(steps)
                 _copy(slot, stream)
                 ready.put(slot)
-                step += len(slot.pinned)
+                step += steps
     except BaseException as error:
         ready.put(error)
+
+
+def advise(reader: Reader, step: int, steps: int) -> None:
+    """Has the disk read the rows of a slot, where rows come from the disk."""
+    for i in range(steps if reader.cold else 0):
+        reader.advise(step + i)
 
 
 def _until_copied(slot: Slot) -> None:

@@ -79,7 +79,7 @@ def _part(rows: Rows, i: int) -> np.ndarray:
 
 def _documents(rows: Rows) -> dict[str, np.ndarray]:
     """Returns where documents of windows begin, and the index of them."""
-    indices, bases = [split.index for split in rows.splits], token_bases(rows)
+    indices, bases = [split.documents for split in rows.splits], token_bases(rows)
     many = np.cumsum([0, *(len(index.bounds) - 1 for index in indices)])
     bounds = [index.bounds[:-1] + base for index, base in zip(indices, bases, strict=True)]
     end = sum(len(split.ids) for split in rows.splits)
@@ -113,7 +113,7 @@ def _packed(rows: Rows) -> dict[str, np.ndarray]:
         part[6:8] = first["kinds"][i], len(plan["kinds"]) - 1
         part[8:11] = first["totals"][i], first["long"][i], len(plan["long"])
         part[11:15] = first["classes"][i], first["offsets"][i], plan["offsets"][-1], 0
-        part[14] = split.index.follows  # type: ignore[union-attr]
+        part[14] = split.documents.follows
         parts.append(part)
     joint = {name: np.concatenate([plan[name] for plan in every]) for name in first}
     for name in ("short", "long"):
@@ -125,7 +125,6 @@ def _plan(split: Split) -> dict[str, np.ndarray]:
     """Returns the plan of one source, int64, as if it were the only one."""
     pack = split.plan.packing
     assert pack is not None
-    assert split.index is not None
     lengths = pack.lengths.astype(np.int64)
     begins = np.cumsum(lengths) - lengths
     per_kind = np.diff(pack.first_slot)
@@ -141,7 +140,7 @@ def _plan(split: Split) -> dict[str, np.ndarray]:
         "short": pack.short,
         "long": pack.long,
         "totals": pack.totals,
-        "offsets": split.index.offsets.copy(),
+        "offsets": split.documents.offsets.copy(),
     }
     return {name: array.astype(np.int64) for name, array in made.items()}
 
@@ -155,7 +154,7 @@ def constants(rows: Rows, token_bytes: int, early: bool) -> dict:
     plans = [split.plan for split in rows.splits]
     places = max(2, triton.next_power_of_2(rows.most))
     windows = rows.documents and not rows.packed
-    indices = [split.index for split in rows.splits if windows and split.index]
+    indices = [split.documents for split in rows.splits if windows and split.documents]
     return {
         "T": size,
         "WIDE": rows.per_step,
@@ -172,7 +171,7 @@ def constants(rows: Rows, token_bytes: int, early: bool) -> dict:
         "TABLE": steps_at_once(rows, -(-size // block)),
         "EARLY": early,
         "SOURCES": sources,
-        "STAGES": len(rows.stages or [0]),
+        "STAGES": len(rows.stages) if rows.stages else 1,
         "MIXING": max((rounds(int(stage.ends[-1])) for stage in rows.stages or ()), default=0),
         "TELL": rows.tell_sources,
         "DOCS": rows.documents,

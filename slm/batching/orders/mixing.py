@@ -31,10 +31,11 @@ class Stage(NamedTuple):
     before: np.ndarray  # (sources,) uint64: rows of each source before this stage
 
 
-def stages(seed: int, firsts: list[int], weights: list[list[int]]) -> list[Stage]:
+def stages_of(seed: int, firsts: list[int], weights: list[list[int]]) -> list[Stage]:
     """Returns the stages that begin at these global rows, ascending from 0."""
     keys = word(word(seed, np.array([4], np.uint64)), np.arange(len(firsts), dtype=np.uint64))
-    before, made = np.zeros(len(weights[0]), np.uint64), []
+    before = np.zeros(len(weights[0]), np.uint64)
+    made: list[Stage] = []
     for first, key, each in zip(firsts, keys, weights, strict=True):
         if made:
             before = before + counts(made[-1], first - made[-1].first)
@@ -49,6 +50,12 @@ def counts(stage: Stage, rows: int) -> np.ndarray:
     begun = np.arange(rows - rest, rows, dtype=np.uint64)
     some = np.bincount(_sources(stage, begun)[0], minlength=len(stage.ends) - 1)
     return np.diff(stage.ends) * np.uint64(blocks) + some.astype(np.uint64)
+
+
+def rows_of(stages: list[Stage], rows: int) -> np.ndarray:
+    """Returns how many of the first `rows` global rows are of each source, (sources,) uint64."""
+    stage = max((one for one in stages if one.first <= rows), key=lambda one: one.first)
+    return stage.before + counts(stage, rows - stage.first)
 
 
 def sources(stages: list[Stage], rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -75,14 +82,14 @@ def _sources(stage: Stage, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     ]
 
 
-def whole(weights: dict[str, object], where: str) -> list[int]:
+def whole(weights: dict[str, object]) -> list[int]:
     """Returns the weights as integers; raises UserError, with the nearest ones, if they are not."""
     values = list(weights.values())
     fine = [isinstance(v, int | np.integer) and not isinstance(v, bool) and v >= 0 for v in values]
     if not all(fine):
-        raise UserError(f"{where} is {weights!r}; weights must be integers{_nearest(weights)}")
+        raise UserError(f"weights is {weights!r}; they must be integers{_nearest(weights)}")
     total = sum(int(v) for v in values)  # type: ignore[call-overload]
-    check(0 < total <= MOST_WEIGHT, f"{where} has the sum {total}; it must be in 1 … {MOST_WEIGHT}")
+    check(0 < total <= MOST_WEIGHT, f"weights has the sum {total}; it must be in 1 … {MOST_WEIGHT}")
     return [int(v) for v in values]  # type: ignore[call-overload]
 
 

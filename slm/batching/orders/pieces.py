@@ -98,7 +98,8 @@ def ending_pieces(index: DocumentIndex, starts: np.ndarray, valid: np.ndarray, s
 
 def packed_pieces(plan: Plan, index: DocumentIndex, rows: np.ndarray) -> Pieces:
     """Returns the pieces of global rows, uint64, of a plan of "packed"."""
-    pack: Packing = plan.packing
+    pack = plan.packing
+    assert pack is not None
     epochs = rows // np.uint64(pack.rows)
     keys = word(plan.key, epochs)
     places = permute(round_keys(keys, pack.rows), rows - epochs * np.uint64(pack.rows), pack.rows)

@@ -5,13 +5,12 @@ of the rank's rows: `starts` (windows of T + 1 tokens), `pieces` (documents and 
 `sources`. What many steps need is drawn at once, at a fraction of the cost of single ones.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from slm.batching.orders.mixing import Stage, sources
 from slm.batching.orders.pieces import (
-    DocumentIndex,
     Pieces,
     ending_pieces,
     interleaved,
@@ -29,15 +28,15 @@ class Split(NamedTuple):
 
     ids: np.ndarray  # uint16 or uint32
     plan: Plan
-    index: DocumentIndex | None = None  # for "packed", and where documents are asked for
+    documents: Any = None  # their DocumentIndex, for "packed", and where documents are asked for
 
 
 class Drawn(NamedTuple):
     """The rows of some steps, (rows,) each; what was not asked for is None."""
 
-    sources: np.ndarray | None  # int64, of a mixture
-    starts: np.ndarray | None  # int64, in its source; "packed" has none
-    pieces: Pieces | None
+    sources: Any  # int64, of a mixture
+    starts: Any  # int64, in its source; "packed" has none
+    pieces: Any  # Pieces, where they are asked for
 
 
 class Rows:
@@ -60,7 +59,7 @@ class Rows:
         self.order, self.packed = splits[0].plan.order, splits[0].plan.order == "packed"
         self.per_step = batch_size * world_size  # rows of a step, over all ranks
         self.first = rank * batch_size
-        self.most = max(most_pieces(each.plan, each.index) for each in splits)  # of a row
+        self.most = max(most_pieces(each.plan, each.documents) for each in splits)  # of a row
         self._together = max(1, min(TOGETHER, 2**16 // batch_size))
         self._begin, self._stop, self._drawn = 0, 0, Drawn(None, None, None)
         self._edges = np.zeros(1, np.int64)  # which pieces a step has
@@ -132,11 +131,11 @@ class Rows:
     def _draw(self, split: Split, rows: np.ndarray) -> Drawn:
         """Returns these rows of one split."""
         if self.packed:
-            return Drawn(None, None, packed_pieces(split.plan, split.index, rows))
+            return Drawn(None, None, packed_pieces(split.plan, split.documents, rows))
         starts = starts_of(split.plan, rows)
         if not self.documents:
             return Drawn(None, starts, None)
         if self.order != "sequential":
-            return Drawn(None, starts, window_pieces(split.index, starts, self.size))
+            return Drawn(None, starts, window_pieces(split.documents, starts, self.size))
         valid = targets(split.plan, starts)
-        return Drawn(None, starts, ending_pieces(split.index, starts, valid, self.size))
+        return Drawn(None, starts, ending_pieces(split.documents, starts, valid, self.size))
