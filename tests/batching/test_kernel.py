@@ -64,6 +64,7 @@ def check(*arguments) -> None:
 @pytest.mark.parametrize("order", ["random", "shuffled", "sequential"])
 @pytest.mark.parametrize("sizes", [
     (60_000, 16, 8, 1, 2), (60_000, 1500, 3, 0, 1), (1000, 3, 5, 1, 2), (5, 3, 4, 0, 1),
+    (18, 3, 4, 0, 1), (70_000, 1, 3, 1, 2),  # 5 blocks and 69,999: 30 rounds and 6
     (60_000, 16, 2, 7, 2**28),  # 16 steps are beyond 2^32 rows
 ])  # fmt: skip
 def test_the_kernel_gives_what_numpy_gives(order, sizes):

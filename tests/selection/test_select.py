@@ -61,13 +61,14 @@ def slow_is_held(text: str, share: float, salt: int) -> bool:
 def slow_permuted(key: int, x: int, n: int) -> int:
     """Place i of a shuffled split has document slow_permuted(word(seed, 0), i, n)."""
     a = ceil(sqrt(n))
+    a += a % 2 if n > 1 else 0
     b = -(-n // a)
-    rounds = 6 if n >= 256 else 12
+    rounds, stride = (6, 16) if n >= 65_536 else (12, 16) if n >= 64 else (30, 32)
     while True:
         left, right = divmod(x, b)
         for i in range(1, rounds + 1):
             v, m = (right, a) if i % 2 else (left, b)
-            drawn = ((slow_word(key, 16 * v + i) >> 32) * m) >> 32
+            drawn = ((slow_word(key, stride * v + i) >> 32) * m) >> 32
             if i % 2:
                 left = (left + drawn) % a
             else:

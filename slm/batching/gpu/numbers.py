@@ -38,10 +38,14 @@ def permute(key, x, n, a, b, rounds, MOST: tl.constexpr, EACH: tl.constexpr):
 def _forth(key, x, a, b, rounds, MOST: tl.constexpr, EACH: tl.constexpr):
     left = x // b
     right = x - left * b
+    if EACH:
+        stride = tl.where(rounds > 15, x * 0 + 32, x * 0 + 16)
+    else:
+        stride: tl.constexpr = 32 if MOST > 15 else 16
     for i in tl.static_range(1, MOST + 1, 2):
-        new_left = left + (((word(key, 16 * right + i) >> 32) * a) >> 32)
+        new_left = left + (((word(key, stride * right + i) >> 32) * a) >> 32)
         new_left = tl.where(new_left >= a, new_left - a, new_left)
-        new_right = right + (((word(key, 16 * new_left + (i + 1)) >> 32) * b) >> 32)
+        new_right = right + (((word(key, stride * new_left + (i + 1)) >> 32) * b) >> 32)
         new_right = tl.where(new_right >= b, new_right - b, new_right)
         if EACH:
             new_left = tl.where(i <= rounds, new_left, left)

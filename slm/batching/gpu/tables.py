@@ -18,7 +18,7 @@ from slm.batching.orders.pieces import STRIDE, Pieces
 from slm.batching.orders.rows import Rows, Split
 from slm.batching.sampling import ORDERS
 from slm.batching.tensors import NO_TARGET
-from slm.core.counter import rounds, sides, signed
+from slm.core.counter import network, signed
 
 LARGE = 2**19  # tokens per batch from which fewer, longer programs are faster (seen on an H200)
 TABLE, PACKED_TABLE = 16, 64  # steps that a program draws at once
@@ -64,7 +64,7 @@ def _stages(rows: Rows) -> np.ndarray:
     parts = []
     for stage in rows.stages:
         total = int(stage.ends[-1])
-        about = [stage.first, signed(stage.key), total, *sides(total), rounds(total)]
+        about = [stage.first, signed(stage.key), total, *network(total)[:3]]
         parts.append(np.array([*about, *stage.ends.tolist(), *stage.before.tolist()], np.int64))
     return np.concatenate(parts)
 
@@ -73,7 +73,7 @@ def _part(rows: Rows, i: int) -> np.ndarray:
     """Returns the columns that windows and "packed" share; the others are 0."""
     plan = rows.splits[i].plan
     span = plan.tokens - (plan.blocks * rows.size if plan.order == "shuffled" else rows.size)
-    about = [plan.blocks, *sides(plan.blocks), rounds(plan.blocks), span, token_bases(rows)[i]]
+    about = [plan.blocks, *network(plan.blocks)[:3], span, token_bases(rows)[i]]
     return np.array([*about, *[0] * 9], np.int64)
 
 
@@ -132,7 +132,7 @@ def _plan(split: Split) -> dict[str, np.ndarray]:
     gap, stream = np.append(pack.gap, 0), np.append(pack.stream, 0)
     used = np.append(np.diff(before), 0)
     counts = np.diff(pack.first)
-    sizes = [(*sides(int(n)), rounds(int(n))) if n else (1, 1, 0) for n in counts]
+    sizes = [network(int(n))[:3] if n else (1, 1, 0) for n in counts]
     made = {
         "kinds": np.stack([pack.first_row, pack.first_slot, gap, stream, used], 1),
         "slots": np.stack([lengths, pack.slots, begins - np.repeat(before[:-1], per_kind)], 1),
@@ -148,7 +148,7 @@ def _plan(split: Split) -> dict[str, np.ndarray]:
 def constants(rows: Rows, token_bytes: int, early: bool) -> dict:
     """Returns the constants that the kernel is compiled for, in the order of its arguments."""
     plan, size, sources = rows.splits[0].plan, rows.size, len(rows.splits)
-    high, wide = sides(plan.blocks)
+    high, wide, *_ = network(plan.blocks)
     block = 512 if rows.batch_size * size <= LARGE else 1024  # tokens per program
     block = min(block, triton.next_power_of_2(size))
     plans = [split.plan for split in rows.splits]
@@ -163,7 +163,7 @@ def constants(rows: Rows, token_bytes: int, early: bool) -> dict:
         "n": plan.blocks,
         "A": high,
         "B": wide,
-        "R": max(rounds(one.blocks) for one in plans),
+        "R": max(network(one.blocks).rounds for one in plans),
         "ORDER": ORDERS.index(plan.order),
         "IDS": tl.uint16 if token_bytes == 2 else tl.uint32,
         "NONE": NO_TARGET,
@@ -172,7 +172,9 @@ def constants(rows: Rows, token_bytes: int, early: bool) -> dict:
         "EARLY": early,
         "SOURCES": sources,
         "STAGES": len(rows.stages) if rows.stages else 1,
-        "MIXING": max((rounds(int(stage.ends[-1])) for stage in rows.stages or ()), default=0),
+        "MIXING": max(
+            (network(int(stage.ends[-1])).rounds for stage in rows.stages or ()), default=0
+        ),
         "TELL": rows.tell_sources,
         "DOCS": rows.documents,
         "NUMBERED": sources > 1 or any(index.numbers is not None for index in indices),
@@ -195,7 +197,7 @@ def _within(bounds: np.ndarray) -> int:
 def _rounds_dealt(split: Split) -> int:
     if split.plan.packing is None:
         return 0
-    return max((rounds(int(n)) for n in np.diff(split.plan.packing.first) if n), default=2)
+    return max((network(int(n)).rounds for n in np.diff(split.plan.packing.first) if n), default=2)
 
 
 def _bits(split: Split) -> int:

@@ -1,0 +1,1 @@
+"""Orders: is every one as likely as every other?"""
