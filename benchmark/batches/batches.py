@@ -18,7 +18,8 @@ import torch
 from benchmark.batches.loaders import LOADERS, Task
 from benchmark.batches.memory import Growth
 from benchmark.batches.timing import Effort, blocks, dropping_out, one_by_one
-from slm.batching.batches import Batches, digest
+from slm.batching.batches import Batches
+from slm.batching.ranks import digest
 from slm.bins.opening import open_bins
 from slm.core.errors import UserError
 

@@ -9,8 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from slm.batching.batches import Batches, digest, distributed, union
+    from slm.batching.batches import Batches
     from slm.batching.mixture import Mixture
+    from slm.batching.ranks import digest, distributed, union
 
 __all__ = ["Batches", "Mixture", "digest", "distributed", "union"]
 
@@ -18,5 +19,5 @@ __all__ = ["Batches", "Mixture", "digest", "distributed", "union"]
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = "mixture" if name == "Mixture" else "batches"
+    home = {"Batches": "batches", "Mixture": "mixture"}.get(name, "ranks")
     return getattr(import_module(f"slm.batching.{home}"), name)

@@ -13,24 +13,21 @@ Each call returns fresh tensors; with `reuse` it writes into the same ones. With
 state follows.
 """
 
-import hashlib
-from collections.abc import Iterable, Iterator
-from itertools import count, islice
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from threading import Lock
 from typing import NoReturn
 
-import numpy as np
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from slm.batching.loops import Items, end, refuse_to_prepare
-from slm.batching.orders.pieces import DocumentIndex
-from slm.batching.orders.rows import Rows, Split
+from slm.batching.opening import opened, split_of
+from slm.batching.orders.rows import Rows
 from slm.batching.placement import device_of, placement_for, source
-from slm.batching.sampling import integer, integers, plan
-from slm.bins.opening import Bins, open_bins
-from slm.bins.verifying import check_bytes
+from slm.batching.sampling import VERSION, integer, integers
+from slm.bins.opening import Bins
 from slm.core.errors import check
 from slm.core.formats import State
 
@@ -79,6 +76,7 @@ class Batches(IterableDataset):
         self._begin(rows, device, placement, reuse)
         self._state: State = {
             "rows": 0,
+            "sampling": VERSION,
             "seed": part.plan.seed,
             "order": order,
             "block_size": rows.size,
@@ -168,12 +166,19 @@ class Batches(IterableDataset):
     def load_state_dict(self, state: State) -> None:
         """Resumes after `state`, also with another number of ranks.
 
-        Raises UserError, with both values, if the state is of other data or other arguments.
+        Raises UserError, with both values, if the state is of other data, other arguments or
+        another slm.batching.sampling.VERSION.
         """
         for key, here in self._state.items():
             there = state.get(key)
-            same = key == "rows" or there == here
+            same = key in ("rows", "sampling") or there == here
             check(same, f"the state has {key} {there!r} and these batches have {here!r}")
+        there = state.get("sampling", 1)  # version 1 did not name itself
+        check(
+            there == VERSION,
+            f"the state is of sampling {there!r} and this slm draws sampling {VERSION}; "
+            "finish that run with the slm that began it, or begin a new one",
+        )
         self.step = integer("rows of the state", state.get("rows"), 0) // self._rows.per_step
 
     def close(self) -> None:
@@ -189,55 +194,6 @@ class Batches(IterableDataset):
 
     def __reduce__(self) -> tuple:
         return _restored, (type(self), self._arguments, self.state_dict())
-
-
-def opened(bins: str | Path | Bins, split: str, verify: bool) -> Bins:
-    """Returns bins that have the split, in an absolute folder: the working folder may change."""
-    bins = bins if isinstance(bins, Bins) else open_bins(bins)
-    bins = bins._replace(folder=bins.folder.absolute())
-    splits = bins.manifest["splits"]
-    check(split in splits, f"split is {split!r}; {bins.folder} has {', '.join(splits)}")
-    if verify:
-        check_bytes(bins.folder)
-    return bins
-
-
-def split_of(
-    bins: Bins, split: str, order: str, seed: int, block_size: int, documents: bool
-) -> Split:
-    """Returns a split with the plan of its rows, and its documents where they are needed."""
-    ids = bins.ids(split)
-    if order != "packed" and not documents:
-        return Split(ids, plan(order, seed, len(ids), block_size))
-    offsets = bins.docs(split)[:, 0].astype(np.int64)
-    index = DocumentIndex(offsets, follows=bins.manifest.get("end_of_text") == "prepend")
-    return Split(ids, plan(order, seed, len(ids), block_size, offsets), index)
-
-
-def distributed() -> tuple[int, int]:
-    """Returns (rank, world_size) of torch.distributed, or (0, 1) if it is not initialised."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return 0, 1
-
-
-def digest(batches: Iterable[tuple], steps: int) -> str:
-    """Returns the SHA-256, in hexadecimal, of the next `steps` batches, x then y, as "<i8".
-
-    For global batches `batches` is of one rank, or the `union` of all.
-    """
-    sha256 = hashlib.sha256()
-    for x, y, *_ in islice(batches, steps):
-        for tensor in (x, y):
-            sha256.update(np.ascontiguousarray(tensor.cpu().numpy(), "<i8").data)
-    return sha256.hexdigest()
-
-
-def union(ranks: Iterable[Iterable[tuple]]) -> Iterator[tuple]:
-    """Yields global x and y from the batches of each rank, in order of rank."""
-    for parts in zip(*ranks, strict=True):
-        x, y, *_ = zip(*parts, strict=True)
-        yield torch.cat(x), torch.cat(y)
 
 
 @torch.compiler.disable

@@ -138,7 +138,7 @@ class Reader:
         flat_x, flat_y = x.reshape(-1), y.reshape(-1)
         flat_y[:-1] = flat_x[1:]
         flat_y[last] = np.where(pieces.targets == pieces.length, following, NO_TARGET)
-        for i in np.flatnonzero(pieces.document < 0):
+        for i in np.flatnonzero(pieces.document < 0).tolist():
             flat_x[begin[i] : last[i] + 1] = 0
             flat_y[begin[i] : last[i] + 1] = NO_TARGET
 

@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from slm.batching.batches import Batches, opened, split_of
+from slm.batching.batches import Batches
 from slm.batching.loops import end
+from slm.batching.opening import opened, split_of
 from slm.batching.orders.caps import cap_of
 from slm.batching.orders.mixing import check_firsts, rows_of, sources, stages_of, whole
 from slm.batching.orders.rows import Rows
@@ -75,9 +76,9 @@ class Mixture(Batches):
             split_of(one, split, order, seed, block_size, documents) for one in opened_bins.values()
         ]
         plan, per_step = parts[0].plan, batch_size * world_size
-        self._stages = read_stages(list(bins), weights, stages)
-        firsts = [step * per_step for step, _ in self._stages]
-        made = stages_of(plan.seed, firsts, [each for _, each in self._stages])
+        self._steps = read_stages(list(bins), weights, stages)
+        firsts = [step * per_step for step, _ in self._steps]
+        made = self._stages = stages_of(plan.seed, firsts, [each for _, each in self._steps])
         rows = Rows(parts, batch_size, rank, world_size, made, documents, sources)
         self._end = end(steps, plan, per_step)
         self._cap = cap_of(
@@ -93,7 +94,7 @@ class Mixture(Batches):
             "split": split,
             "sampling": VERSION,
             "data": [[name, one.manifest["sha256"]] for name, one in opened_bins.items()],
-            "stages": [[step, list(each)] for step, each in self._stages],
+            "stages": [[step, list(each)] for step, each in self._steps],
         }
 
     def get_batch(self) -> tuple:
@@ -112,7 +113,7 @@ class Mixture(Batches):
     def source_of(self, row: int) -> tuple[str, int]:
         """Returns the source of a global row, and which of that source's rows it is."""
         row = integer("row", row, 0, 2**62)
-        source, own = sources(self._rows.stages, np.array([row], np.uint64))
+        source, own = sources(self._stages, np.array([row], np.uint64))
         return self._names[int(source[0])], int(own[0])
 
     def load_state_dict(self, state: State) -> None:
@@ -129,11 +130,11 @@ class Mixture(Batches):
     def __str__(self) -> str:
         """A table: what is mixed, and how often each token is seen."""
         steps = self._end or 1000
-        drawn = rows_of(self._rows.stages, steps * self._rows.per_step)
+        drawn = rows_of(self._stages, steps * self._rows.per_step)
         head = ("source", "weight", "tokens", "rows per epoch", f"epochs in {steps:,} steps")
         lines = [head]
         for i, (name, each) in enumerate(zip(self._names, self._rows.splits, strict=True)):
-            weight = " then ".join(str(weights[i]) for _, weights in self._stages)
+            weight = " then ".join(str(weights[i]) for _, weights in self._steps)
             blocks = each.plan.blocks
             lines.append((name, weight, f"{len(each.ids):,}", f"{blocks:,}",
                           f"{int(drawn[i]) / blocks:.2f}"))  # fmt: skip

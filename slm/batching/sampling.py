@@ -24,8 +24,8 @@ from slm.batching.orders.packing import Packing, packing
 from slm.core.counter import LARGEST, below, permute, round_keys, word
 from slm.core.errors import check
 
-VERSION = 2  # of what a state's rows mean
 ORDERS = ("random", "shuffled", "sequential", "packed")
+VERSION = 2  # of all this; a state names it, and a change of any start is another
 
 
 class Plan(NamedTuple):

@@ -19,7 +19,7 @@ NO_TARGET = -100  # torch.nn.functional.cross_entropy ignores it
 class Batch(NamedTuple):
     """The tensors of a step, on one device."""
 
-    pair: torch.Tensor  # (2, batch_size, T) int64: x and y
+    pair: Any  # (2, batch_size, T) int64 tensor: x and y
     documents: Documents | None
     sources: torch.Tensor | None  # (batch_size,) int64
 

@@ -57,11 +57,11 @@ class State(TypedDict):
     """The state of slm.batching.Batches, as `state_dict` returns it."""
 
     rows: int  # drawn so far, over all ranks
+    sampling: int  # slm.batching.sampling.VERSION
     seed: int
     order: str  # one of slm.batching.sampling.ORDERS
     block_size: int  # tokens per row
     global_batch: int  # rows per step, over all ranks
     split: str
-    sampling: int  # version of slm.batching.sampling
     data: Any  # SHA-256 of the manifest, hexadecimal; of a mixture [name, SHA-256] of each source
     stages: NotRequired[list]  # of a mixture: [step, weights]

@@ -22,10 +22,12 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from slm.batching.batches import Batches, digest, distributed, split_of, union
+from slm.batching.batches import Batches
 from slm.batching.device import OnDevice, to_device
+from slm.batching.opening import split_of
 from slm.batching.orders.rows import Rows
 from slm.batching.placement import placement_for
+from slm.batching.ranks import digest, distributed, union
 from slm.batching.sampling import plan, starts
 from slm.batching.tensors import NO_TARGET
 from slm.bins.format import write_docs, write_manifest
@@ -299,6 +301,17 @@ def test_a_state_of_something_else_is_refused_with_both_values(bins, key, other)
         batches.load_state_dict(state)
     assert repr(other) in one_line(error)
     assert repr(here) in one_line(error)
+
+
+@pytest.mark.parametrize("other", [None, 1, 3])
+def test_a_state_of_another_sampling_is_refused_with_what_to_do(bins, other):
+    state = {**make(bins).state_dict(), "sampling": other}
+    if other is None:  # as sampling 1 wrote it
+        del state["sampling"]
+    with pytest.raises(Exception) as error:
+        make(bins).load_state_dict(state)
+    assert f"of sampling {other or 1} and this slm draws sampling 2" in one_line(error)
+    assert "finish that run with the slm that began it, or begin a new one" in one_line(error)
 
 
 def test_a_state_of_other_data_is_refused(bins, tmp_path):

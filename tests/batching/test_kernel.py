@@ -11,9 +11,9 @@ import pytest
 INTERPRETED = """
 import numpy as np, torch
 from slm.batching.device import to_device
-from slm.batching.gpu import kernel, source, tables
+from slm.batching.gpu import kernel, source, state as states, tables
 from slm.batching.host import OnHost
-from slm.batching.orders.mixing import stages
+from slm.batching.orders.mixing import stages_of as stages
 from slm.batching.orders.pieces import DocumentIndex
 from slm.batching.orders.rows import Rows, Split
 from slm.batching.sampling import plan
@@ -32,17 +32,17 @@ for kind in (np.uint16, np.uint32):
     mix = stages(SEED, firsts, weights) if weights else None
     rows = Rows(splits, batch, rank, world, mix, documents, tell_sources=bool(weights))
     wanted, device = OnHost(rows, False), to_device(rows, "cpu")
-    constants = tables.constants(rows, np.dtype(kind).itemsize, False)
+    constants = states.constants(rows, np.dtype(kind).itemsize, False)
     fixed = [torch.from_numpy(table) for table in tables.tables(rows)]
     parts = -(-block // constants["BLOCK"])
-    state = tables.first_state(rows, 0, parts)
+    state = states.first_state(rows, 0, parts)
     for step in range(constants["TABLE"] + 3):
         out = source.outputs(rows, "cpu")
         kernel.fill[(batch, parts)](device, state, *fixed, *out, **constants)
         found, want = source.batch_of(rows, out).tensors(), wanted.batch().tensors()
         for i, (one, other) in enumerate(zip(found, want, strict=True)):
             assert torch.equal(one, other), (kind, step, i)
-    after = tables.first_state(rows, constants["TABLE"] + 3, parts)
+    after = states.first_state(rows, constants["TABLE"] + 3, parts)
     assert torch.equal(state[:, : kernel.START], after[:, : kernel.START])
 """
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from slm.batching.batches import digest
+from slm.batching.ranks import digest
 from slm.bins.opening import open_bins
 from slm.core.errors import UserError
 from tests.batching.test_batching import make, make_bins, refused, some

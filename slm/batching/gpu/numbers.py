@@ -38,10 +38,7 @@ def permute(key, x, n, a, b, rounds, MOST: tl.constexpr, EACH: tl.constexpr):
 def _forth(key, x, a, b, rounds, MOST: tl.constexpr, EACH: tl.constexpr):
     left = x // b
     right = x - left * b
-    if EACH:
-        stride = tl.where(rounds > 15, x * 0 + 32, x * 0 + 16)
-    else:
-        stride: tl.constexpr = 32 if MOST > 15 else 16
+    stride = tl.where(rounds > 15, 32, 16).to(tl.uint64) if EACH else 32 if MOST > 15 else 16
     for i in tl.static_range(1, MOST + 1, 2):
         new_left = left + (((word(key, stride * right + i) >> 32) * a) >> 32)
         new_left = tl.where(new_left >= a, new_left - a, new_left)

@@ -12,7 +12,8 @@ import triton.language as tl
 
 from slm.batching.documents import Documents
 from slm.batching.gpu.kernel import ROW, fill
-from slm.batching.gpu.tables import constants, first_state, tables
+from slm.batching.gpu.state import constants, first_state
+from slm.batching.gpu.tables import tables
 from slm.batching.orders.rows import Rows
 from slm.batching.tensors import Batch, Source
 from slm.core.errors import check

@@ -4,7 +4,6 @@ In: epochs by name, the splits and stages. Out: a Cap, the first step that would
 """
 
 from collections.abc import Mapping
-from numbers import Real
 from typing import NamedTuple
 
 from slm.batching.orders.mixing import Stage, rows_of
@@ -49,8 +48,8 @@ def cap_of(
 def _most(name: str, epochs: object, splits: dict[str, Split]) -> int:
     """Returns the rows of so many epochs of a source."""
     check(name in splits, f"max_epochs has {name}; bins has {', '.join(splits)}")
-    fine = isinstance(epochs, Real) and not isinstance(epochs, bool) and epochs > 0
-    if not fine:
+    fine = isinstance(epochs, int | float) and not isinstance(epochs, bool)
+    if not fine or not epochs > 0:  # type: ignore[operator]
         raise UserError(f"max_epochs of {name} is {epochs!r}; it must be a number above 0")
     return int(epochs * splits[name].plan.blocks)  # type: ignore[operator]
 

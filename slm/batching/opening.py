@@ -1,0 +1,35 @@
+"""What are rows cut from? Bins, opened and checked, and a split with the plan of its rows."""
+
+from pathlib import Path
+
+import numpy as np
+
+from slm.batching.orders.pieces import DocumentIndex
+from slm.batching.orders.rows import Split
+from slm.batching.sampling import plan
+from slm.bins.opening import Bins, open_bins
+from slm.bins.verifying import check_bytes
+from slm.core.errors import check
+
+
+def opened(bins: str | Path | Bins, split: str, verify: bool) -> Bins:
+    """Returns bins that have the split, in an absolute folder: the working folder may change."""
+    bins = bins if isinstance(bins, Bins) else open_bins(bins)
+    bins = bins._replace(folder=bins.folder.absolute())
+    splits = bins.manifest["splits"]
+    check(split in splits, f"split is {split!r}; {bins.folder} has {', '.join(splits)}")
+    if verify:
+        check_bytes(bins.folder)
+    return bins
+
+
+def split_of(
+    bins: Bins, split: str, order: str, seed: int, block_size: int, documents: bool
+) -> Split:
+    """Returns a split with the plan of its rows, and its documents where they are needed."""
+    ids = bins.ids(split)
+    if order != "packed" and not documents:
+        return Split(ids, plan(order, seed, len(ids), block_size))
+    offsets = bins.docs(split)[:, 0].astype(np.int64)
+    index = DocumentIndex(offsets, follows=bins.manifest.get("end_of_text") == "prepend")
+    return Split(ids, plan(order, seed, len(ids), block_size, offsets), index)
