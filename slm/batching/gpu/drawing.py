@@ -8,7 +8,7 @@ slm.batching.sampling and slm.batching.orders say, bit for bit.
 import triton
 import triton.language as tl
 
-from slm.batching.gpu.numbers import below, permute, search, word
+from slm.batching.gpu.numbers import below, permute, permute_each, search, word
 
 # Columns of the table of sources, of stages before their weights, of kinds, slots and classes.
 ROWS, HIGH, WIDE, ROUNDS, SPAN, TOKENS, KINDS, MANY_KINDS = (tl.constexpr(i) for i in range(8))
@@ -27,7 +27,7 @@ def signed(number):
 
 
 @triton.jit
-def source_of(g, stages, STAGES: tl.constexpr, SOURCES: tl.constexpr, MOST: tl.constexpr):
+def source_of(g, stages, STAGES: tl.constexpr, SOURCES: tl.constexpr):
     """Returns the source, int64, and its row, uint64, of global rows, uint64."""
     stride = STAGE + 2 * SOURCES + 1
     stage = signed(g) * 0
@@ -39,7 +39,7 @@ def source_of(g, stages, STAGES: tl.constexpr, SOURCES: tl.constexpr, MOST: tl.c
     block = h // total
     key = word(unsigned(tl.load(at + 1)), block)
     high, wide = unsigned(tl.load(at + 3)), unsigned(tl.load(at + 4))
-    u = permute(key, h - block * total, total, high, wide, tl.load(at + 5), MOST, True)
+    u = permute_each(key, h - block * total, total, high, wide, tl.load(at + 5))
     source = signed(g) * 0
     for i in tl.static_range(1, SOURCES):
         source += (u >= unsigned(tl.load(at + STAGE + i))).to(tl.int64)
@@ -79,71 +79,82 @@ def _start(
     else:
         epoch = g // many
         k = word(key, epoch)
-        x = permute(k, g - epoch * many, many, high, wide, rounds, R, EACH)
+        if EACH:
+            x = permute_each(k, g - epoch * many, many, high, wide, rounds)
+        else:
+            x = permute(k, g - epoch * many, many, high, wide, R)
         start = below(word(k, k * 0), span) + x * T
     return start
 
 
 @triton.jit
 def draw_pieces(
-    g, key, dealing, source, parts, kinds, slots, classes, short, long, totals, offsets, table,
-    about, T: tl.constexpr, P: tl.constexpr, CHUNK: tl.constexpr, R: tl.constexpr,
-    DEALT: tl.constexpr, STEPS: tl.constexpr,
+    g, key, dealing, source, parts, kinds, slots, classes, short, long, totals, offsets, tables,
+    about, scratch, T: tl.constexpr, P: tl.constexpr, FEW: tl.constexpr, TABLE: tl.constexpr,
+    BITS: tl.constexpr, LANES: tl.constexpr, SEARCH: tl.constexpr,
 ):  # fmt: skip
-    """Writes the pieces of "packed" rows g, uint64, into tables of 3·P numbers from `table` on.
+    """Writes the pieces of TABLE "packed" rows g, uint64, a table of 3·P numbers each.
 
-    Those are P times begin + (place from which there is no target << 32), P shifts from a place of
-    the row to its token, and P documents. Unused pieces begin at T. Into `about` goes what a binary
-    search begins with, half the least power of two that is no less than the pieces, and, in the
-    upper half, the source.
+    Those are P times begin + (place from which there is no target << 32), with -1 for that place in
+    padding; P shifts from a place of the row to its token; and P documents. Of what is unused, the
+    first FEW begin at T. Into `about` goes how many there are, and, in the upper half, the source.
     """
-    mine = parts + source * COLUMNS
+    step = tl.arange(0, TABLE)
+    table, mine = tables + step * (3 * P), parts + source * COLUMNS
     many = unsigned(tl.load(mine + ROWS))
     high, wide = unsigned(tl.load(mine + HIGH)), unsigned(tl.load(mine + WIDE))
     epoch = g // many
     k = word(key, epoch)
-    row = signed(permute(k, g - epoch * many, many, high, wide, tl.load(mine + ROUNDS), R, True))
+    row = signed(permute_each(k, g - epoch * many, many, high, wide, tl.load(mine + ROUNDS)))
     kind = kinds + tl.load(mine + KINDS) * KIND
-    kind += (search(kind, tl.load(mine + MANY_KINDS), row, KIND, STEPS) - 1) * KIND
+    kind += (search(kind, tl.load(mine + MANY_KINDS), row, KIND, SEARCH) - 1) * KIND
     copy = row - tl.load(kind)
-    slot = slots + tl.load(kind + 1) * SLOT
-    count = tl.load(kind + KIND + 1) - tl.load(kind + 1)
-    d = word(dealing, epoch)
-    first_class = classes + tl.load(mine + CLASSES) * CLASS
-    c = tl.arange(0, CHUNK)
-    for begin in range(0, tl.max(count), CHUNK):
-        number = begin + c[None, :] + (count * 0)[:, None]
-        inside = number < count[:, None]
-        at = slot[:, None] + number * SLOT
-        length = tl.load(at, mask=inside, other=0)
-        of_length = first_class[:, None] + length * CLASS
-        x = tl.where(inside, tl.load(at + 1, mask=inside, other=0) + copy[:, None], 0)
-        n = unsigned(tl.load(of_length + 1, mask=inside, other=1))
-        a = unsigned(tl.load(of_length + 2, mask=inside, other=1))
-        b = unsigned(tl.load(of_length + 3, mask=inside, other=1))
-        rounds = tl.load(of_length + 4, mask=inside, other=0)
-        item = permute(
-            word(d[:, None], unsigned(length)), unsigned(x), n, a, b, rounds, DEALT, True
-        )
-        item = signed(item) + tl.load(of_length, mask=inside, other=0)
-        document = tl.load(short + item, mask=inside, other=0).to(tl.int64)
-        start = tl.load(offsets + document, mask=inside, other=0)
-        place = tl.load(at + 2, mask=inside, other=0)
-        _store(table[:, None] + number, inside, place, length, start, document,
-               mine[:, None], offsets, P)  # fmt: skip
-    count = _draw_rest(
-        k, kind, copy, count, mine, long, totals, offsets, table, c, T, P, CHUNK, STEPS
+    slot = tl.load(kind + 1)
+    count = tl.load(kind + KIND + 1) - slot
+    # What a piece needs of its row, so that pieces of all rows can be drawn side by side.
+    tl.store(scratch + step, tl.cumsum(count, 0))
+    tl.store(scratch + TABLE + step, slot)
+    tl.store(scratch + 2 * TABLE + step, copy)
+    tl.store(scratch + 3 * TABLE + step, signed(word(dealing, epoch)))
+    tl.debug_barrier()
+    for begin in range(0, tl.sum(count), LANES):
+        _deal(begin + tl.arange(0, LANES), tl.sum(count), parts, slots, classes, short, offsets,
+              tables, about, scratch, P, TABLE, BITS)  # fmt: skip
+    count = _draw_rest(k, kind, copy, count, mine, long, totals, offsets, table, T, P, FEW, SEARCH)
+    tl.store(about + step, count + (source << 32))
+
+
+@triton.jit
+def _deal(
+    at, all_, parts, slots, classes, short, offsets, tables, about, scratch, P: tl.constexpr,
+    TABLE: tl.constexpr, BITS: tl.constexpr,
+):  # fmt: skip
+    """Writes pieces `at` of those of all rows: which document of its length is in a slot."""
+    inside = at < all_
+    at = tl.where(inside, at, 0).to(tl.int64)
+    step = search(scratch, at * 0 + TABLE, at, 1, BITS)
+    number = at - tl.load(scratch + step - 1, mask=step > 0, other=0)
+    slot = slots + (tl.load(scratch + TABLE + step) + number) * SLOT
+    copy = tl.load(scratch + 2 * TABLE + step)
+    dealing = unsigned(tl.load(scratch + 3 * TABLE + step))
+    mine = parts + (tl.load(about + step) >> 32) * COLUMNS
+    length = tl.load(slot)
+    of_length = classes + (tl.load(mine + CLASSES) + length) * CLASS
+    x = unsigned(tl.load(slot + 1) + copy)
+    n, a = unsigned(tl.load(of_length + 1)), unsigned(tl.load(of_length + 2))
+    b, rounds = unsigned(tl.load(of_length + 3)), tl.load(of_length + 4)
+    item = permute_each(word(dealing, unsigned(length)), x, n, a, b, rounds)
+    document = tl.load(short + tl.load(of_length) + signed(item)).to(tl.int64)
+    place, start = tl.load(slot + 2), tl.load(offsets + document)
+    _store(
+        tables + step * (3 * P) + number, inside, place, length, start, document, mine, offsets, P
     )
-    half = count * 0
-    for i in tl.static_range(0, 31):
-        half = tl.where(count > (1 << i), half * 0 + (1 << i), half)
-    tl.store(about, half + (source << 32))
 
 
 @triton.jit
 def _draw_rest(
-    k, kind, copy, count, mine, long, totals, offsets, table, c, T: tl.constexpr, P: tl.constexpr,
-    CHUNK: tl.constexpr, STEPS: tl.constexpr,
+    k, kind, copy, count, mine, long, totals, offsets, table, T: tl.constexpr, P: tl.constexpr,
+    FEW: tl.constexpr, STEPS: tl.constexpr,
 ):  # fmt: skip
     """Writes the pieces of long documents in the gaps, the padding, and what is unused."""
     gap, used, tokens = tl.load(kind + 2), tl.load(kind + 4), tl.load(mine + SPAN)
@@ -169,14 +180,12 @@ def _draw_rest(
     count += more.to(tl.int64)
     used += amount
     padding = used < T
-    tl.store(table + count, used, mask=padding)
+    tl.store(table + count, used + (tl.full([1], -1, tl.int64) << 32), mask=padding)
     tl.store(table + count + P, used * 0, mask=padding)
     tl.store(table + count + 2 * P, used * 0 - 1, mask=padding)
     count += padding.to(tl.int64)
-    for i in range(0, P, CHUNK):
-        number = i + c[None, :] + (count * 0)[:, None]
-        unused = (number >= count[:, None]) & (number < P)
-        tl.store(table[:, None] + number, number * 0 + T, mask=unused)
+    for i in tl.static_range(0, FEW):
+        tl.store(table + i, used * 0 + T, mask=i >= count)
     return count
 
 

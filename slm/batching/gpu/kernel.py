@@ -25,9 +25,9 @@ def fill(
     T: tl.constexpr, WIDE: tl.constexpr, LAST: tl.constexpr, M: tl.constexpr, n: tl.constexpr,
     A: tl.constexpr, B: tl.constexpr, R: tl.constexpr, ORDER: tl.constexpr, IDS: tl.constexpr,
     NONE: tl.constexpr, BLOCK: tl.constexpr, TABLE: tl.constexpr, EARLY: tl.constexpr,
-    SOURCES: tl.constexpr, STAGES: tl.constexpr, MIXING: tl.constexpr, TELL: tl.constexpr,
+    SOURCES: tl.constexpr, STAGES: tl.constexpr, TELL: tl.constexpr,
     DOCS: tl.constexpr, NUMBERED: tl.constexpr, WITHIN: tl.constexpr, STRIDE: tl.constexpr,
-    K: tl.constexpr, P: tl.constexpr, CHUNK: tl.constexpr, DEALT: tl.constexpr,
+    K: tl.constexpr, P: tl.constexpr, FEW: tl.constexpr, BITS: tl.constexpr, LANES: tl.constexpr,
     SEARCH: tl.constexpr,
 ):  # fmt: skip
     """Writes one batch into `out`, (2 or 4, batch_size, T) int64; a program per row and part."""
@@ -35,29 +35,24 @@ def fill(
         tl.extra.cuda.gdc_wait()  # until the previous kernel is done and its writes are visible
     row, part = tl.program_id(0), tl.program_id(1)
     EACH: tl.constexpr = 3 * P if ORDER == 3 else 1
-    SIZE: tl.constexpr = (EACH + 1) * TABLE + 5
+    NOW: tl.constexpr = 3 * FEW if ORDER == 3 else 0
+    SIZE: tl.constexpr = (EACH + (5 if ORDER == 3 else 1)) * TABLE + NOW + 5
     mine = state + SIZE * (row * tl.num_programs(1) + part)
     g = tl.load(mine + 2)
     start = tl.load(mine + 3)
     index = tl.load(mine + 4)
-    table, about = mine + 5, mine + 5 + EACH * TABLE
+    table, about = mine + 5 + NOW, mine + 5 + NOW + EACH * TABLE
     j = part * BLOCK + tl.arange(0, BLOCK)
     inside = j < T
     at = row.to(tl.int64) * T + j
     plane = tl.num_programs(0).to(tl.int64) * T
     slot = tl.arange(0, P)
     if ORDER == 3:
-        pieces = table + index * EACH
-        k = j * 0
-        half = (tl.load(about + index) & 0xFFFFFFFF).to(tl.int32)
-        while half > 0:
-            k = tl.where((tl.load(pieces + k + half) & 0xFFFFFFFF) <= j, k + half, k)
-            half = half // 2
-        piece = tl.load(pieces + k)
-        token = tokens + tl.load(pieces + P + k) + j
-        document = tl.load(pieces + 2 * P + k)
-        has = inside & (j < (piece >> 32))
-        x = tl.load(token, mask=inside & (document >= 0), other=0)
+        piece, shift, document = _pieces(j, mine + 5, table + index * EACH, start, P, FEW)
+        begin, until = piece.to(tl.int32), (piece >> 32).to(tl.int32)
+        token = tokens + shift + j
+        has = inside & (j < until)
+        x = tl.load(token, mask=inside & (until >= 0), other=0)
     else:
         token = tokens + start + j
         has = inside & (start + j < LAST)
@@ -68,8 +63,8 @@ def fill(
         y = tl.where(has, y, NONE)
     if DOCS:
         if ORDER == 3:
-            begins = tl.load(pieces + slot) & 0xFFFFFFFF
-            place = j - (piece & 0xFFFFFFFF)
+            begins = tl.load(table + index * EACH + slot, mask=slot < start, other=T)
+            begins, place = begins.to(tl.int32), (j - begin).to(tl.int64)
         else:
             document = _document(start + j, has, every, offsets, STRIDE, WITHIN)
             begin = tl.maximum(tl.load(offsets + document, mask=has, other=0), start)
@@ -95,14 +90,14 @@ def fill(
         rows = unsigned(g + WIDE * (1 + steps))
         source = steps * 0
         if SOURCES > 1:
-            source, rows = source_of(rows, stages, STAGES, SOURCES, MIXING)
+            source, rows = source_of(rows, stages, STAGES, SOURCES)
             tl.store(about + steps, source << 32)
         key = unsigned(tl.load(mine))
         if ORDER == 3:
             dealing = unsigned(tl.load(mine + 1))
             draw_pieces(
                 rows, key, dealing, source, parts, kinds, slots, classes, short, long, totals,
-                offsets, table + steps * EACH, about + steps, T, P, CHUNK, R, DEALT, SEARCH
+                offsets, table, about, about + TABLE, T, P, FEW, TABLE, BITS, LANES, SEARCH
             )  # fmt: skip
         else:
             drawn = start_of(rows, key, source, parts, T, M, n, A, B, R, ORDER, SOURCES)
@@ -111,12 +106,45 @@ def fill(
         index *= 0
     elif ORDER != 3:
         start = tl.load(table + index)
-    tl.debug_barrier()  # all warps read `mine` before one writes it
+    tl.debug_barrier()  # all warps read `mine` before one writes it, and have drawn
+    if ORDER == 3:
+        start = tl.load(about + index) & 0xFFFFFFFF
+        few = tl.arange(0, 4 * FEW)
+        first = tl.load(table + index * EACH + few // FEW * P + few % FEW, mask=few < NOW, other=0)
+        tl.store(mine + 5 + few, first, mask=few < NOW)
     tl.store(mine + 2, g + WIDE)
     tl.store(mine + 3, start)
     tl.store(mine + 4, index)
     tl.store(out + at, x, mask=inside)
     tl.store(out + plane + at, y, mask=inside)
+
+
+@triton.jit
+def _pieces(j, now, table, count, P: tl.constexpr, FEW: tl.constexpr):
+    """Returns the piece of each place of a row, with its shift and its document.
+
+    `now` has the first FEW of the row, and most rows have no more: all loads are under way at once.
+    """
+    piece = j.to(tl.int64) * 0 + tl.load(now)
+    shift = j.to(tl.int64) * 0 + tl.load(now + FEW)
+    document = j.to(tl.int64) * 0 + tl.load(now + 2 * FEW)
+    for i in tl.static_range(1, FEW):
+        other = tl.load(now + i)
+        here = other.to(tl.int32) <= j
+        piece = tl.where(here, other, piece)
+        shift = tl.where(here, tl.load(now + FEW + i), shift)
+        document = tl.where(here, tl.load(now + 2 * FEW + i), document)
+    if count > FEW:
+        k, half = j * 0, P // 2
+        while half > 0:
+            probe = k + half
+            few = probe < count
+            here = few & (tl.load(table + probe, mask=few, other=0).to(tl.int32) <= j)
+            k = tl.where(here, probe, k)
+            half = half // 2
+        piece, shift = tl.load(table + k), tl.load(table + P + k)
+        document = tl.load(table + 2 * P + k)
+    return piece, shift, document
 
 
 @triton.jit

@@ -26,30 +26,47 @@ def below(words, m):
 
 
 @triton.jit
-def permute(key, x, n, a, b, rounds, MOST: tl.constexpr, EACH: tl.constexpr):
-    """Returns p(key, x, n) on a·b places; with EACH, elements have `rounds` of their own."""
-    x = _forth(key, x, a, b, rounds, MOST, EACH)
+def permute(key, x, n, a, b, ROUNDS: tl.constexpr):
+    """Returns p(key, x, n), of a network of constants: all is unrolled."""
+    x = _network(key, x, a, b, ROUNDS)
     while tl.max((x >= n).to(tl.int32)) > 0:
-        x = tl.where(x >= n, _forth(key, x, a, b, rounds, MOST, EACH), x)
+        x = tl.where(x >= n, _network(key, x, a, b, ROUNDS), x)
     return x
 
 
 @triton.jit
-def _forth(key, x, a, b, rounds, MOST: tl.constexpr, EACH: tl.constexpr):
-    left = x // b
-    right = x - left * b
-    stride = tl.where(rounds > 15, 32, 16).to(tl.uint64) if EACH else 32 if MOST > 15 else 16
-    for i in tl.static_range(1, MOST + 1, 2):
-        new_left = left + (((word(key, stride * right + i) >> 32) * a) >> 32)
-        new_left = tl.where(new_left >= a, new_left - a, new_left)
-        new_right = right + (((word(key, stride * new_left + (i + 1)) >> 32) * b) >> 32)
-        new_right = tl.where(new_right >= b, new_right - b, new_right)
-        if EACH:
-            new_left = tl.where(i <= rounds, new_left, left)
-            new_right = tl.where(i <= rounds, new_right, right)
-        left = new_left
-        right = new_right
-    return left * b + right
+def permute_each(key, x, n, a, b, rounds):
+    """Returns the same for a network per element, by loops: less code to fetch."""
+    stride = tl.where(rounds > 15, 32, 16).to(tl.uint64)
+    most = tl.max(rounds)
+    left = x == x
+    while tl.max(left.to(tl.int32)) > 0:
+        l = x // b  # noqa: E741
+        r = x - l * b
+        for i in range(1, most + 1, 2):
+            new_l = _round(key, l, r, a, stride, i)
+            new_r = _round(key, r, new_l, b, stride, i + 1)
+            l = tl.where(i <= rounds, new_l, l)  # noqa: E741
+            r = tl.where(i <= rounds, new_r, r)
+        x = tl.where(left, l * b + r, x)
+        left = left & (x >= n)
+    return x
+
+
+@triton.jit
+def _network(key, x, a, b, ROUNDS: tl.constexpr):
+    l = x // b  # noqa: E741
+    r = x - l * b
+    for i in tl.static_range(1, ROUNDS + 1, 2):
+        l = _round(key, l, r, a, 32 if ROUNDS > 15 else 16, i)  # noqa: E741
+        r = _round(key, r, l, b, 32 if ROUNDS > 15 else 16, i + 1)
+    return l * b + r
+
+
+@triton.jit
+def _round(key, own, other, m, stride, i):
+    own += ((word(key, stride * other + i) >> 32) * m) >> 32
+    return tl.where(own >= m, own - m, own)
 
 
 @triton.jit

@@ -18,7 +18,7 @@ from slm.batching.orders.rows import Rows
 from slm.batching.tensors import Batch, Source
 from slm.core.errors import check
 
-WARPS = 4  # per program
+WARPS, PACKED_WARPS = 4, 8  # per program
 
 
 class TritonSource(Source):
@@ -38,7 +38,8 @@ class TritonSource(Source):
 
     def _compiled(self, tokens: torch.Tensor, constants: dict) -> Callable:
         fixed, grid = (tokens, self._state, *self._tables), (self.rows.batch_size, self._parts, 1)
-        options = {"num_warps": WARPS, **({"launch_pdl": True} if constants["EARLY"] else {})}
+        warps = PACKED_WARPS if self.rows.packed else WARPS
+        options = {"num_warps": warps, **({"launch_pdl": True} if constants["EARLY"] else {})}
         kernel = fill[grid](*fixed, *self._out, **constants, **options)
         launch, values = kernel[grid], tuple(constants.values())
         try:  # without Triton's checks of each argument

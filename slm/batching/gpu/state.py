@@ -2,8 +2,8 @@
 
 In: rows. Out: the constants, and before a step the state, (programs, numbers) int64: key, dealing
 key, global row, start and place in the tables; the tables of the next steps, of starts or of pieces
-(slm.batching.gpu.drawing says how these are kept); and for each step the source and where a binary
-search in its pieces begins.
+(slm.batching.gpu.drawing says how these are kept); for each step the source and how many
+pieces there are; and four numbers per step of "packed" that are of use while pieces are drawn.
 """
 
 import numpy as np
@@ -20,9 +20,10 @@ from slm.batching.tensors import NO_TARGET
 from slm.core.counter import network, signed
 
 LARGE = 2**19  # tokens per batch from which fewer, longer programs are faster (seen on an H200)
-TABLE, PACKED_TABLE = 16, 64  # steps that a program draws at once
+TABLE, PACKED_TABLE = 16, 32  # steps that a program draws at once
 STATE_BYTES = 2**28  # of all programs, at most: fewer steps are drawn at once where rows are many
-CHUNK = 8  # pieces of a row that are drawn together
+FEW = 8  # pieces of a row that are looked at without asking how many there are
+LANES = 512  # pieces that are drawn together
 
 
 def constants(rows: Rows, token_bytes: int, early: bool) -> dict:
@@ -32,7 +33,7 @@ def constants(rows: Rows, token_bytes: int, early: bool) -> dict:
     block = 512 if rows.batch_size * size <= LARGE else 1024  # tokens per program
     block = min(block, triton.next_power_of_2(size))
     plans = [split.plan for split in rows.splits]
-    places = max(2, triton.next_power_of_2(rows.most))
+    places = places_of(rows)
     windows = rows.documents and not rows.packed
     indices = [split.documents for split in rows.splits if windows and split.documents]
     return {
@@ -43,7 +44,7 @@ def constants(rows: Rows, token_bytes: int, early: bool) -> dict:
         "n": plan.blocks,
         "A": high,
         "B": wide,
-        "R": max(network(one.blocks).rounds for one in plans),
+        "R": network(plan.blocks).rounds,
         "ORDER": ORDERS.index(plan.order),
         "IDS": tl.uint16 if token_bytes == 2 else tl.uint32,
         "NONE": NO_TARGET,
@@ -52,9 +53,6 @@ def constants(rows: Rows, token_bytes: int, early: bool) -> dict:
         "EARLY": early,
         "SOURCES": sources,
         "STAGES": len(rows.stages) if rows.stages else 1,
-        "MIXING": max(
-            (network(int(stage.ends[-1])).rounds for stage in rows.stages or ()), default=0
-        ),
         "TELL": rows.tell_sources,
         "DOCS": rows.documents,
         "NUMBERED": sources > 1 or any(index.numbers is not None for index in indices),
@@ -62,8 +60,9 @@ def constants(rows: Rows, token_bytes: int, early: bool) -> dict:
         "STRIDE": STRIDE,
         "K": rows.most,
         "P": places,
-        "CHUNK": min(CHUNK, places),
-        "DEALT": max((_rounds_dealt(split) for split in rows.splits), default=0),
+        "FEW": min(FEW, places),
+        "BITS": steps_at_once(rows, -(-size // block)).bit_length(),
+        "LANES": LANES,
         "SEARCH": max(_bits(split) for split in rows.splits),
     }
 
@@ -74,12 +73,6 @@ def _within(bounds: np.ndarray) -> int:
     return int((np.searchsorted(borders, borders + STRIDE) - np.arange(len(borders))).max())
 
 
-def _rounds_dealt(split: Split) -> int:
-    if split.plan.packing is None:
-        return 0
-    return max((network(int(n)).rounds for n in np.diff(split.plan.packing.first) if n), default=2)
-
-
 def _bits(split: Split) -> int:
     """Returns the steps of the longest binary search."""
     pack = split.plan.packing
@@ -88,7 +81,12 @@ def _bits(split: Split) -> int:
 
 def words_per_step(rows: Rows) -> int:
     """Returns the numbers of a program's state for one of its next steps."""
-    return 1 + (3 * max(2, triton.next_power_of_2(rows.most)) if rows.packed else 1)
+    return 5 + 3 * places_of(rows) if rows.packed else 2
+
+
+def places_of(rows: Rows) -> int:
+    """Returns the pieces that a table has room for."""
+    return max(2, triton.next_power_of_2(rows.most))
 
 
 def steps_at_once(rows: Rows, parts: int) -> int:
@@ -103,38 +101,40 @@ def steps_at_once(rows: Rows, parts: int) -> int:
 def first_state(rows: Rows, step: int, parts: int) -> torch.Tensor:
     """Returns the programs' state before `step`, (batch_size·parts, numbers) int64."""
     steps, b = steps_at_once(rows, parts), rows.batch_size
-    drawn = rows.draw(step, steps)
-    each = words_per_step(rows) - 1
-    state = np.zeros((b, FIRST + steps * (each + 1)), np.int64)
-    state[:, :2] = signed(rows.splits[0].plan.key), signed(rows.splits[0].plan.dealing)
-    state[:, 2] = np.arange(b) + step * rows.per_step + rows.first
-    table, about = np.zeros((b, steps, each), np.int64), np.zeros((b, steps), np.int64)
+    drawn, plan = rows.draw(step, steps), rows.splits[0].plan
+    about = np.zeros((b, steps), np.int64)
     bases = token_bases(rows)
     base = np.repeat(bases[:1], steps * b) if drawn.sources is None else bases[drawn.sources]
     if rows.packed:
-        table[:], about[:] = _piece_table(rows, drawn.pieces, base, each // 3, steps)
+        table, about = _piece_table(rows, drawn.pieces, base, steps)
+        few = min(FEW, table.shape[-1])
+        start, now = about[:, 0], table[:, 0, :, :few].reshape(b, -1)
     else:
-        table[:, :, 0] = (drawn.starts + base).reshape(steps, b).T
+        table = (drawn.starts + base).reshape(steps, b).T
+        start, now = table[:, 0], table[:, :0]
     if drawn.sources is not None:
-        about += drawn.sources.reshape(steps, b).T << 32
-    state[:, 3] = 0 if rows.packed else table[:, 0, 0]
-    state[:, FIRST:] = np.concatenate([table.reshape(b, -1), about], 1)
+        about = about + (drawn.sources.reshape(steps, b).T << 32)
+    state = np.empty((b, FIRST), np.int64)
+    state[:, :2] = signed(plan.key), signed(plan.dealing)
+    state[:, 2] = np.arange(b) + step * rows.per_step + rows.first
+    state[:, 3], state[:, 4] = start, 0
+    scratch = np.zeros((b, 4 * steps if rows.packed else 0), np.int64)
+    state = np.concatenate([state, now, table.reshape(b, -1), about, scratch], 1)
     return torch.from_numpy(state.repeat(parts, 0))
 
 
-def _piece_table(rows: Rows, pieces: Pieces, base: np.ndarray, places: int, steps: int) -> tuple:
-    """Returns the kernel's tables of pieces of some steps, and what searches in them begin with.
+def _piece_table(rows: Rows, pieces: Pieces, base: np.ndarray, steps: int) -> tuple:
+    """Returns the kernel's tables of the pieces of some steps, and how many there are.
 
-    They are (batch_size, steps, 3·places) and (batch_size, steps) int64.
+    They are (batch_size, steps, 3, places) and (batch_size, steps) int64.
     """
-    table = np.zeros((steps * rows.batch_size, 3, places), np.int64)
+    table = np.zeros((steps * rows.batch_size, 3, places_of(rows)), np.int64)
     table[:, 0] = rows.size
     real = pieces.document >= 0
-    until = np.where(real, pieces.begin + pieces.targets, 0) << 32
+    until = np.where(real, pieces.begin + pieces.targets, -1) << 32
     shift = np.where(real, pieces.start + base[pieces.row] - pieces.begin, 0)
     for i, values in enumerate((pieces.begin + until, shift, pieces.document)):
         table[pieces.row, i, pieces.number] = values
-    counts = np.bincount(pieces.row)
-    half = np.where(counts > 1, 1 << np.log2(np.maximum(counts - 1, 1)).astype(np.int64), 0)
     shape = steps, rows.batch_size
-    return table.reshape(*shape, -1).transpose(1, 0, 2), half.reshape(shape).T
+    counts = np.bincount(pieces.row).reshape(shape)
+    return table.reshape(*shape, 3, -1).swapaxes(0, 1), counts.T
