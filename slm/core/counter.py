@@ -19,9 +19,10 @@ Pure functions of 64-bit integers. Bit for bit, with + and · wrapping at 2^64:
                   1 + 1/√n if n is large. No round uses word(key, 0).
 
 Why so many rounds: two values in one column keep their distance with probability 1 / B in every two
-rounds, so that the orders are off by about n·B^(−R/2) of what chance gives: under 0.1 % below 2^16,
+rounds, so that such pairs are off by about n·B^(−R/2) of what chance gives: under 0.1 % below 2^16,
 and 1 / B from there on. Why A is even: turning a column of odd length is an even permutation, and
-so is all that odd rows and columns make. The proof is a table: -m benchmark.orders.permutation.
+so is all that odd rows and columns make.
+benchmark.orders.permutation prints the table of what was seen.
 
 Counters, words and x are one-dimensional NumPy uint64 arrays or PyTorch int64 tensors; the code is
 the same. An int64 has the same bits if right shifts are masked: (z >> s) & (2^(64 - s) - 1). With m

@@ -1,0 +1,199 @@
+"""What does a file beyond memory cost the thread that gathers? -m benchmark.orders.paging
+
+In: gigabytes of a file of random ids (4 where none are given), on the disk of TMPDIR. Slots are
+gathered by the functions of slm.batching.prefetch, on the CPU alone, and steps by OnHost; beside
+them the gather without help, with rows in order of address, and told that rows stand anywhere. Out:
+a table in Markdown: rows per second, median (lowest–highest) over slots, and bytes that the disk
+read per row. Cold: the file's pages are dropped before each slot, as if memory could not hold them.
+Where pages are named a slot ahead that would drop what was named, so there it is done once; a
+twentieth of 4 GB is read in the whole run. Warm: all pages lie in memory, read in order of address.
+"""
+
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import count
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from benchmark.data.measure import machine_line
+from slm.batching.gather import OnHost, Rows, pages, take, windows
+from slm.batching.paging import BLOCK
+from slm.batching.prefetch import IDS, STEPS, slot_starts
+from slm.batching.sampling import plan
+from slm.core.errors import check, run_main
+from slm.training.hardware import machine
+
+SHAPES = ((64, 256), (64, 1024))  # rows of a step, tokens of a row
+COLD, WARM, SECONDS = 12, 200, 10.0  # slots at most, and seconds at most of a cold run
+HEAD = (
+    "| shape | gather | cold: rows per second | disk bytes per row | warm: rows per second |",
+    "|---|---|---:|---:|---:|",
+)
+Fills = Iterator[int]  # each step of it gathers; it yields how many rows
+
+
+def main() -> None:
+    """Measure, and print."""
+    size = float(sys.argv[1]) if len(sys.argv) > 1 else 4.0
+    check(hasattr(os, "posix_fadvise"), "this system cannot drop a file's pages; run it on Linux")
+    print(*HEAD, sep="\n")
+    with tempfile.TemporaryDirectory(prefix="slm-paging-") as folder:
+        path = written(Path(folder) / "train.bin", int(size * 5e8))
+        for shape in SHAPES:
+            print(*lines(path, shape), sep="\n", flush=True)
+    print("", machine_line(machine("numpy", "torch"), ("numpy", "torch")), sep="\n")
+
+
+def written(path: Path, tokens: int) -> Path:
+    """Writes a file of random ids, to the disk."""
+    draw = np.random.default_rng(1337)
+    with path.open("wb") as file:
+        for start in range(0, tokens, 2**24):
+            file.write(draw.integers(0, 50_257, min(2**24, tokens - start), np.uint16).data)
+        file.flush()
+        os.fsync(file.fileno())
+    return path
+
+
+def lines(path: Path, shape: tuple[int, int]) -> Iterator[str]:
+    """Yields a line for each gather."""
+    cold = {name: cold_rates(path, shape, *how) for name, how in GATHERS.items()}
+    for name, warm in warm_rates(path, shape).items():
+        rates, read = cold[name]
+        at = f"{shape[0]} × {shape[1]}"
+        yield f"| {at} | {name} | {spread(rates)} | {read:,.0f} | {spread(warm)} |"
+
+
+def warm_rates(path: Path, shape: tuple[int, int]) -> dict[str, list[float]]:
+    """Returns the rows per second of each slot of each gather, taken in turn."""
+    drop(path)
+    with path.open("rb") as file:  # in order, so that pages are of the sizes that the kernel likes
+        while file.read(2**26):
+            pass
+    sources = {}
+    for number, (name, (fills, _)) in enumerate(GATHERS.items()):  # rows of their own: no cache
+        ids = np.memmap(path, np.uint16, "r")
+        sources[name] = fills(ids, rows_of(path, shape), 1000 * number)
+    turns = [{name: rate(of) for name, of in sources.items()} for _ in range(WARM)]
+    return {name: [turn[name] for turn in turns[WARM // 4 :]] for name in sources}
+
+
+def cold_rates(
+    path: Path, shape: tuple[int, int], fills: Callable, again: bool
+) -> tuple[list[float], float]:
+    """Returns the rows per second of each slot, and the bytes read per row of all."""
+    rates: list[float] = []
+    source, rows, gathered, before, start = None, rows_of(path, shape), 0, read(), time.time()
+    for slot in range(COLD + 1):
+        if again or source is None:
+            source = None  # unmapped, or its pages would stay
+            drop(path)
+            source = fills(np.memmap(path, np.uint16, "r"), rows, slot)
+        rates.append(rate(source))
+        gathered += steps_of(rows) * rows.batch_size
+        if time.time() - start > SECONDS:
+            break
+    return rates[1:] or rates, (read() - before) / gathered
+
+
+def rate(source: Fills) -> float:
+    """Returns the rows per second of one slot."""
+    start = time.perf_counter()
+    return next(source) / (time.perf_counter() - start)
+
+
+def drop(path: Path) -> None:
+    """Drops the pages of the file from memory."""
+    with path.open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def read() -> int:
+    """Returns the bytes that this process has had read from disks."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_inblock * BLOCK
+
+
+def spread(rates: list[float]) -> str:
+    return f"{median(rates):,.0f} ({min(rates):,.0f}–{max(rates):,.0f})"
+
+
+def rows_of(path: Path, shape: tuple[int, int]) -> Rows:
+    batch, size = shape
+    return Rows(plan("shuffled", 1337, path.stat().st_size // 2, size), batch, 0, 1)
+
+
+def steps_of(rows: Rows) -> int:
+    """Returns the steps of a slot, as slm.batching.prefetch.Prefetcher has them."""
+    return max(1, min(STEPS, IDS // (rows.batch_size * (rows.plan.block_size + 1))))
+
+
+# ---- the gathers ----
+
+
+def without_help(ids: np.memmap, rows: Rows, slot: int = 0, gather: Callable = take) -> Fills:
+    """Gathers slot after slot."""
+    view, steps = windows(ids, rows.plan.block_size), steps_of(rows)
+    out = np.empty((steps * rows.batch_size, view.shape[1]), ids.dtype)
+    for number in count(slot):
+        out[...] = gather(view, rows.draw(number * steps, steps).ravel())
+        yield len(out)
+
+
+def take_sorted(view: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Returns what `take` does, gathered in order of address."""
+    order = np.argsort(starts)
+    out = np.empty((len(starts), view.shape[1]), view.dtype)
+    out[order] = take(view, starts[order])
+    return out
+
+
+def anywhere(ids: np.memmap, rows: Rows, slot: int = 0) -> Fills:
+    """The kernel is told not to read around rows, and no more."""
+    pages(ids, rows)
+    return without_help(ids, rows, slot)
+
+
+def named(ids: np.memmap, rows: Rows, slot: int = 0, always: bool = False) -> Fills:
+    """As the thread does; with `always` also where no row came from the disk."""
+    view, near, steps = windows(ids, rows.plan.block_size), pages(ids, rows), steps_of(rows)
+    out = np.empty((steps * rows.batch_size, view.shape[1]), ids.dtype)
+    for starts in slot_starts(near, rows, slot * steps, steps):
+        out[...] = take(view, starts.ravel())
+        near.gathered(len(out))
+        near.cold |= always
+        yield len(out)
+
+
+def step_by_step(ids: np.ndarray, rows: Rows, slot: int = 0) -> Fills:
+    """OnHost, which widens too; `ids` that are no view of the map keep it from naming pages."""
+    source, steps = OnHost(ids, rows, True), steps_of(rows)
+    source.step = slot * steps
+    while True:
+        for _ in range(steps):
+            source.batch()
+        yield steps * rows.batch_size
+
+
+def hidden(ids: np.memmap, rows: Rows, slot: int = 0) -> Fills:
+    return step_by_step(np.asarray(ids.data), rows, slot)
+
+
+GATHERS: dict[str, tuple[Callable[..., Fills], bool]] = {
+    "without help": (without_help, True),
+    "by address": (partial(without_help, gather=take_sorted), True),
+    "no reading around": (anywhere, True),
+    "named a slot ahead, always": (partial(named, always=True), False),
+    "named a slot ahead, as the thread does": (named, False),
+    "steps on the host, without help": (hidden, True),
+    "steps on the host, named a step ahead": (step_by_step, False),
+}
+
+if __name__ == "__main__":
+    run_main(main)
