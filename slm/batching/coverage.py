@@ -1,16 +1,20 @@
 """Which step saw a token, and what share of the tokens has a run seen?
 
-Token t is a target of the row that starts at s if s < t <= s + T; token 0 never is one. Nothing is
-stored: `seen` inverts the permutation once per epoch ("shuffled"), divides once ("sequential"), or
-tries every row ("random", 20 ns each). `coverage` is exact for "shuffled" and "sequential"; for
-"random" it is the mean over seeds in closed form.
+Token t is a target of the row that starts at s if s < t <= s + T, and of the row of "packed" that
+has t - 1, if that has a target; token 0 never is one. Nothing is stored: `seen` inverts the
+permutations once per epoch ("shuffled", "packed"), divides once ("sequential"), or tries every row
+("random", 20 ns each). `coverage` is exact but for "random", where it is the mean over seeds in
+closed form. "packed" needs the `documents` of the split, a DocumentIndex.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
+from slm.batching.orders.inverse import has_target, rows_of_token, targets_met
+from slm.batching.orders.pieces import DocumentIndex
 from slm.batching.sampling import Plan, epoch_keys, integer, integers, starts_of
 from slm.core.counter import unpermute
 
@@ -25,7 +29,13 @@ class Coverage(NamedTuple):
 
 
 def seen(
-    plan: Plan, token: int, batch_size: int, world_size: int = 1, step: int = 0, steps: int = 1
+    plan: Plan,
+    token: int,
+    batch_size: int,
+    world_size: int = 1,
+    step: int = 0,
+    steps: int = 1,
+    documents: DocumentIndex | None = None,
 ) -> np.ndarray:
     """Returns where steps step … step + steps - 1 have `token` as a target, in order.
 
@@ -34,11 +44,14 @@ def seen(
     """
     step, steps, batch_size, _, world_size = integers(step, steps, batch_size, 0, world_size)
     per_step = batch_size * world_size
-    rows = rows_with(plan, token, step * per_step, (step + steps) * per_step).astype(np.int64)
+    first, stop = step * per_step, (step + steps) * per_step
+    rows = rows_with(plan, token, first, stop, documents).astype(np.int64)
     return np.stack([rows // per_step, rows % per_step // batch_size, rows % batch_size], axis=1)
 
 
-def rows_with(plan: Plan, token: int, first: int, stop: int) -> np.ndarray:
+def rows_with(
+    plan: Plan, token: int, first: int, stop: int, documents: DocumentIndex | None = None
+) -> np.ndarray:
     """Returns the global rows first … stop - 1 that have `token` as a target, ascending uint64.
 
     Epoch e of "shuffled" is rows e·n … (e + 1)·n - 1; it has a token once or, at its ends, never.
@@ -48,13 +61,22 @@ def rows_with(plan: Plan, token: int, first: int, stop: int) -> np.ndarray:
     if plan.order == "sequential":
         row = (token - 1) // plan.block_size
         return np.array([row] if first <= row < stop and token else [], np.uint64)
-    size, select = (plan.blocks, _in_epochs) if plan.order == "shuffled" else (1, _in_rows)
+    select: Callable
+    size, select = (1, _in_rows) if plan.order == "random" else (plan.blocks, _in_epochs)
+    if plan.order == "packed":
+        select = partial(_in_packed, _needed(documents))
     parts = [select(plan, token, part) for part in _chunks(first // size, -(-stop // size))]
     rows = np.concatenate([np.zeros(0, np.uint64), *parts])
     return rows[(rows >= first) & (rows < stop)]
 
 
-def coverage(plan: Plan, batch_size: int, world_size: int = 1, steps: int = 1) -> Coverage:
+def coverage(
+    plan: Plan,
+    batch_size: int,
+    world_size: int = 1,
+    steps: int = 1,
+    documents: DocumentIndex | None = None,
+) -> Coverage:
     """Returns the shares of the N - 1 possible targets that steps 0 … steps - 1 have and leave.
 
     For "random": of M = N - T starts, c = min(t, N - t, T, M) have token t as a target, so that G
@@ -65,6 +87,8 @@ def coverage(plan: Plan, batch_size: int, world_size: int = 1, steps: int = 1) -
     left: float
     if plan.order == "sequential":
         left = total - min(rows * plan.block_size, total)
+    elif plan.order == "packed":
+        left = total - targets_met(plan, _needed(documents), rows)
     elif plan.order == "random":
         left = _left_by_draws(plan, rows)
     else:
@@ -75,6 +99,18 @@ def coverage(plan: Plan, batch_size: int, world_size: int = 1, steps: int = 1) -
 def _in_rows(plan: Plan, token: int, rows: np.ndarray) -> np.ndarray:
     starts = starts_of(plan, rows)
     return rows[(starts < token) & (starts + plan.block_size >= token)]
+
+
+def _in_packed(documents: DocumentIndex, plan: Plan, token: int, epochs: np.ndarray) -> np.ndarray:
+    if not token or not has_target(documents, token):
+        return epochs[:0]
+    return rows_of_token(plan, documents, token - 1, epochs)
+
+
+def _needed(documents: DocumentIndex | None) -> DocumentIndex:
+    if documents is None:
+        raise TypeError("order 'packed' needs the documents of the split")
+    return documents
 
 
 def _in_epochs(plan: Plan, token: int, epochs: np.ndarray) -> np.ndarray:

@@ -47,7 +47,7 @@ class OnDevice(Source):
     def _packed(self, x: torch.Tensor, y: torch.Tensor) -> None:
         pieces, bases = self.rows.pieces(self.step), self._base()
         pieces = pieces._replace(start=pieces.start + bases[pieces.row])
-        _, index, last, after = packed_places(pieces, np.arange(x.numel()), self.rows.size)
+        index, last, after = packed_places(pieces, np.arange(x.numel()))
         most = len(self._tokens) - 1
         x.view(-1).copy_(self._ids(self._there(index.clip(max=most))))
         flat = y.view(-1)

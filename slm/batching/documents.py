@@ -28,13 +28,12 @@ def write_documents(
 ) -> None:
     """Writes the documents of a step's rows into arrays of the shapes above.
 
-    `places` are 0, 1 … b·T - 1.
+    `pieces` are those of Rows.pieces; `places` are 0, 1 … b·T - 1.
     """
     rows, size = ids.shape
-    begin = pieces.row * size + pieces.begin
     ids.reshape(-1)[:] = np.repeat(pieces.document, pieces.length)
-    np.subtract(places, np.repeat(begin, pieces.length), out=positions.reshape(-1))
+    np.subtract(places, np.repeat(pieces.begin, pieces.length), out=positions.reshape(-1))
     slots = cu[:-1].reshape(rows, -1)
     slots[:] = places[size - 1 :: size, None] + 1
-    slots[pieces.row, pieces.number] = begin
+    slots[pieces.row, pieces.number] = pieces.begin
     cu[-1] = rows * size

@@ -124,35 +124,39 @@ class Reader:
 
     def _write_packed(self, step: int, x: np.ndarray, y: np.ndarray) -> None:
         pieces, sources = self.rows.pieces(step), self.rows.sources(step)
-        begin, index, last, after = packed_places(pieces, self._places, self.rows.size)
+        index, last, after = packed_places(pieces, self._places)
         if sources is None:
-            x[:] = self._ids[0].take(index, mode="clip").reshape(x.shape)
+            ids = self._ids[0].take(index, mode="clip")
             following = self._ids[0].take(after, mode="clip").astype(np.int64)
         else:
-            index, of_piece = index.reshape(x.shape), sources[pieces.row]
-            following = np.empty(len(after), x.dtype)
-            for i, ids in enumerate(self._ids):
-                mine, own = np.flatnonzero(sources == i), np.flatnonzero(of_piece == i)
-                x[mine] = ids.take(index[mine], mode="clip")
-                following[own] = ids.take(after[own], mode="clip")
-        flat_x, flat_y = x.reshape(-1), y.reshape(-1)
-        flat_y[:-1] = flat_x[1:]
-        flat_y[last] = np.where(pieces.targets == pieces.length, following, NO_TARGET)
-        for i in np.flatnonzero(pieces.document < 0).tolist():
-            flat_x[begin[i] : last[i] + 1] = 0
-            flat_y[begin[i] : last[i] + 1] = NO_TARGET
+            ids = np.empty(len(index), self._ids[0].dtype)
+            following = np.empty(len(after), np.int64)
+            of_place, of_piece = sources.repeat(self.rows.size), sources[pieces.row]
+            for i, source in enumerate(self._ids):
+                mine, own = np.flatnonzero(of_place == i), np.flatnonzero(of_piece == i)
+                ids[mine] = source.take(index[mine], mode="clip")
+                following[own] = source.take(after[own], mode="clip")
+        padding = np.flatnonzero(pieces.document < 0)
+        for i in padding.tolist():
+            ids[pieces.begin[i] : last[i] + 1] = 0
+        flat_y = y.reshape(-1)
+        x.reshape(-1)[:] = ids
+        flat_y[:-1] = ids[1:]
+        following[pieces.targets < pieces.length] = NO_TARGET
+        flat_y[last] = following
+        for i in padding.tolist():
+            flat_y[pieces.begin[i] : last[i] + 1] = NO_TARGET
 
 
-def packed_places(pieces: Pieces, places: np.ndarray, size: int) -> tuple:
-    """Returns where pieces begin in a batch, the token of each of its places, and of each piece.
+def packed_places(pieces: Pieces, places: np.ndarray) -> tuple:
+    """Returns the token of each place of a batch, and of each piece its end.
 
-    That is its first place, (pieces,); the tokens, (places,); the last place of a piece, and the
-    token after it, (pieces,) each. Those of padding mean nothing and may lie beyond the split.
+    That is (places,), and (pieces,) each: the last place, and the token after it. `places` are 0, 1
+    … b·T - 1. The tokens of padding mean nothing, and may lie beyond the split.
     """
-    begin = pieces.row * size + pieces.begin
-    index = np.repeat(pieces.start - begin, pieces.length)
+    index = np.repeat(pieces.start - pieces.begin, pieces.length)
     index += places
-    return begin, index, begin + pieces.length - 1, pieces.start + pieces.length
+    return index, pieces.begin + (pieces.length - 1), pieces.start + pieces.length
 
 
 class OnHost(Source):

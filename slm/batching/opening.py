@@ -1,6 +1,7 @@
 """What are rows cut from? Bins, opened and checked, and a split with the plan of its rows."""
 
 from pathlib import Path
+from warnings import warn
 
 import numpy as np
 
@@ -32,4 +33,12 @@ def split_of(
         return Split(ids, plan(order, seed, len(ids), block_size))
     offsets = bins.docs(split)[:, 0].astype(np.int64)
     index = DocumentIndex(offsets, follows=bins.manifest.get("end_of_text") == "prepend")
-    return Split(ids, plan(order, seed, len(ids), block_size, offsets), index)
+    made = plan(order, seed, len(ids), block_size, offsets)
+    if made.packing is not None and not len(made.packing.short):
+        many = f"all {len(made.packing.long):,} documents of {split}"
+        warn(
+            f"order 'packed': {many} are longer than a row of {block_size} tokens, and are cut; "
+            "a larger block_size keeps more of them in one piece",
+            stacklevel=3,
+        )
+    return Split(ids, made, index)

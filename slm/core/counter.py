@@ -142,10 +142,25 @@ def _split(x, b):
 
 def _round(key, v, m, of: Network):
     """f of the module's docstring, in 0 … m - 1."""
+    if isinstance(v, np.ndarray):  # the same in place, in half the time
+        z = v * _uint64(of.stride * _GOLDEN)
+        z += key
+        z = _mix(z)
+        z >>= _uint64(32)
+        z *= _number(m, v)
+        z >>= _uint64(32)
+        return z
     return _shift(_shift(_mix(v * _number(of.stride * _GOLDEN, v) + key), 32) * _number(m, v), 32)
 
 
 def _mix(z):
+    if isinstance(z, np.ndarray):  # nobody else has it
+        z ^= z >> _uint64(30)
+        z *= _uint64(_FIRST)
+        z ^= z >> _uint64(27)
+        z *= _uint64(_SECOND)
+        z ^= z >> _uint64(31)
+        return z
     z = (z ^ _shift(z, 30)) * _number(_FIRST, z)
     z = (z ^ _shift(z, 27)) * _number(_SECOND, z)
     return z ^ _shift(z, 31)

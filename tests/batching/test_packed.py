@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from slm.batching import Batches, digest, union
+from slm.batching.coverage import coverage, seen
 from slm.batching.orders.packing import LEAST_GAP, packing
 from slm.batching.sampling import length, plan
 from slm.batching.tensors import NO_TARGET
@@ -219,20 +220,51 @@ def test_the_plan_takes_at_most_16_bytes_per_document():
     lengths = rng.gamma(4, 222 / 4, 30_000).astype(np.int64).clip(1)
     for block in (256, 512, 1024):
         made = packing(np.cumsum([0, *lengths]), block)
-        size = sum(part.nbytes for part in made if isinstance(part, np.ndarray))
+        arrays = [*made, made.stream_of.bounds, made.stream_of.every]
+        size = sum(part.nbytes for part in arrays if isinstance(part, np.ndarray))
         assert size <= 16 * len(lengths) + 4 * block
         assert made.padding < 0.003 * made.rows * block
 
 
 def test_a_plan_of_many_tokens_counts_in_64_bits():
     offsets = np.array([0, 2**31, 2**31 + 5])
-    assert packing(offsets, 2**20).totals.dtype == np.int64
-    assert packing(np.array([0, 2**30, 2**31 - 1]), 2**20).totals.dtype == np.int32
+    assert packing(offsets, 2**20).stream_of.bounds.dtype == np.int64
+    assert packing(np.array([0, 2**30, 2**31 - 1]), 2**20).stream_of.bounds.dtype == np.int32
 
 
 def test_an_epoch_has_a_length(bins):
     order = packed(bins, 4, 64)._rows.splits[0].plan
     assert length(order, 4) == -(-order.blocks // 4)
+
+
+# --- which step, which row ---
+
+
+@pytest.mark.parametrize("end_of_text", ["append", "prepend"])
+@pytest.mark.parametrize("block", [5, 16, 64, 400])
+def test_seen_and_coverage_are_what_counting_gives(tmp_path, end_of_text, block):
+    lengths = [5, 40, 7, 7, 300, 12, 90, 33, 64, 65, 1, 128, 2, 2, 17]
+    batches = packed(bins_of(tmp_path / "bins", lengths, end_of_text), 3, block, seed=1)
+    split = batches._rows.splits[0]
+    tokens, steps = sum(lengths), 5 + 2 * split.plan.blocks // 3
+    where: dict[int, list] = {token: [] for token in range(tokens)}
+    had: set[int] = set()
+    for step, (_, y, _) in enumerate(islice(batches, steps)):
+        for row, token in torch.nonzero(y != NO_TARGET):
+            where[int(y[row, token])].append([step, 0, int(row)])
+        had |= set(y[y != NO_TARGET].tolist())
+        share = coverage(split.plan, 3, steps=step + 1, documents=split.documents)
+        assert share.seen == pytest.approx(len(had) / (tokens - 1))
+    for token, wanted in where.items():
+        found = seen(split.plan, token, 3, steps=steps, documents=split.documents)
+        assert found.tolist() == wanted
+
+
+def test_seen_of_packed_needs_the_documents(bins):
+    order = packed(bins, 4, 64)._rows.splits[0].plan
+    for ask in (lambda: seen(order, 5, 4), lambda: coverage(order, 4)):
+        with pytest.raises(TypeError, match="needs the documents"):
+            ask()
 
 
 # --- refusals ---
@@ -251,3 +283,9 @@ def test_a_row_may_be_longer_than_all_the_data(tmp_path):
     assert documents.ids.tolist() == [[0, 0, 0, 1, 1, -1, -1, -1, -1]] * 2
     assert x.tolist() == [[0, 1, 2, 3, 4, 0, 0, 0, 0]] * 2
     assert y.tolist() == [[1, 2, -100, 4, -100, -100, -100, -100, -100]] * 2
+
+
+def test_it_is_said_where_every_document_is_cut(tmp_path):
+    bins = bins_of(tmp_path / "bins", [30, 40, 50], "append")
+    with pytest.warns(UserWarning, match="all 3 documents of train are longer than a row of 16"):
+        packed(bins, 2, 16)

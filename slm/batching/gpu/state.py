@@ -56,7 +56,7 @@ def constants(rows: Rows, token_bytes: int, early: bool) -> dict:
         "TELL": rows.tell_sources,
         "DOCS": rows.documents,
         "NUMBERED": sources > 1 or any(index.numbers is not None for index in indices),
-        "WITHIN": max((_within(index.bounds) for index in indices), default=0),
+        "WITHIN": max((index.borders.most_within(STRIDE) for index in indices), default=0),
         "STRIDE": STRIDE,
         "K": rows.most,
         "P": places,
@@ -67,16 +67,10 @@ def constants(rows: Rows, token_bytes: int, early: bool) -> dict:
     }
 
 
-def _within(bounds: np.ndarray) -> int:
-    """Returns how many documents end, at most, between a token of the index and the next."""
-    borders = bounds[1:]
-    return int((np.searchsorted(borders, borders + STRIDE) - np.arange(len(borders))).max())
-
-
 def _bits(split: Split) -> int:
     """Returns the steps of the longest binary search."""
     pack = split.plan.packing
-    return 0 if pack is None else max(len(pack.gap), len(pack.totals)).bit_length() + 1
+    return 0 if pack is None else max(len(pack.gap), len(pack.stream_of) + 1).bit_length() + 1
 
 
 def words_per_step(rows: Rows) -> int:

@@ -69,13 +69,13 @@ def _part(rows: Rows, i: int) -> np.ndarray:
 def _documents(rows: Rows) -> dict[str, np.ndarray]:
     """Returns where documents of windows begin, and the index of them."""
     indices, bases = [split.documents for split in rows.splits], token_bases(rows)
-    many = np.cumsum([0, *(len(index.bounds) - 1 for index in indices)])
-    bounds = [index.bounds[:-1] + base for index, base in zip(indices, bases, strict=True)]
+    many = np.cumsum([0, *(len(index.borders.bounds) - 1 for index in indices)])
+    bounds = [index.borders.bounds[:-1] + base for index, base in zip(indices, bases, strict=True)]
     end = sum(len(split.ids) for split in rows.splits)
     borders = np.concatenate([*bounds, [end], np.full(rows.most + 1, FAR)])
     strides = np.arange(0, end, STRIDE)
     every = np.searchsorted(borders, strides, side="right") - 1
-    own = [index.number(np.arange(len(index.bounds) - 1)) for index in indices]
+    own = [index.number(np.arange(len(index.borders.bounds) - 1)) for index in indices]
     plain = len(own) == 1 and indices[0].numbers is None
     numbers = NOTHING if plain else _narrow(np.concatenate(own), int(many[-1]))
     return {"offsets": borders, "every": _narrow(every, int(many[-1])), "numbers": numbers}
@@ -128,7 +128,7 @@ def _plan(split: Split) -> dict[str, np.ndarray]:
         "classes": np.column_stack([pack.first[:-1], counts, np.array(sizes)]),
         "short": pack.short,
         "long": pack.long,
-        "totals": pack.totals,
+        "totals": pack.stream_of.bounds,
         "offsets": split.documents.offsets.copy(),
     }
     return {name: array.astype(np.int64) for name, array in made.items()}

@@ -19,13 +19,15 @@ anew in each epoch (slm.batching.orders.pieces). Bit for bit:
    long documents are longer than a row.
 
 All arrays are int32, or int64 if the split has 2^31 tokens or more. In int32 a short document takes
-4 bytes, a long one 8, a slot of a kind 8 and a kind 16, and no kind has more slots than its rows
-have documents: at most 16 bytes per document and 4 per token of a row.
+4 bytes, a long one 8 and 2 for its look-up, a slot of a kind 8 and a kind 16, and no kind has more
+slots than its rows have documents: at most 16 bytes per document and 4 per token of a row.
 """
 
 from typing import NamedTuple
 
 import numpy as np
+
+from slm.batching.orders.borders import Borders
 
 LEAST_GAP = 16  # tokens: what is smaller is padding
 
@@ -44,13 +46,18 @@ class Packing(NamedTuple):
     first: np.ndarray  # (T + 2,): where the documents of a length begin in `short`
     short: np.ndarray  # (short documents,): by length, then by number
     long: np.ndarray  # (long documents,): by number
-    totals: np.ndarray  # (long documents + 1,): running totals of their tokens
+    stream_of: Borders  # of the (long documents + 1,) running totals of their tokens
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the stream."""
+        return int(self.stream_of.bounds[-1])
 
     @property
     def padding(self) -> int:
         """Tokens of padding per epoch."""
         tokens = (np.diff(self.first) * np.arange(self.block_size + 1, dtype=np.int64)).sum()
-        return self.rows * self.block_size - int(tokens) - int(self.totals[-1])
+        return self.rows * self.block_size - int(tokens) - self.tokens
 
     @property
     def most(self) -> int:
@@ -75,7 +82,10 @@ def packing(offsets: np.ndarray, block_size: int) -> Packing:
     arrays |= {"long": long, "totals": totals}
     small = np.int32 if lengths.sum() < 2**31 else np.int64
     arrays = {name: np.asarray(array).astype(small) for name, array in arrays.items()}
-    return Packing(block_size=block_size, rows=int(arrays["first_row"][-1]), **arrays)
+    # As many look-ups as half the documents: they are longer than a row, so a few comparisons do.
+    stride = max(4 * block_size, 2 * int(totals[-1]) // max(1, len(long)))
+    stream_of, rows = Borders(arrays.pop("totals"), stride), int(arrays["first_row"][-1])
+    return Packing(block_size=block_size, rows=rows, stream_of=stream_of, **arrays)
 
 
 class _Kind(NamedTuple):

@@ -14,11 +14,11 @@ r = p(k, g mod R, R) of the plan, copy c of its kind.
     places are cut in each epoch.
 """
 
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
+from slm.batching.orders.borders import Borders
 from slm.batching.orders.packing import Packing
 from slm.batching.sampling import Plan
 from slm.core.counter import below, permute, permute_each, round_keys, word
@@ -47,22 +47,7 @@ class DocumentIndex:
         kept = np.flatnonzero(np.diff(self.offsets))
         self.numbers = None if len(kept) == len(offsets) - 1 else kept
         begins = self.offsets[:-1] if self.numbers is None else self.offsets[kept]
-        self.bounds = np.append(begins, self.offsets[-1])  # and the end of the last
-
-    @cached_property
-    def every(self) -> np.ndarray:
-        """Which document has token 0, STRIDE, 2·STRIDE …, int32, or int64 beyond 2^31 documents."""
-        strides = -(-int(self.bounds[-1]) // STRIDE)
-        begun = np.bincount(-(-self.bounds[:-1] // STRIDE), minlength=strides)[:strides]
-        kind = np.int32 if len(self.bounds) < 2**31 else np.int64
-        return (np.cumsum(begun) - 1).astype(kind)
-
-    def at(self, tokens: np.ndarray) -> np.ndarray:
-        """Returns which of the documents that have tokens has each of these, int64."""
-        which = self.every[tokens // STRIDE].astype(np.int64)
-        while (later := self.bounds[which + 1] <= tokens).any():
-            which += later
-        return which
+        self.borders = Borders(np.append(begins, self.offsets[-1]), STRIDE)
 
     def number(self, which: np.ndarray) -> np.ndarray:
         """Returns the numbers in the split of these documents."""
@@ -71,10 +56,10 @@ class DocumentIndex:
 
 def window_pieces(index: DocumentIndex, starts: np.ndarray, size: int) -> Pieces:
     """Returns the pieces of windows at `starts`, which have `size` targets each."""
-    first, last = index.at(starts), index.at(starts + (size - 1))
+    first, last = index.borders.of(starts), index.borders.of(starts + (size - 1))
     row, number = ragged(last - first + 1)
     which = first[row] + number
-    start = np.maximum(index.bounds[which], starts[row])
+    start = np.maximum(index.borders.bounds[which], starts[row])
     begin = start - starts[row]
     flat = row * size + begin
     length = np.diff(flat, append=len(starts) * size)
@@ -84,11 +69,11 @@ def window_pieces(index: DocumentIndex, starts: np.ndarray, size: int) -> Pieces
 def ending_pieces(index: DocumentIndex, starts: np.ndarray, valid: np.ndarray, size: int) -> Pieces:
     """Returns the pieces of windows that have so many targets, and padding after them."""
     some = np.flatnonzero(valid)
-    first, last = index.at(starts[some]), index.at((starts + valid - 1)[some])
+    first, last = index.borders.of(starts[some]), index.borders.of((starts + valid - 1)[some])
     row, number = ragged(last - first + 1)
     which = first[row] + number
-    start = np.maximum(index.bounds[which], starts[some][row])
-    stop = np.minimum(index.bounds[which + 1], (starts + valid)[some][row])
+    start = np.maximum(index.borders.bounds[which], starts[some][row])
+    stop = np.minimum(index.borders.bounds[which + 1], (starts + valid)[some][row])
     parts = [(some[row], stop - start, start, index.number(which))]
     left = np.flatnonzero(valid < size)
     zeros = np.zeros(len(left), np.int64)
@@ -124,7 +109,7 @@ def _amount(pack: Packing, kind: np.ndarray, copy: np.ndarray) -> tuple[np.ndarr
     """Returns where the gap of each row begins in the stream, and how many tokens it takes."""
     gap = pack.gap[kind].astype(np.int64)
     begin = pack.stream[kind] + copy * gap
-    return begin, (pack.totals[-1] - begin).clip(0, gap)
+    return begin, (pack.tokens - begin).clip(0, gap)
 
 
 def _stream(pack: Packing, index: DocumentIndex, keys, kind, copy) -> list[tuple]:
@@ -133,13 +118,13 @@ def _stream(pack: Packing, index: DocumentIndex, keys, kind, copy) -> list[tuple
     row = np.flatnonzero(amount)
     if not len(row):
         return []
-    tokens, amount = int(pack.totals[-1]), amount[row]
+    tokens, amount = pack.tokens, amount[row]
     turn = below(word(keys[row], row.astype(np.uint64) * np.uint64(0)), tokens).astype(np.int64)
     at = (begin[row] + turn) % tokens
-    which = np.searchsorted(pack.totals, at.astype(pack.totals.dtype), side="right") - 1
-    first = np.minimum(amount, pack.totals[which + 1] - at)
+    which, totals = pack.stream_of.of(at), pack.stream_of.bounds
+    first = np.minimum(amount, totals[which + 1] - at)
     long = pack.long[which].astype(np.int64)
-    parts = [(row, first, index.offsets[long] + at - pack.totals[which], long)]
+    parts = [(row, first, index.offsets[long] + at - totals[which], long)]
     more = np.flatnonzero(first < amount)
     after = pack.long[(which[more] + 1) % len(pack.long)].astype(np.int64)
     return [*parts, (row[more], (amount - first)[more], index.offsets[after], after)]
@@ -182,7 +167,7 @@ def most_pieces(plan: Plan, index: DocumentIndex | None) -> int:
         return plan.packing.most
     if index is None:
         return 1
-    size, begins = plan.block_size, index.bounds[:-1]
+    size, begins = plan.block_size, index.borders.bounds[:-1]
     # Documents that begin in a window, the one before, and its end.
     together = np.searchsorted(begins, begins + size) - np.arange(begins.size)
     return int(min(together.max() + 2, size))

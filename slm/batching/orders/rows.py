@@ -20,7 +20,7 @@ from slm.batching.orders.pieces import (
 )
 from slm.batching.sampling import Plan, starts_of, targets
 
-TOGETHER = 64  # steps that are drawn at once, at a twentieth of the cost of single ones
+TOGETHER = 128  # steps that are drawn at once, at a twentieth of the cost of single ones
 
 
 class Split(NamedTuple):
@@ -62,7 +62,7 @@ class Rows:
         self.most = max(most_pieces(each.plan, each.documents) for each in splits)  # of a row
         self._together = max(1, min(TOGETHER, 2**16 // batch_size))
         self._begin, self._stop, self._drawn = 0, 0, Drawn(None, None, None)
-        self._edges = np.zeros(1, np.int64)  # which pieces a step has
+        self._edges: list[int] = []  # which pieces a step has
 
     def copy(self) -> "Rows":
         """Returns rows for another thread."""
@@ -79,7 +79,7 @@ class Rows:
         return self._of(step).sources
 
     def pieces(self, step: int) -> Pieces:
-        """Returns the pieces of a step's rows."""
+        """Returns the pieces of a step's rows; here `begin` is a place among the batch's b·T."""
         return self._of(step).pieces
 
     def _of(self, step: int) -> Drawn:
@@ -88,9 +88,15 @@ class Rows:
             self._begin, self._stop = step, step + self._together
             self._drawn = self.draw(step, self._together)
             if self._drawn.pieces is not None:
-                firsts = np.arange(self._together + 1) * self.batch_size
-                self._edges = np.searchsorted(self._drawn.pieces.row, firsts)
+                self._drawn = self._drawn._replace(pieces=self._by_step(self._drawn.pieces))
         return self._part(step - self._begin)
+
+    def _by_step(self, pieces: Pieces) -> Pieces:
+        """Returns pieces with rows and places that are counted in each step anew."""
+        firsts = np.arange(self._together + 1) * self.batch_size
+        self._edges = np.searchsorted(pieces.row, firsts).tolist()
+        row = pieces.row % self.batch_size
+        return pieces._replace(row=row, begin=row * self.size + pieces.begin)
 
     def _part(self, i: int) -> Drawn:
         first = i * self.batch_size
@@ -101,8 +107,7 @@ class Rows:
             start = start[first : first + self.batch_size]
         if pieces is not None:
             begin, stop = self._edges[i : i + 2]
-            pieces = Pieces(*(array[begin:stop] for array in pieces))
-            pieces = pieces._replace(row=pieces.row - first)
+            pieces = Pieces(*[array[begin:stop] for array in pieces])
         return Drawn(source, start, pieces)
 
     def numbers(self, step: int, steps: int) -> np.ndarray:
