@@ -18,7 +18,7 @@ NAMES = (
             "sharing",
         )
     ),
-    *(f"docs/{name}.md" for name in ("batching", "training-loops")),
+    *(f"docs/{name}.md" for name in ("batching", "packing", "training-loops")),
     *(f"docs/{name}.md" for name in ("describing", "comparing", "benchmarks")),
     "docs/benchmarks-data.md",
     "docs/benchmarks-stages.md",
