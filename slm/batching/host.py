@@ -4,6 +4,8 @@ In: rows, and the ids of their splits, uint16 or uint32. Out: slm.batching.tenso
 CPU, of one gather of narrow ids and widening copies.
 """
 
+from copy import copy
+
 import numpy as np
 import torch
 
@@ -43,7 +45,7 @@ class Reader:
     """Reads the rows of a step from ids on the host."""
 
     def __init__(self, rows: Rows) -> None:
-        self.rows, self._coming = rows, rows.copy()  # which draws what is to be read
+        self.rows, self._coming = rows, copy(rows)  # which draws what is to be read
         self._ids = [np.asarray(split.ids) for split in rows.splits]
         self._views = [] if rows.packed else [windows(ids, rows.size) for ids in self._ids]
         self._places = np.arange(rows.batch_size * rows.size)

@@ -11,6 +11,7 @@ has ended (the thread waits for `copied`), a buffer on the device only after all
 
 import weakref
 from collections.abc import Callable
+from copy import copy
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
@@ -127,7 +128,7 @@ class Prefetcher(Source):
             self._free.put(slot)
         self._stream.wait_stream(torch.cuda.current_stream(self._device))
         # The thread has its own Rows; a reference to `self` would keep it alive.
-        reader = Reader(self.rows.copy())
+        reader = Reader(copy(self.rows))
         job = reader, self.step, self._steps, self._stream, self._free, self._ready
         thread = Thread(target=_work, args=job, daemon=True, name="slm.batching.prefetch")
         self._end = weakref.finalize(self, _end, thread, self._free, slots)

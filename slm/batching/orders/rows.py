@@ -64,12 +64,6 @@ class Rows:
         self._begin, self._stop, self._drawn = 0, 0, Drawn(None, None, None)
         self._edges: list[int] = []  # which pieces a step has
 
-    def copy(self) -> "Rows":
-        """Returns rows for another thread."""
-        made = object.__new__(Rows)
-        made.__dict__.update(self.__dict__)
-        return made
-
     def starts(self, step: int) -> np.ndarray:
         """Returns the starts of a step, (batch_size,) int64, each in its source."""
         return self._of(step).starts
