@@ -19,6 +19,7 @@ MAY_BE_SKIPPED = {
     "no CUDA GPU": "CI has none; these tests run on the GPU machines",
     "real stories are not part of the repository": "an excerpt of them may be beside the clone",
     "needs ../shared/tinystories": "real stories are not part of the repository",
+    "the packages of the group `loops` are not installed": "five minutes: run before a release",
     "only one Python found": "another Python is a convenience of the machine",
     "needs leave to mount a tmpfs": "a full disk is made by mounting a small one",
     "needs root to give files away": "a clone of another account is made by root",
