@@ -88,6 +88,17 @@ def unpermute(keys: list, x, n: int):
     return _walk(_back, keys, x, n)
 
 
+def permute_all(key, n: int):
+    """Returns p(key, x, n) of every x, (keys, n), for a NumPy array of keys: by one pass."""
+    of, keys = network(n), [each[:, None] for each in round_keys(key, n)]
+    every = np.arange(of.a * of.b, dtype=np.uint64)
+    made = _forth(keys, np.tile(every, (len(key), 1)), of)
+    x = made[:, :n].copy()
+    while (out := np.nonzero(x >= _uint64(n)))[0].size:
+        x[out] = made[out[0], x[out].view(np.int64)]
+    return x
+
+
 def permute_each(key, x, n):
     """Returns p(key, x, n) for NumPy arrays of keys, x and n, each x < n."""
     made = np.empty_like(x)

@@ -14,7 +14,7 @@ import torch
 
 from benchmark.orders import permutation as table
 from benchmark.orders.uniformity import cycles, figures
-from slm.core.counter import network, permute, round_keys, unpermute, word
+from slm.core.counter import network, permute, permute_all, round_keys, unpermute, word
 from tests.batching.test_sampling import TINYSTORIES, slow_permuted, surprise, uint64
 
 LIMIT = 5  # of |z|
@@ -51,6 +51,14 @@ def test_the_permutation_is_one_for_every_size_up_to_2000_and_so_is_its_inverse(
         actual = permute(single_keys(n, key=n), places, n)
         assert np.bincount(actual.astype(np.int64), minlength=n).tolist() == [1] * n
         assert (unpermute(single_keys(n, key=n), actual, n) == places).all()
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 10, 63, 64, 1000, 70_000])
+def test_all_of_a_permutation_is_each_of_it(n):
+    keys = np.array([0, 5, 2**64 - 1], np.uint64)
+    for key, row in zip(keys, permute_all(keys, n), strict=True):
+        single = [part.reshape(()) for part in round_keys(key[None], n)]
+        assert (row == permute(single, np.arange(n, dtype=np.uint64), n)).all()
 
 
 @pytest.mark.parametrize("n", [2**32 - 1, 2**32, 2**32 + 1, 2**32 + 12345, 3 * 2**40 + 7, 2**62])
