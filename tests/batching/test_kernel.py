@@ -86,5 +86,9 @@ def test_the_kernel_mixes_as_numpy_mixes(order, documents):
     check(order, [MIXED, LONG, TINY], 33, 3, 1, 2, documents, [[3, 1, 2], [1, 5, 0]])
 
 
+def test_the_kernel_counts_the_places_of_long_blocks():
+    check("shuffled", [MIXED, LONG], 33, 3, 1, 2, False, [[30, 11], [2, 93]])
+
+
 def test_the_kernel_packs_rows_of_more_parts_than_one():
     check("packed", [[700, 300, 1500, 40, 1300, 2, 9]], 1300, 2, 0, 1, True, None)

@@ -14,6 +14,7 @@ from slm.batching.gpu.numbers import below, permute, permute_each, search, word
 ROWS, HIGH, WIDE, ROUNDS, SPAN, TOKENS, KINDS, MANY_KINDS = (tl.constexpr(i) for i in range(8))
 TOTALS, LONG, MANY_LONG, CLASSES, DOCUMENTS, END, FOLLOWS = (tl.constexpr(i) for i in range(8, 15))
 COLUMNS, STAGE, KIND, SLOT, CLASS = (tl.constexpr(i) for i in (15, 6, 5, 3, 5))
+PLACES = tl.constexpr(8)  # of a mixture's block, that are looked at together
 
 
 @triton.jit
@@ -38,15 +39,32 @@ def source_of(g, stages, STAGES: tl.constexpr, SOURCES: tl.constexpr):
     total = unsigned(tl.load(at + 2))
     block = h // total
     key = word(unsigned(tl.load(at + 1)), block)
-    high, wide = unsigned(tl.load(at + 3)), unsigned(tl.load(at + 4))
-    u = permute_each(key, h - block * total, total, high, wide, tl.load(at + 5))
+    high, wide, rounds = unsigned(tl.load(at + 3)), unsigned(tl.load(at + 4)), tl.load(at + 5)
+    place = h - block * total
+    u = permute_each(key, place, total, high, wide, rounds)
     source = signed(g) * 0
     for i in tl.static_range(1, SOURCES):
         source += (u >= unsigned(tl.load(at + STAGE + i))).to(tl.int64)
     end = unsigned(tl.load(at + STAGE + source))
     weight = unsigned(tl.load(at + STAGE + source + 1)) - end
     before = unsigned(tl.load(at + STAGE + SOURCES + 1 + source))
-    return source, before + block * weight + u - end
+    nth = _earlier(place, key, total, high, wide, rounds, end, weight)
+    return source, before + block * weight + nth
+
+
+@triton.jit
+def _earlier(place, key, total, high, wide, rounds, end, weight):
+    """Returns how many of the places before one of a block are of its source, uint64."""
+    count = place * 0
+    for begin in range(0, tl.max(signed(place)), PLACES):
+        other = (begin + tl.arange(0, PLACES)).to(tl.uint64)[None, :]
+        x = tl.minimum(other, total[:, None] - 1)
+        u = permute_each(
+            key[:, None], x, total[:, None], high[:, None], wide[:, None], rounds[:, None]
+        )
+        same = (other < place[:, None]) & (u - end[:, None] < weight[:, None])
+        count += tl.sum(same.to(tl.uint64), 1)
+    return count
 
 
 @triton.jit

@@ -1,11 +1,13 @@
 """Which source is a row of a mixture from, and which of its rows? Pure functions of integers.
 
 In: weights, one integer per source, W their sum, and stages, each from a global row on. Row g of
-stage i, which begins at row G: h = g - G lies in block h // W, and with p and `word` of
-slm.core.counter, k = word(word(seed, 4), i) and u = p(word(k, h // W), h mod W, W) it is of the
-source s with weights[0] + … + weights[s - 1] <= u < … + weights[s]. So each block has exactly
-weights[s] rows of source s, and this one is that source's row
-    (its rows before the stage) + (h // W)·weights[s] + u - (weights[0] + … + weights[s - 1]).
+stage i, which begins at row G, is at place j = (g - G) mod W of block B = (g - G) // W. With p and
+`word` of slm.core.counter and k = word(word(word(seed, 4), i), B), place j has u = p(k, j, W), and
+is of the source s with weights[0] + … + weights[s - 1] <= u < … + weights[s]. So each block has
+exactly weights[s] rows of source s, in an order of its own, and this one is that source's row
+    (its rows before the stage) + B·weights[s] + (places before j in the block that are of s).
+So the rows of a source come in their own order, and none is lost or comes twice where a stage ends
+amid a block. All of a block is looked at for that, so W is bounded.
 """
 
 from fractions import Fraction
@@ -16,10 +18,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from slm.core.counter import permute, round_keys, word
+from slm.core.counter import permute_all, word
 from slm.core.errors import UserError, check
 
-MOST_WEIGHT = 2**31 - 1  # W, at most
+MOST_WEIGHT = 10_000  # W, at most
+TOGETHER = 2**16  # places that are looked at at once
 
 
 class Stage(NamedTuple):
@@ -74,12 +77,33 @@ def _sources(stage: Stage, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns the same for rows that are counted from the stage's first."""
     total = int(stage.ends[-1])
     blocks = rows // np.uint64(total)
-    keys = round_keys(word(stage.key, blocks), total)
-    drawn = permute(keys, rows - blocks * np.uint64(total), total)
+    begins = np.flatnonzero(np.diff(blocks, prepend=~blocks[:1]))  # runs of rows of one block
+    run = np.repeat(np.arange(len(begins)), np.diff(begins, append=len(rows)))
+    places = run * total + (rows - blocks * np.uint64(total)).astype(np.int64)
+    of_place, nth = _places(stage, blocks[begins])
+    source, own = of_place[places], nth[places]
+    return source, stage.before[source] + blocks * np.diff(stage.ends)[source] + own
+
+
+def _places(stage: Stage, blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the source of each place of these blocks, and how many before it are of that source.
+
+    They are (blocks·W,) int64 and uint64.
+    """
+    total = int(stage.ends[-1])
+    some = max(1, TOGETHER // total)
+    parts = [_some_places(stage, blocks[i : i + some]) for i in range(0, len(blocks) or 1, some)]
+    return tuple(map(np.concatenate, zip(*parts, strict=True)))  # type: ignore[return-value]
+
+
+def _some_places(stage: Stage, blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    total = int(stage.ends[-1])
+    drawn = permute_all(word(stage.key, blocks), total)
     source = np.searchsorted(stage.ends, drawn, side="right") - 1
-    return source, stage.before[source] + blocks * np.diff(stage.ends)[source] + drawn - stage.ends[
-        source
-    ]
+    order = np.argsort(source, axis=1, kind="stable")
+    nth = np.empty(order.shape, np.uint64)  # of those sorted by source
+    np.put_along_axis(nth, order, np.arange(total, dtype=np.uint64)[None], 1)
+    return source.ravel(), (nth - stage.ends[source]).ravel()
 
 
 def whole(weights: dict[str, object]) -> list[int]:
