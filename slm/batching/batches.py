@@ -169,6 +169,10 @@ class Batches(IterableDataset):
         Raises UserError, with both values, if the state is of other data, other arguments or
         another slm.batching.sampling.VERSION.
         """
+        self._check(state)
+        self.step = integer("rows of the state", state.get("rows"), 0) // self._rows.per_step
+
+    def _check(self, state: State) -> None:
         for key, here in self._state.items():
             there = state.get(key)
             same = key in ("rows", "sampling") or there == here
@@ -179,7 +183,6 @@ class Batches(IterableDataset):
             f"the state is of sampling {there!r} and this slm draws sampling {VERSION}; "
             "finish that run with the slm that began it, or begin a new one",
         )
-        self.step = integer("rows of the state", state.get("rows"), 0) // self._rows.per_step
 
     def close(self) -> None:
         """Ends the thread of placement "host"; the next batch starts another."""

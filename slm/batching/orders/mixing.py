@@ -10,16 +10,11 @@ So the rows of a source come in their own order, and none is lost or comes twice
 amid a block. All of a block is looked at for that, so W is bounded.
 """
 
-from fractions import Fraction
-from functools import reduce
-from itertools import pairwise
-from math import gcd
 from typing import NamedTuple
 
 import numpy as np
 
 from slm.core.counter import permute_all, word
-from slm.core.errors import UserError, check
 
 MOST_WEIGHT = 10_000  # W, at most
 TOGETHER = 2**16  # places that are looked at at once
@@ -104,35 +99,3 @@ def _some_places(stage: Stage, blocks: np.ndarray) -> tuple[np.ndarray, np.ndarr
     nth = np.empty(order.shape, np.uint64)  # of those sorted by source
     np.put_along_axis(nth, order, np.arange(total, dtype=np.uint64)[None], 1)
     return source.ravel(), (nth - stage.ends[source]).ravel()
-
-
-def whole(weights: dict[str, object]) -> list[int]:
-    """Returns the weights as integers; raises UserError, with the nearest ones, if they are not."""
-    values = list(weights.values())
-    fine = [isinstance(v, int | np.integer) and not isinstance(v, bool) and v >= 0 for v in values]
-    if not all(fine):
-        raise UserError(f"weights is {weights!r}; they must be integers{_nearest(weights)}")
-    total = sum(int(v) for v in values)  # type: ignore[call-overload]
-    check(0 < total <= MOST_WEIGHT, f"weights has the sum {total}; it must be in 1 … {MOST_WEIGHT}")
-    return [int(v) for v in values]  # type: ignore[call-overload]
-
-
-def _nearest(weights: dict) -> str:
-    """Returns what to write instead, if that can be told."""
-    try:
-        parts = [Fraction(value) for value in weights.values()]
-        parts = [(part / sum(parts)).limit_denominator(1000) for part in parts]
-    except (TypeError, ValueError, ArithmeticError):
-        return ""
-    if min(parts) < 0:
-        return ""
-    wide = reduce(lambda a, b: a * b // gcd(a, b), (part.denominator for part in parts))
-    near = [int(part * wide) for part in parts]
-    near = [value // (gcd(*near) or 1) for value in near]
-    return f"; the nearest are {dict(zip(weights, near, strict=True))}"
-
-
-def check_firsts(steps: list[int]) -> None:
-    """Raises UserError unless stages begin at step 0 and ascend."""
-    rising = all(one < other for one, other in pairwise(steps))
-    check(steps[:1] == [0] and rising, f"stages begin at steps {steps}; they must ascend from 0")
