@@ -1,12 +1,12 @@
 """What does a file beyond memory cost the thread that gathers? -m benchmark.orders.paging
 
 In: gigabytes of a file of random ids (4 where none are given), on the disk of TMPDIR. Slots are
-gathered by the functions of slm.batching.prefetch, on the CPU alone, and steps by OnHost; beside
-them the gather without help, with rows in order of address, and told that rows stand anywhere. Out:
-a table in Markdown: rows per second, median (lowest–highest) over slots, and bytes that the disk
-read per row. Cold: the file's pages are dropped before each slot, as if memory could not hold them.
-Where pages are named a slot ahead that would drop what was named, so there it is done once; a
-twentieth of 4 GB is read in the whole run. Warm: all pages lie in memory, read in order of address.
+gathered as the thread of slm.batching.gpu.prefetch does, on the CPU alone, and steps by OnHost;
+beside them the gather without help, by address, and told that rows stand anywhere. Out: a table in
+Markdown: rows per second, median (lowest–highest) over slots, and bytes read per row. Cold: the
+file's pages are dropped before each slot, as if memory could not hold them; once where pages are
+named a slot ahead, as that would drop what was named: a twentieth of 4 GB is read in the whole run.
+Warm: all pages lie in memory, read in order of address.
 """
 
 import os
@@ -23,9 +23,10 @@ from statistics import median
 import numpy as np
 
 from benchmark.data.measure import machine_line
-from slm.batching.gather import OnHost, Rows, pages, take, windows
-from slm.batching.paging import BLOCK
-from slm.batching.prefetch import IDS, STEPS, slot_starts
+from slm.batching.gpu.prefetch import IDS, STEPS, advise
+from slm.batching.host import OnHost, Reader, take, windows
+from slm.batching.orders.rows import Rows, Split
+from slm.batching.paging import BLOCK, Pages
 from slm.batching.sampling import plan
 from slm.core.errors import check, run_main
 from slm.training.hardware import machine
@@ -79,8 +80,7 @@ def warm_rates(path: Path, shape: tuple[int, int]) -> dict[str, list[float]]:
             pass
     sources = {}
     for number, (name, (fills, _)) in enumerate(GATHERS.items()):  # rows of their own: no cache
-        ids = np.memmap(path, np.uint16, "r")
-        sources[name] = fills(ids, rows_of(path, shape), 1000 * number)
+        sources[name] = fills(rows_of(path, shape), 1000 * number)
     turns = [{name: rate(of) for name, of in sources.items()} for _ in range(WARM)]
     return {name: [turn[name] for turn in turns[WARM // 4 :]] for name in sources}
 
@@ -90,16 +90,16 @@ def cold_rates(
 ) -> tuple[list[float], float]:
     """Returns the rows per second of each slot, and the bytes read per row of all."""
     rates: list[float] = []
-    source, rows, gathered, before, start = None, rows_of(path, shape), 0, read(), time.time()
+    source, before, start = None, read(), time.time()
     for slot in range(COLD + 1):
         if again or source is None:
             source = None  # unmapped, or its pages would stay
             drop(path)
-            source = fills(np.memmap(path, np.uint16, "r"), rows, slot)
+            source = fills(rows_of(path, shape), slot)
         rates.append(rate(source))
-        gathered += steps_of(rows) * rows.batch_size
         if time.time() - start > SECONDS:
             break
+    gathered = len(rates) * steps_of(*shape) * shape[0]
     return rates[1:] or rates, (read() - before) / gathered
 
 
@@ -125,24 +125,22 @@ def spread(rates: list[float]) -> str:
 
 
 def rows_of(path: Path, shape: tuple[int, int]) -> Rows:
-    batch, size = shape
-    return Rows(plan("shuffled", 1337, path.stat().st_size // 2, size), batch, 0, 1)
+    """Returns rows of the file, mapped for them alone."""
+    (batch, size), ids = shape, np.memmap(path, np.uint16, "r")
+    return Rows([Split(ids, plan("shuffled", 1337, len(ids), size))], batch)
 
 
-def steps_of(rows: Rows) -> int:
-    """Returns the steps of a slot, as slm.batching.prefetch.Prefetcher has them."""
-    return max(1, min(STEPS, IDS // (rows.batch_size * (rows.plan.block_size + 1))))
+def steps_of(batch_size: int, size: int) -> int:
+    """Returns the steps of a slot, as slm.batching.gpu.prefetch.Prefetcher has them."""
+    return max(1, min(STEPS, IDS // (batch_size * (size + 1))))
 
 
-# ---- the gathers ----
-
-
-def without_help(ids: np.memmap, rows: Rows, slot: int = 0, gather: Callable = take) -> Fills:
+def without_help(rows: Rows, slot: int = 0, gather: Callable = take) -> Fills:
     """Gathers slot after slot."""
-    view, steps = windows(ids, rows.plan.block_size), steps_of(rows)
-    out = np.empty((steps * rows.batch_size, view.shape[1]), ids.dtype)
+    view, steps = windows(rows.splits[0].ids, rows.size), steps_of(rows.batch_size, rows.size)
+    out = np.empty((steps * rows.batch_size, view.shape[1]), view.dtype)
     for number in count(slot):
-        out[...] = gather(view, rows.draw(number * steps, steps).ravel())
+        out[...] = gather(view, rows.draw(number * steps, steps).starts)
         yield len(out)
 
 
@@ -154,26 +152,28 @@ def take_sorted(view: np.ndarray, starts: np.ndarray) -> np.ndarray:
     return out
 
 
-def anywhere(ids: np.memmap, rows: Rows, slot: int = 0) -> Fills:
+def anywhere(rows: Rows, slot: int = 0) -> Fills:
     """The kernel is told not to read around rows, and no more."""
-    pages(ids, rows)
-    return without_help(ids, rows, slot)
+    Pages(rows.splits[0].ids)
+    return without_help(rows, slot)
 
 
-def named(ids: np.memmap, rows: Rows, slot: int = 0, always: bool = False) -> Fills:
+def named(rows: Rows, slot: int = 0, always: bool = False) -> Fills:
     """As the thread does; with `always` also where no row came from the disk."""
-    view, near, steps = windows(ids, rows.plan.block_size), pages(ids, rows), steps_of(rows)
-    out = np.empty((steps * rows.batch_size, view.shape[1]), ids.dtype)
-    for starts in slot_starts(near, rows, slot * steps, steps):
-        out[...] = take(view, starts.ravel())
-        near.gathered(len(out))
-        near.cold |= always
+    reader, steps = Reader(rows), steps_of(rows.batch_size, rows.size)
+    out = np.empty((steps * rows.batch_size, rows.size + 1), rows.splits[0].ids.dtype)
+    advise(reader, slot * steps, steps)
+    for number in count(slot):
+        advise(reader, (number + 1) * steps, steps)
+        out[...] = reader.narrow_run(number * steps, steps)
+        if not always:  # it stays cold until it is told what came from the disk
+            reader.gathered(steps)
         yield len(out)
 
 
-def step_by_step(ids: np.ndarray, rows: Rows, slot: int = 0) -> Fills:
-    """OnHost, which widens too; `ids` that are no view of the map keep it from naming pages."""
-    source, steps = OnHost(ids, rows, True), steps_of(rows)
+def step_by_step(rows: Rows, slot: int = 0) -> Fills:
+    """OnHost, which widens too; ids that are no view of a map have no pages to name."""
+    source, steps = OnHost(rows, True), steps_of(rows.batch_size, rows.size)
     source.step = slot * steps
     while True:
         for _ in range(steps):
@@ -181,8 +181,9 @@ def step_by_step(ids: np.ndarray, rows: Rows, slot: int = 0) -> Fills:
         yield steps * rows.batch_size
 
 
-def hidden(ids: np.memmap, rows: Rows, slot: int = 0) -> Fills:
-    return step_by_step(np.asarray(ids.data), rows, slot)
+def hidden(rows: Rows, slot: int = 0) -> Fills:
+    rows.splits = [each._replace(ids=np.asarray(each.ids.data)) for each in rows.splits]
+    return step_by_step(rows, slot)
 
 
 GATHERS: dict[str, tuple[Callable[..., Fills], bool]] = {
