@@ -10,7 +10,7 @@ largest with at most 5 % (Conover, Practical Nonparametric Statistics, section 3
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import comb
 from statistics import median
 from typing import NamedTuple
@@ -22,7 +22,7 @@ from benchmark.batches.timing import repeat
 AHEAD = 32  # steps before a block, at most
 FIRST = 5  # steps before anything is timed: they compile, start threads and workers
 
-Step = Callable[[], None]
+Step = Callable[[], object]
 
 
 class Pace(NamedTuple):
@@ -32,7 +32,9 @@ class Pace(NamedTuple):
     seconds: float  # a block of the base, about
 
 
-def interleaved(steps: dict[str, Step], device: torch.device, pace: Pace) -> dict[str, list[float]]:
+def interleaved(
+    steps: Mapping[str, Step], device: torch.device, pace: Pace
+) -> dict[str, list[float]]:
     """Seconds per step, one number a round, for each name; every block has as many steps."""
     names = list(steps)
     for step in steps.values():

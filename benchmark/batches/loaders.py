@@ -152,7 +152,11 @@ def device(task: Task) -> Loader:
 
 def graph(task: Task) -> Loader:
     """The same in a CUDA graph: a call is a replay, which writes GRAPHED batches to one place."""
-    batches = batches_of(task, placement="device", reuse=True)
+    return graph_of(batches_of(task, placement="device", reuse=True), task.device)
+
+
+def graph_of(batches: Batches, device: torch.device) -> Loader:
+    """A CUDA graph of batches that lie on the device, and are written into the same tensors."""
     place = batches.get_batch()
 
     def several() -> None:
@@ -160,9 +164,9 @@ def graph(task: Task) -> Loader:
             batches.get_batch()
 
     steps = {"several": several, "one": batches.get_batch}
-    with torch.cuda.stream(torch.cuda.Stream(task.device)):
+    with torch.cuda.stream(torch.cuda.Stream(device)):
         replays = captured(steps)
-    torch.cuda.synchronize(task.device)
+    torch.cuda.synchronize(device)
     calls = {name: lambda replay=replay: (replay(), place)[1] for name, replay in replays.items()}
     # The graphs read and write memory of `batches`, which the last function keeps.
     return Loader(calls["several"], batches=GRAPHED, one=calls["one"], close=batches.close)
