@@ -285,7 +285,7 @@ def test_plain_pytorch_on_a_device_gives_the_same(bins, order, reuse):
     wanted = make(bins, **options)
     rows = make(bins, **options)._rows
     made = OnDevice(to_device(rows, torch.device("cpu"), chunk=999), rows, reuse)
-    copied = Copied(rows.copy(), reuse, torch.device("cpu"))
+    copied = Copied(copy.copy(rows), reuse, torch.device("cpu"))
     for step in (0, 1, 6, 7, 8, 9, 3, 2**40):
         wanted.step = made.step = copied.step = step
         batch = flat([wanted.get_batch()], 1)
