@@ -22,7 +22,7 @@ from typing import NoReturn
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from slm.batching.loops import Items, end, refuse_to_prepare
+from slm.batching.loops import Items, end, outside_of_the_graph, refuse_to_prepare, restored
 from slm.batching.opening import opened, split_of
 from slm.batching.orders.rows import Rows
 from slm.batching.placement import device_of, placement_for, source
@@ -99,7 +99,7 @@ class Batches(IterableDataset):
         Raises StopIteration at the end, of `steps` or of "sequential".
         """
         if torch.compiler.is_dynamo_compiling():
-            return _outside_of_the_graph(self)
+            return outside_of_the_graph(self)
         with self._lock:  # threads may share it
             if self._at_end():
                 raise StopIteration
@@ -196,17 +196,4 @@ class Batches(IterableDataset):
         return not capturing and self.step >= self._end
 
     def __reduce__(self) -> tuple:
-        return _restored, (type(self), self._arguments, self.state_dict())
-
-
-@torch.compiler.disable
-def _outside_of_the_graph(batches: Batches) -> tuple:
-    """Returns the next batch where torch.compile traces the caller: the graph breaks here."""
-    return batches.get_batch()
-
-
-def _restored(kind: type[Batches], arguments: dict, state: State) -> Batches:
-    """Returns pickled Batches in another process: opened again, at the same step."""
-    batches = kind(**arguments)
-    batches.load_state_dict(state)
-    return batches
+        return restored, (type(self), self._arguments, self.state_dict())

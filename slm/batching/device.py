@@ -8,9 +8,32 @@ Some devices lack other operations for int64, or get them wrong: no clamp, no st
 import numpy as np
 import torch
 
-from slm.batching.host import Reader, mark_end, packed_places
+from slm.batching.host import OnHost, Reader, mark_end, packed_places
 from slm.batching.orders.rows import Rows
 from slm.batching.tensors import NO_TARGET, Batch, Source, empty
+
+
+class Copied(Source):
+    """Batches of the host, copied to a device of any kind; each copy is waited for."""
+
+    def __init__(self, rows: Rows, reuse: bool, device: torch.device) -> None:
+        self.rows, self._device, self._host = rows, device, OnHost(rows, True)
+        self._out = empty(rows, device) if reuse else None
+
+    @property
+    def step(self) -> int:
+        """The step of the next batch."""
+        return self._host.step
+
+    @step.setter
+    def step(self, step: int) -> None:
+        self._host.step = step
+
+    def batch(self) -> Batch:
+        out = self._out or empty(self.rows, self._device)
+        for tensor, here in zip(out.tensors(), self._host.batch().tensors(), strict=True):
+            tensor.copy_(here)
+        return out
 
 
 class OnDevice(Source):

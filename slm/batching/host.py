@@ -185,26 +185,3 @@ class OnHost(Source):
         self._reader.gathered(1)
         self.step += 1
         return batch
-
-
-class Copied(Source):
-    """Batches of the host, copied to a device of any kind; each copy is waited for."""
-
-    def __init__(self, rows: Rows, reuse: bool, device: torch.device) -> None:
-        self.rows, self._device, self._host = rows, device, OnHost(rows, True)
-        self._out = empty(rows, device) if reuse else None
-
-    @property
-    def step(self) -> int:
-        """The step of the next batch."""
-        return self._host.step
-
-    @step.setter
-    def step(self, step: int) -> None:
-        self._host.step = step
-
-    def batch(self) -> Batch:
-        out = self._out or empty(self.rows, self._device)
-        for tensor, here in zip(out.tensors(), self._host.batch().tensors(), strict=True):
-            tensor.copy_(here)
-        return out

@@ -5,12 +5,14 @@ calls `set_epoch` of a dataset whose DataLoader it was given to prepare. Both ho
 by their libraries, and both refuse here, in one line, what would train on other rows in silence.
 """
 
-from typing import NoReturn
+from typing import Any, NoReturn
 
+import torch
 from torch.utils.data._utils.collate import default_collate_fn_map
 
 from slm.batching.sampling import Plan, integer, length
 from slm.core.errors import UserError, check
+from slm.core.formats import State
 
 
 class Items(tuple):
@@ -52,3 +54,16 @@ def end(steps: int | None, plan: Plan, rows: int) -> int | None:
     fits = whole is None or steps <= whole
     check(fits, f"steps is {steps}; order 'sequential' has {whole} here, so give at most {whole}")
     return steps
+
+
+@torch.compiler.disable
+def outside_of_the_graph(batches: Any) -> tuple:
+    """Returns the next batch where torch.compile traces the caller: the graph breaks here."""
+    return batches.get_batch()
+
+
+def restored(kind: type, arguments: dict, state: State) -> Any:
+    """Returns pickled batches in another process: opened again, at the same step."""
+    batches = kind(**arguments)
+    batches.load_state_dict(state)
+    return batches

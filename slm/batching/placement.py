@@ -12,9 +12,9 @@ import importlib.util
 import numpy as np
 import torch
 
-from slm.batching.device import OnDevice, to_device
+from slm.batching.device import Copied, OnDevice, to_device
 from slm.batching.gpu.prefetch import Prefetcher
-from slm.batching.host import Copied, OnHost
+from slm.batching.host import OnHost
 from slm.batching.orders.rows import Rows
 from slm.batching.tensors import Source
 from slm.core.errors import UserError, check

@@ -21,8 +21,7 @@ Pure functions of 64-bit integers. Bit for bit, with + and · wrapping at 2^64:
 Why so many rounds: two values in one column keep their distance with probability 1 / B in every two
 rounds, so that such pairs are off by about n·B^(−R/2) of what chance gives: under 0.1 % below 2^16,
 and 1 / B from there on. Why A is even: turning a column of odd length is an even permutation, and
-so is all that odd rows and columns make.
-benchmark.orders.permutation prints the table of what was seen.
+so is all that odd rows and columns make. benchmark.orders.permutation prints what was seen.
 
 Counters, words and x are one-dimensional NumPy uint64 arrays or PyTorch int64 tensors; the code is
 the same. An int64 has the same bits if right shifts are masked: (z >> s) & (2^(64 - s) - 1). With m
@@ -156,16 +155,14 @@ def _round(key, v, m, of: Network):
     if isinstance(v, np.ndarray):  # the same in place, in half the time
         z = v * _uint64(of.stride * _GOLDEN)
         z += key
-        z = _mix(z)
-        z >>= _uint64(32)
+        z = _shift(_mix(z), 32)
         z *= _number(m, v)
-        z >>= _uint64(32)
-        return z
+        return _shift(z, 32)
     return _shift(_shift(_mix(v * _number(of.stride * _GOLDEN, v) + key), 32) * _number(m, v), 32)
 
 
 def _mix(z):
-    if isinstance(z, np.ndarray):  # nobody else has it
+    if isinstance(z, np.ndarray):  # in place, as nobody else has it
         z ^= z >> _uint64(30)
         z *= _uint64(_FIRST)
         z ^= z >> _uint64(27)

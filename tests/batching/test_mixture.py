@@ -22,8 +22,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from slm.batching import Batches, Mixture, digest, union
-from slm.batching.device import OnDevice, to_device
-from slm.batching.host import Copied
+from slm.batching.device import Copied, OnDevice, to_device
 from slm.batching.orders import mixing
 from slm.batching.orders.mixing import MOST_WEIGHT, rows_of, sources, stages_of
 from slm.bins.format import write_manifest

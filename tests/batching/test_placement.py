@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from slm.batching import paging
-from slm.batching.device import OnDevice, to_device
+from slm.batching.device import Copied, OnDevice, to_device
 from slm.batching.gpu.prefetch import advise
-from slm.batching.host import Copied, OnHost, Reader
+from slm.batching.host import OnHost, Reader
 from slm.batching.orders.pieces import DocumentIndex
 from slm.batching.orders.rows import Rows, Split
 from slm.batching.paging import Pages, mapping, page_ranges

@@ -8,63 +8,12 @@ slm.batching.sampling and slm.batching.orders say, bit for bit.
 import triton
 import triton.language as tl
 
-from slm.batching.gpu.numbers import below, permute, permute_each, search, word
+from slm.batching.gpu.numbers import below, permute, permute_each, search, signed, unsigned, word
 
-# Columns of the table of sources, of stages before their weights, of kinds, slots and classes.
+# Columns of the tables of sources, and of kinds, slots and classes.
 ROWS, HIGH, WIDE, ROUNDS, SPAN, TOKENS, KINDS, MANY_KINDS = (tl.constexpr(i) for i in range(8))
 TOTALS, LONG, MANY_LONG, CLASSES, DOCUMENTS, END, FOLLOWS = (tl.constexpr(i) for i in range(8, 15))
-COLUMNS, STAGE, KIND, SLOT, CLASS = (tl.constexpr(i) for i in (15, 6, 5, 3, 5))
-PLACES = tl.constexpr(8)  # of a mixture's block, that are looked at together
-
-
-@triton.jit
-def unsigned(number):
-    return number.to(tl.uint64, bitcast=True)
-
-
-@triton.jit
-def signed(number):
-    return number.to(tl.int64, bitcast=True)
-
-
-@triton.jit
-def source_of(g, stages, STAGES: tl.constexpr, SOURCES: tl.constexpr):
-    """Returns the source, int64, and its row, uint64, of global rows, uint64."""
-    stride = STAGE + 2 * SOURCES + 1
-    stage = signed(g) * 0
-    for i in tl.static_range(1, STAGES):
-        stage += (signed(g) >= tl.load(stages + i * stride)).to(tl.int64)
-    at = stages + stage * stride
-    h = g - unsigned(tl.load(at))
-    total = unsigned(tl.load(at + 2))
-    block = h // total
-    key = word(unsigned(tl.load(at + 1)), block)
-    high, wide, rounds = unsigned(tl.load(at + 3)), unsigned(tl.load(at + 4)), tl.load(at + 5)
-    place = h - block * total
-    u = permute_each(key, place, total, high, wide, rounds)
-    source = signed(g) * 0
-    for i in tl.static_range(1, SOURCES):
-        source += (u >= unsigned(tl.load(at + STAGE + i))).to(tl.int64)
-    end = unsigned(tl.load(at + STAGE + source))
-    weight = unsigned(tl.load(at + STAGE + source + 1)) - end
-    before = unsigned(tl.load(at + STAGE + SOURCES + 1 + source))
-    nth = _earlier(place, key, total, high, wide, rounds, end, weight)
-    return source, before + block * weight + nth
-
-
-@triton.jit
-def _earlier(place, key, total, high, wide, rounds, end, weight):
-    """Returns how many of the places before one of a block are of its source, uint64."""
-    count = place * 0
-    for begin in range(0, tl.max(signed(place)), PLACES):
-        other = (begin + tl.arange(0, PLACES)).to(tl.uint64)[None, :]
-        x = tl.minimum(other, total[:, None] - 1)
-        u = permute_each(
-            key[:, None], x, total[:, None], high[:, None], wide[:, None], rounds[:, None]
-        )
-        same = (other < place[:, None]) & (u - end[:, None] < weight[:, None])
-        count += tl.sum(same.to(tl.uint64), 1)
-    return count
+COLUMNS, KIND, SLOT, CLASS = (tl.constexpr(i) for i in (15, 5, 3, 5))
 
 
 @triton.jit

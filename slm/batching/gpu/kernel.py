@@ -12,7 +12,9 @@ each replay of a CUDA graph writes the next batch. All sizes are constants of th
 import triton
 import triton.language as tl
 
-from slm.batching.gpu.drawing import draw_pieces, source_of, start_of, unsigned
+from slm.batching.gpu.drawing import draw_pieces, start_of
+from slm.batching.gpu.mixing import source_of
+from slm.batching.gpu.numbers import unsigned
 
 FAR = tl.constexpr(2**62)  # beyond any token
 KEY, DEALING, ROW, START, INDEX, FIRST = range(6)  # int64 of a program's state; the tables are last

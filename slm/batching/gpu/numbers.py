@@ -9,6 +9,16 @@ import triton.language as tl
 
 
 @triton.jit
+def unsigned(number):
+    return number.to(tl.uint64, bitcast=True)
+
+
+@triton.jit
+def signed(number):
+    return number.to(tl.int64, bitcast=True)
+
+
+@triton.jit
 def mix(z):
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9
     z = (z ^ (z >> 27)) * 0x94D049BB133111EB
