@@ -2,8 +2,8 @@
 
 In: ids, (rows, tokens) int64. Out: logits, or with targets the mean cross entropy, in nats, of the
 targets that are not -100. A transformer like GPT-2: norms before each part, learned positions, tied
-embeddings, no bias, no dropout. Weights are a function of seed, device and sizes; PyTorch's global
-random state is neither read nor changed.
+embeddings, no bias, no dropout. A mask and positions of the caller's keep documents apart. Weights
+are a function of seed, device and sizes; PyTorch's global random state is neither read nor changed.
 """
 
 from typing import NamedTuple
@@ -50,16 +50,16 @@ class Block(nn.Module):
         self.up = nn.Linear(width, 4 * width, bias=False)
         self.down = nn.Linear(4 * width, width, bias=False)
 
-    def forward(self, h: torch.Tensor) -> torch.Tensor:
+    def forward(self, h: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """Maps (rows, tokens, width) to the same shape."""
-        h = h + self.gather(self._attend(self.attention_norm(h)))
+        h = h + self.gather(self._attend(self.attention_norm(h), mask))
         return h + self.down(F.gelu(self.up(self.mlp_norm(h)), approximate="tanh"))
 
-    def _attend(self, h: torch.Tensor) -> torch.Tensor:
+    def _attend(self, h: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         rows, tokens, _ = h.shape
         heads = self.query_key_value(h).view(rows, tokens, 3, self.heads, -1)
         query, key, value = heads.permute(2, 0, 3, 1, 4)
-        h = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        h = F.scaled_dot_product_attention(query, key, value, mask, is_causal=mask is None)
         return h.transpose(1, 2).reshape(rows, tokens, -1)
 
 
@@ -74,14 +74,23 @@ class GPT(nn.Module):
         self.blocks = nn.ModuleList(Block(size) for _ in range(size.layers))
         self.norm = nn.LayerNorm(size.width, bias=False)
 
-    def forward(self, x: torch.Tensor, y: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(
+        self,
+        x: torch.Tensor,
+        y: torch.Tensor | None = None,
+        mask: torch.Tensor | None = None,
+        positions: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Returns logits, (rows, tokens, vocab_size), or with `y`, (rows, tokens), the mean loss.
 
-        Rows have at most block_size tokens.
+        Rows have at most block_size tokens. `mask`, (rows, 1, tokens, tokens) bool, says which
+        tokens each one attends to, else those up to its own; `positions` is (rows, tokens) int64,
+        else 0, 1 … in each row.
         """
-        h = self.ids(x) + self.positions.weight[: x.shape[1]]
+        window = self.positions.weight[: x.shape[1]]
+        h = self.ids(x) + (window if positions is None else self.positions(positions))
         for block in self.blocks:
-            h = block(h)
+            h = block(h, mask)
         logits = F.linear(self.norm(h), self.ids.weight)
         if y is None:
             return logits

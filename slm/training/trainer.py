@@ -118,8 +118,10 @@ def _curve(
     return curve
 
 
-def training_step(model: GPT, draw: Callable, rates: torch.Tensor) -> Callable[[], None]:
-    """Returns a function that makes the next step on the batch from `draw`, x and y.
+def training_step(
+    model: torch.nn.Module, draw: Callable, rates: torch.Tensor
+) -> Callable[[], None]:
+    """Returns a function that makes the next step on the batch from `draw`, what `model` takes.
 
     `rates` are the learning rates, (steps,) float32; they and their counter are on the device, so
     that each replay of a CUDA graph takes the next one.
@@ -136,18 +138,19 @@ def training_step(model: GPT, draw: Callable, rates: torch.Tensor) -> Callable[[
         now.copy_(rates[count][0])
         count.add_(1)
         optimizer.zero_grad(set_to_none=True)
-        _loss(model, *draw()).backward()
+        _loss(model, draw()).backward()
         torch.nn.utils.clip_grad_norm_(weights, CLIP)
         optimizer.step()
 
     return step
 
 
-def _loss(model: GPT, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    kind, on_gpu = x.device.type, x.device.type == "cuda"
+def _loss(model: Callable, batch: tuple) -> torch.Tensor:
+    kind = batch[0].device.type
+    on_gpu = kind == "cuda"
     # No cache of casts: each replay of a graph must cast the current weights.
     with torch.autocast(kind, torch.bfloat16, enabled=on_gpu, cache_enabled=False):
-        return model(x, y)
+        return model(*batch)
 
 
 def rate(step: int, steps: int, peak: float) -> float:
