@@ -1,1 +1,1 @@
-"""Orders: is every one as likely as every other?"""
+"""Orders of rows: do they look drawn, what do they cost, and what do they do to a model?"""
