@@ -8,7 +8,8 @@ Some devices lack other operations for int64, or get them wrong: no clamp, no st
 import numpy as np
 import torch
 
-from slm.batching.host import OnHost, Reader, mark_end, packed_places
+from slm.batching.host import OnHost, Reader, mark_end
+from slm.batching.orders.pieces import packed_places
 from slm.batching.orders.rows import Rows
 from slm.batching.tensors import NO_TARGET, Batch, Source, empty
 

@@ -23,17 +23,17 @@ class Documents(NamedTuple):
     cu_seqlens: torch.Tensor  # (b·K + 1,) int32, from 0 to b·T: where pieces begin
 
 
-def write_documents(
-    pieces: Pieces, places: np.ndarray, ids: np.ndarray, positions: np.ndarray, cu: np.ndarray
-) -> None:
-    """Writes the documents of a step's rows into arrays of the shapes above.
+def documents_of(pieces: Pieces, places: np.ndarray, size: int, most: int) -> list[np.ndarray]:
+    """Returns ids, positions and borders of a step's rows as above, as arrays.
 
-    `pieces` are those of Rows.pieces; `places` are 0, 1 … b·T - 1.
+    `pieces` are those of Rows.pieces; `places` are 0, 1 … b·T - 1; `most` is K.
     """
-    rows, size = ids.shape
-    ids.reshape(-1)[:] = np.repeat(pieces.document, pieces.length)
-    np.subtract(places, np.repeat(pieces.begin, pieces.length), out=positions.reshape(-1))
-    slots = cu[:-1].reshape(rows, -1)
-    slots[:] = places[size - 1 :: size, None] + 1
-    slots[pieces.row, pieces.number] = pieces.begin
-    cu[-1] = rows * size
+    ids = np.repeat(pieces.document, pieces.length)
+    positions = np.repeat(pieces.begin, pieces.length)
+    np.subtract(places, positions, out=positions)
+    ends = places[size - 1 :: size] + 1
+    borders = np.empty(len(ends) * most + 1, np.int32)
+    borders[:-1].reshape(-1, most)[:] = ends[:, None]
+    borders[pieces.row * most + pieces.number] = pieces.begin
+    borders[-1] = len(places)
+    return [ids.reshape(-1, size), positions.reshape(-1, size), borders]

@@ -9,8 +9,8 @@ from copy import copy
 import numpy as np
 import torch
 
-from slm.batching.documents import write_documents
-from slm.batching.orders.pieces import Pieces
+from slm.batching.documents import Documents, documents_of
+from slm.batching.orders.pieces import packed_places
 from slm.batching.orders.rows import Rows
 from slm.batching.paging import Pages
 from slm.batching.sampling import Plan
@@ -78,23 +78,42 @@ class Reader:
         for pages in self._pages:
             pages.gathered(steps * self.rows.batch_size)
 
+    def fresh(self, step: int) -> Batch:
+        """Returns a step in tensors of its own."""
+        pair = torch.empty(
+            (2, self.rows.batch_size, self.rows.size), dtype=torch.int64, device="cpu"
+        )
+        self._write_pair(step, pair)
+        documents, sources = None, None
+        if self.rows.documents:
+            documents = Documents(*map(torch.from_numpy, self._documents(step)))
+        if self.rows.tell_sources:
+            sources = torch.tensor(self.rows.sources(step))
+        return Batch(pair, documents, sources)
+
     def write(self, step: int, batch: Batch) -> Batch:
         """Writes a step into a batch on the CPU, and returns it."""
-        pair = batch.pair.numpy()
+        self._write_pair(step, batch.pair)
+        self.write_rest(step, batch)
+        return batch
+
+    def _write_pair(self, step: int, tensor: torch.Tensor) -> None:
+        pair = tensor.numpy()
         if self.rows.packed:
             self._write_packed(step, *pair)
         else:
             ids = self.narrow(step)
             pair[0], pair[1] = ids[:, :-1], ids[:, 1:]
-            self.finish(step, batch.pair)
-        self.write_rest(step, batch)
-        return batch
+            self.finish(step, tensor)
+
+    def _documents(self, step: int) -> list[np.ndarray]:
+        return documents_of(self.rows.pieces(step), self._places, self.rows.size, self.rows.most)
 
     def write_rest(self, step: int, batch: Batch) -> None:
         """Writes what a batch has besides x and y."""
         if batch.documents is not None:
-            arrays = (tensor.numpy() for tensor in batch.documents)
-            write_documents(self.rows.pieces(step), self._places, *arrays)
+            for tensor, array in zip(batch.documents, self._documents(step), strict=True):
+                tensor.numpy()[...] = array
         if batch.sources is not None:
             batch.sources.numpy()[:] = self.rows.sources(step)
 
@@ -150,17 +169,6 @@ class Reader:
             flat_y[pieces.begin[i] : last[i] + 1] = NO_TARGET
 
 
-def packed_places(pieces: Pieces, places: np.ndarray) -> tuple:
-    """Returns the token of each place of a batch, and of each piece its end.
-
-    That is (places,), and (pieces,) each: the last place, and the token after it. `places` are 0, 1
-    … b·T - 1. The tokens of padding mean nothing, and may lie beyond the split.
-    """
-    index = np.repeat(pieces.start - pieces.begin, pieces.length)
-    index += places
-    return index, pieces.begin + (pieces.length - 1), pieces.start + pieces.length
-
-
 def gathered(ids: np.ndarray, index: np.ndarray) -> np.ndarray:
     """Returns ids[index], and of what is beyond the end the last.
 
@@ -181,7 +189,8 @@ class OnHost(Source):
     def batch(self) -> Batch:
         if self._reader.cold:
             self._reader.advise(self.step + 1)
-        batch = self._reader.write(self.step, self._out or empty(self.rows))
+        read, step = self._reader, self.step
+        batch = read.fresh(step) if self._out is None else read.write(step, self._out)
         self._reader.gathered(1)
         self.step += 1
         return batch

@@ -182,6 +182,17 @@ def most_pieces(plan: Plan, index: DocumentIndex | None) -> int:
     return int(min(together.max() + 2, size))
 
 
+def packed_places(pieces: Pieces, places: np.ndarray) -> tuple:
+    """Returns the token of each place of a batch, and of each piece its end.
+
+    That is (places,), and (pieces,) each: the last place, and the token after it. `places` are 0, 1
+    … b·T - 1. The tokens of padding mean nothing, and may lie beyond the split.
+    """
+    index = np.repeat(pieces.start - pieces.begin, pieces.length)
+    index += places
+    return index, pieces.begin + (pieces.length - 1), pieces.start + pieces.length
+
+
 def ragged(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns, for rows with so many pieces, the row and the number of each piece in it."""
     row = np.repeat(np.arange(len(counts)), counts)
