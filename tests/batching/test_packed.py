@@ -22,6 +22,7 @@ from slm.core.ids import write_ids
 from tests.helpers import one_line
 
 EPOCHS = 2
+pytestmark = pytest.mark.filterwarnings("ignore:order 'packed'")  # where all documents are cut
 
 
 def bins_of(folder: Path, lengths: list[int], end_of_text: str = "none") -> Path:
