@@ -136,12 +136,13 @@ def _wide_bytes(task: Task) -> int:
 
 
 def host(task: Task) -> Loader:
-    """slm.batching with the tokens on the host: narrow ids cross the bus."""
+    """slm.batching with the tokens on the host: narrow ids of windows cross the bus."""
     batches = batches_of(task, placement="host")
     if task.device.type != "cuda":
         return Loader(_next_of(batches, task.order))
     ids = task.batch_size * (task.block_size + 1)
-    bus_bytes = ids * np.dtype(open_bins(task.bins).manifest["dtype"]).itemsize
+    narrow = ids * np.dtype(open_bins(task.bins).manifest["dtype"]).itemsize
+    bus_bytes = _wide_bytes(task) if task.order == "packed" else narrow
     return Loader(_next_of(batches, task.order), bus_bytes, SLOTS * STEPS, close=batches.close)
 
 

@@ -35,10 +35,11 @@ from slm.core.formats import State
 class Batches(IterableDataset):
     """Batches of one rank; `step` is the next one, `placement` is "host" or "device".
 
-    `placement` is one of slm.batching.placement; `verify` reads every byte of the bins first;
-    `documents` adds a third item, slm.batching.documents.Documents. `steps` ends iteration at that
-    step and is the length; it is no part of the state, so that a run can be made longer. Raises
-    UserError, a ValueError, if an argument is out of range or the bins are refused.
+    Rows are drawn from `split` in `order`, one of slm.batching.sampling.ORDERS, as `seed` says,
+    for rank `rank` of `world_size`. `placement` is one of slm.batching.placement; `verify` reads
+    every byte of the bins first; `documents` adds a third item, slm.batching.documents.Documents.
+    `steps` ends iteration at that step and is the length; it is no part of the state, so that a run
+    can be made longer. Raises UserError, a ValueError, if an argument is wrong or bins are refused.
 
     A DataLoader (batch_size=None) gives the same batches in the same order: worker w of W makes
     steps w, w + W, … In a worker, state_dict() counts the steps that its turns have passed. Workers

@@ -40,12 +40,11 @@ class Mixture(Batches):
 
     `weights` are integers, by name, with a sum of at most 10,000: a row takes longer to find where
     it is large. `stages` are (step, weights), the first from step 0: each source goes on where it
-    was. `max_epochs`, by name, says how often a source may be gone through: what would pass it is
-    refused here if `steps` is given, else get_batch raises UserError in that step (which a CUDA
-    graph cannot, and needs `steps`). `sources` adds a last item, (batch_size,) int64: the number of
-    each row's source, in the order of `bins`. Other arguments are those of Batches; "sequential"
-    has no mixture. Raises UserError if an argument is out of range, or bins are refused or have
-    different vocabularies.
+    was. `max_epochs`, by name, says how often a source may be gone through: refused here if `steps`
+    would pass it, else get_batch raises UserError (a CUDA graph needs `steps`). `sources` adds a
+    last item, (batch_size,) int64: the number of each row's source, in the order of `bins`. Other
+    arguments are those of Batches; "sequential" has no mixture. Raises UserError if an argument is
+    wrong, or bins are refused or have different vocabularies.
     """
 
     def __init__(
@@ -163,8 +162,11 @@ class Mixture(Batches):
         return "\n".join(aligned(lines, "<>>>>"))
 
 
-def _begun(stages: Any, step: int) -> Any:
-    return [each for each in stages if each[0] < step] if isinstance(stages, list) else stages
+def _begun(stages: Any, step: int) -> list:
+    listed = stages if isinstance(stages, list) and stages else [None]
+    fine = all(type(one) is list and len(one) == 2 and type(one[0]) is int for one in listed)
+    check(fine, f"the state has stages {stages!r}; it must have a list of [step, weights]")
+    return [each for each in stages if each[0] < step]
 
 
 def _part(name: str, bins: Bins, *arguments: Any) -> Split:

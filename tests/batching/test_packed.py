@@ -103,7 +103,7 @@ def corpus(kind: int, block: int, rng: np.random.Generator) -> list[int]:
 
 @pytest.mark.parametrize("part", range(10))
 def test_all_that_packed_promises_holds_for_200_random_corpora(tmp_path, part):
-    """A tenth of the blocks from 1 to 300 each."""
+    """20 corpora each; rows of up to 300 tokens, every fourth of few."""
     rng = np.random.default_rng(part)
     for number in range(20):
         block = int(rng.integers(1, 301)) if number % 4 else 1 + (part * 5 + number) // 4

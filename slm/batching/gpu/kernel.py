@@ -6,7 +6,8 @@ steps. Out: x and y as in slm.batching.tensors, and documents and sources where 
 While its tokens load, a program looks up the next row; at the end of the tables it draws others, a
 step per lane, so that permutations and look-ups cost almost nothing instead of a quarter of the
 time. Each program writes only its own state: none waits for another, the host does nothing, and
-each replay of a CUDA graph writes the next batch. All sizes are constants of the kernel.
+each replay of a CUDA graph writes the next batch. Shapes are constants of the kernel, and of one
+source of windows the sizes, too.
 """
 
 import triton

@@ -2,11 +2,11 @@
 
 A slot is a pinned buffer of some steps, a buffer on the device and two events. The thread names the
 pages of the slot after next (slm.batching.paging), gathers the narrow ids of the next into the
-pinned buffer and copies them on its own stream (2 bytes per token over the bus, not 16); `batch`
-widens a step into x and y on the caller's stream. A pinned buffer is refilled only after its copy
-has ended (the thread waits for `copied`), a buffer on the device only after all of it was widened
-(the stream waits for `used`). `close`, and the end of the object or of the program, end the thread;
-`batch` raises an error of the thread.
+pinned buffer and copies them on its own stream (of windows 2 bytes per token over the bus, not 16);
+`batch` widens a step into x and y on the caller's stream. A pinned buffer is refilled only after
+its copy has ended (the thread waits for `copied`), a buffer on the device only after all of it was
+widened (the stream waits for `used`). `close`, and the end of the object or of the program, end the
+thread; `batch` raises an error of the thread.
 """
 
 import weakref

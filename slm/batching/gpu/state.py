@@ -1,7 +1,8 @@
 """What is the kernel compiled for, and what does it keep? Its constants, and its programs' state.
 
 In: rows. Out: the constants, and before a step the state, (programs, numbers) int64: key, dealing
-key, global row, start and place in the tables; the tables of the next steps, of starts or of pieces
+key, global row, start (of "packed" how many pieces) and place in the tables; the first
+FEW pieces of the row; the tables of the next steps, of starts or of pieces
 (slm.batching.gpu.drawing says how these are kept); for each step the source and how many
 pieces there are; and four numbers per step of "packed" that are of use while pieces are drawn.
 """

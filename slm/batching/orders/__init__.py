@@ -1,1 +1,1 @@
-"""Which documents, and of which source, stand in a row? Packing and mixing, in NumPy."""
+"""What stands in a row? Packing, pieces and mixing, their inverse and limits, in NumPy."""

@@ -3,7 +3,7 @@
 In: global rows of a plan, and the documents of its split. Out: Pieces, which cover each row from 0
 to T. A piece is a run of tokens of one document, or padding: the end of a row without tokens.
 
-Rows of "packed", with slm.batching.orders.packing's plan of R rows an epoch, e = g // R,
+Rows of "packed", with slm.batching.orders.packing's plan of R rows per epoch, e = g // R,
 k = word(word(seed, 2), e), d = word(word(seed, 3), e), and p of slm.core.counter: row g has row
 r = p(k, g mod R, R) of the plan, copy c of its kind.
     Slot s of length l, s = slot of the kind + c, holds document p(word(d, l), s, n) of the n
