@@ -19,9 +19,11 @@ from slm.batching.tensors import NO_TARGET
 from slm.bins.format import write_docs, write_manifest
 from slm.core.errors import UserError
 from slm.core.ids import write_ids
+from tests.batching.test_sampling import slow_permuted, slow_word
 from tests.helpers import one_line
 
 EPOCHS = 2
+GOLDEN = [139, 1595, 4689, 3735]  # first tokens of the first rows
 pytestmark = pytest.mark.filterwarnings("ignore:order 'packed'")  # where all documents are cut
 
 
@@ -236,6 +238,53 @@ def test_a_plan_of_many_tokens_counts_in_64_bits():
 def test_an_epoch_has_a_length(bins):
     order = packed(bins, 4, 64)._rows.splits[0].plan
     assert length(order, 4) == -(-order.blocks // 4)
+
+
+# --- the definition ---
+
+
+def slow_row(lengths: list[int], block: int, seed: int, row: int) -> list[tuple[int, int, int]]:
+    """(document, first token in it, tokens) of each piece, from the words of pieces.py."""
+    pack = packing(np.cumsum([0, *lengths]), block)
+    epoch, place = divmod(row, pack.rows)
+    k, d = (slow_word(slow_word(seed, i), epoch) for i in (2, 3))
+    r = slow_permuted(k, place, pack.rows)
+    kind = max(i for i, first in enumerate(pack.first_row[:-1]) if first <= r)
+    copy, made = r - int(pack.first_row[kind]), []
+    for q in range(pack.first_slot[kind], pack.first_slot[kind + 1]):
+        long = int(pack.lengths[q])
+        mine = [i for i, n in enumerate(lengths) if n == long]
+        item = slow_permuted(slow_word(d, long), int(pack.slots[q]) + copy, len(mine))
+        made.append((mine[item], 0, long))
+    stream = [(i, j) for i, n in enumerate(lengths) if n > block for j in range(n)]
+    f = int(pack.stream[kind]) + copy * int(pack.gap[kind])
+    turn = slow_word(k, 0) * len(stream) >> 64
+    for at in range(f, min(f + int(pack.gap[kind]), len(stream))):
+        document, inside = stream[(at + turn) % len(stream)]
+        if inside and made and made[-1][0] == document:
+            made[-1] = (document, made[-1][1], made[-1][2] + 1)
+        else:
+            made.append((document, inside, 1))
+    return made
+
+
+@pytest.mark.parametrize("block", [7, 16, 64, 150])
+def test_rows_follow_the_definition(tmp_path, block):
+    lengths = [5, 40, 7, 0, 7, 300, 12, 90, 33, 33, 64, 65, 1, 128, 2, 2, 17, 7, 7, 5]
+    edges = np.cumsum([0, *lengths])
+    batches = packed(bins_of(tmp_path / "bins", lengths), 1, block, seed=11)
+    rows = batches._rows.splits[0].plan.blocks
+    for row, (x, _, documents) in enumerate(islice(batches, 3 * rows)):
+        wanted = [
+            edges[document] + inside + np.arange(tokens)
+            for document, inside, tokens in slow_row(lengths, block, 11, row)
+        ]
+        assert x[documents.ids >= 0].tolist() == np.concatenate(wanted).tolist()
+
+
+def test_the_first_rows_stay_what_they_are(bins):
+    x, *_ = packed(bins, 4, 64, seed=1337).get_batch()
+    assert x[:, 0].tolist() == GOLDEN
 
 
 # --- which step, which row ---
