@@ -783,3 +783,13 @@ def test_a_table_without_an_end_is_of_1000_steps_of_the_last_stage(bins):
     assert seen == [pytest.approx(rows / blocks, abs=0.06) for rows, blocks in (
         (16_000 * 5 / 9, 186), (16_000 / 3 + 8000, 311), (16_000 / 9, 86))]  # fmt: skip
     assert str(make(bins)).splitlines()[0].endswith("epochs in 1,000 steps")
+
+
+def test_content_of_every_source_is_verified_on_request(tmp_path):
+    folders = {name: make_bins(tmp_path / name) for name in ("one", "two")}
+    options = {"weights": {"one": 1, "two": 1}, "batch_size": 2, "block_size": 8, "seed": 1}
+    Mixture(folders, "train", **options, verify=True)
+    with (folders["two"] / "train.bin").open("r+b") as file:
+        file.write(b"\xff")
+    with pytest.raises(UserError, match=r"train\.bin differs in chunk 0"):
+        Mixture(folders, "train", **options, verify=True)
