@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests import workspace
 from tests.warm_python import warm_python
@@ -82,6 +83,15 @@ def _others(reporter: pytest.TerminalReporter) -> list[str]:
     """The skips that MAY_BE_SKIPPED does not name."""
     skips = {str(report.longrepr[2]) for report in reporter.stats.get("skipped", [])}
     return sorted(skip for skip in skips if not any(reason in skip for reason in MAY_BE_SKIPPED))
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """PyTorch's: several would wait for each other longer than a small model takes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

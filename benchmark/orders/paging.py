@@ -23,7 +23,7 @@ from statistics import median
 import numpy as np
 
 from benchmark.data.measure import machine_line
-from slm.batching.gpu.prefetch import IDS, STEPS, advise
+from slm.batching.gpu.prefetch import advise, steps_of
 from slm.batching.host import OnHost, Reader, take, windows
 from slm.batching.orders.rows import Rows, Split
 from slm.batching.paging import BLOCK, Pages
@@ -99,7 +99,7 @@ def cold_rates(
         rates.append(rate(source))
         if time.time() - start > SECONDS:
             break
-    gathered = len(rates) * steps_of(*shape) * shape[0]
+    gathered = len(rates) * steps_of(rows_of(path, shape)) * shape[0]
     return rates[1:] or rates, (read() - before) / gathered
 
 
@@ -130,14 +130,9 @@ def rows_of(path: Path, shape: tuple[int, int]) -> Rows:
     return Rows([Split(ids, plan("shuffled", 1337, len(ids), size))], batch)
 
 
-def steps_of(batch_size: int, size: int) -> int:
-    """Returns the steps of a slot, as slm.batching.gpu.prefetch.Prefetcher has them."""
-    return max(1, min(STEPS, IDS // (batch_size * (size + 1))))
-
-
 def without_help(rows: Rows, slot: int = 0, gather: Callable = take) -> Fills:
     """Gathers slot after slot."""
-    view, steps = windows(rows.splits[0].ids, rows.size), steps_of(rows.batch_size, rows.size)
+    view, steps = windows(rows.splits[0].ids, rows.size), steps_of(rows)
     out = np.empty((steps * rows.batch_size, view.shape[1]), view.dtype)
     for number in count(slot):
         out[...] = gather(view, rows.draw(number * steps, steps).starts)
@@ -160,7 +155,7 @@ def anywhere(rows: Rows, slot: int = 0) -> Fills:
 
 def named(rows: Rows, slot: int = 0, always: bool = False) -> Fills:
     """As the thread does; with `always` also where no row came from the disk."""
-    reader, steps = Reader(rows), steps_of(rows.batch_size, rows.size)
+    reader, steps = Reader(rows), steps_of(rows)
     out = np.empty((steps * rows.batch_size, rows.size + 1), rows.splits[0].ids.dtype)
     advise(reader, slot * steps, steps)
     for number in count(slot):
@@ -173,7 +168,7 @@ def named(rows: Rows, slot: int = 0, always: bool = False) -> Fills:
 
 def step_by_step(rows: Rows, slot: int = 0) -> Fills:
     """OnHost, which widens too; ids that are no view of a map have no pages to name."""
-    source, steps = OnHost(rows, True), steps_of(rows.batch_size, rows.size)
+    source, steps = OnHost(rows, True), steps_of(rows)
     source.step = slot * steps
     while True:
         for _ in range(steps):

@@ -73,26 +73,26 @@ class Batches(IterableDataset):
         _, _, batch_size, rank, world_size = integers(0, 1, batch_size, rank, world_size)
         part = split_of(bins, split, order, seed, block_size, documents)
         rows = Rows([part], batch_size, rank, world_size, documents=documents)
-        self._end = end(steps, part.plan, rows.per_step)
-        self._begin(rows, device, placement, reuse)
+        self._begin(rows, steps, bins.manifest["sha256"])
+
+    def _begin(self, rows: Rows, steps: int | None, data: object) -> None:
+        """Sets the first step of these rows, and what a state says of them."""
+        plan, asked = rows.splits[0].plan, self._arguments
+        self._rows, self._lock, self._end = rows, Lock(), end(steps, plan, rows.per_step)
         self._state: State = {
             "rows": 0,
             "sampling": VERSION,
-            "seed": part.plan.seed,
-            "order": order,
+            "seed": plan.seed,
+            "order": plan.order,
             "block_size": rows.size,
             "global_batch": rows.per_step,
-            "split": split,
-            "data": bins.manifest["sha256"],
+            "split": asked["split"],
+            "data": data,
         }
-
-    def _begin(self, rows: Rows, device: str | torch.device, placement: str, reuse: bool) -> None:
-        """Sets the first step of these rows."""
-        self._rows, self._lock = rows, Lock()
-        self._device = device_of(device)
+        self._device = device_of(asked["device"])
         needed = sum(each.ids.nbytes for each in rows.splits)
-        self.placement = placement_for(placement, self._device, needed)
-        self._source = source(rows, self._device, self.placement, reuse)
+        self.placement = placement_for(asked["placement"], self._device, needed)
+        self._source = source(rows, self._device, self.placement, asked["reuse"])
 
     def get_batch(self) -> tuple:
         """Returns x and y, (batch_size, block_size) int64, and Documents if asked for.
@@ -190,11 +190,11 @@ class Batches(IterableDataset):
         self._source.close()
 
     def _at_end(self) -> bool:
-        if self._end is None:
-            return False
-        # A capture cannot read the step.
-        capturing = self._device.type == "cuda" and torch.cuda.is_current_stream_capturing()
-        return not capturing and self.step >= self._end
+        return self._end is not None and not self._capturing() and self.step >= self._end
+
+    def _capturing(self) -> bool:
+        """Whether a CUDA graph is being captured, which cannot read the step."""
+        return self._device.type == "cuda" and torch.cuda.is_current_stream_capturing()
 
     def __reduce__(self) -> tuple:
         return restored, (type(self), self._arguments, self.state_dict())

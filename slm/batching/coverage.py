@@ -15,7 +15,7 @@ import numpy as np
 
 from slm.batching.orders.inverse import has_target, rows_of_token, targets_met
 from slm.batching.orders.pieces import DocumentIndex
-from slm.batching.sampling import Plan, epoch_keys, integer, integers, starts_of
+from slm.batching.sampling import Plan, epoch_keys, integer, integers, span_of, starts_of
 from slm.core.counter import unpermute
 
 CHUNK = 2**16  # rows or epochs at once
@@ -152,7 +152,7 @@ def _met_in_epochs(plan: Plan, rows: int) -> int:
 
 def _offsets(plan: Plan, epochs: int) -> np.ndarray:
     """Returns the different offsets of the first `epochs` epochs, ascending."""
-    met = np.zeros(plan.tokens - plan.blocks * plan.block_size, bool)  # at most 2T
+    met = np.zeros(span_of(plan), bool)  # at most 2T
     for part in _chunks(0, epochs):
         met[epoch_keys(plan, part)[0]] = True
         if met.all():

@@ -11,7 +11,7 @@ import torch
 from slm.batching.host import OnHost, Reader, mark_end
 from slm.batching.orders.pieces import packed_places
 from slm.batching.orders.rows import Rows
-from slm.batching.tensors import NO_TARGET, Batch, Source, empty
+from slm.batching.tensors import NO_TARGET, Batch, Source, copy_all, empty
 
 
 class Copied(Source):
@@ -32,8 +32,7 @@ class Copied(Source):
 
     def batch(self) -> Batch:
         out = self._out or empty(self.rows, self._device)
-        for tensor, here in zip(out.tensors(), self._host.batch().tensors(), strict=True):
-            tensor.copy_(here)
+        copy_all(out.tensors(), self._host.batch().tensors())
         return out
 
 
@@ -51,8 +50,7 @@ class OnDevice(Source):
     def batch(self) -> Batch:
         out = self._out or empty(self.rows, self._tokens.device)
         self._reader.write_rest(self.step, self._host)
-        for tensor, here in zip(out.rest(), self._host.rest(), strict=True):
-            tensor.copy_(here)
+        copy_all(out.rest(), self._host.rest())
         (self._packed if self.rows.packed else self._windows)(*out.pair)
         self.step += 1
         return out

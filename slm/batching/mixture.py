@@ -18,13 +18,12 @@ import numpy as np
 import torch
 
 from slm.batching.batches import Batches
-from slm.batching.loops import end
 from slm.batching.opening import opened, split_of
 from slm.batching.orders.caps import cap_of
 from slm.batching.orders.mixing import rows_of, sources, stages_of
 from slm.batching.orders.rows import Rows, Split
 from slm.batching.orders.weights import Stages, Weights, read_stages
-from slm.batching.sampling import VERSION, integer, integers
+from slm.batching.sampling import integer, integers
 from slm.bins.opening import Bins
 from slm.core.counter import LARGEST
 from slm.core.errors import UserError, check
@@ -91,20 +90,11 @@ class Mixture(Batches):
         firsts = [integers(step, 1, per_step, 0, 1)[0] * per_step for step, _ in self._steps]
         made = self._stages = stages_of(plan.seed, firsts, [each for _, each in self._steps])
         rows = Rows([*parts.values()], batch_size, rank, world_size, made, documents, sources)
-        self._end = end(steps, plan, per_step)
-        self._cap = cap_of(max_epochs, parts, made, per_step, self._end)
-        self._begin(rows, device, placement, reuse)
-        self._state: State = {
-            "rows": 0,
-            "sampling": VERSION,
-            "seed": plan.seed,
-            "order": order,
-            "block_size": rows.size,
-            "global_batch": per_step,
-            "split": split,
-            "data": [[name, one.manifest["sha256"]] for name, one in opened_bins.items()],
-            "stages": [[step, each] for step, each in self._steps],
-        }
+        self._cap = cap_of(max_epochs, parts, made, per_step, steps)  # before tokens are moved
+        self._begin(
+            rows, steps, [[name, one.manifest["sha256"]] for name, one in opened_bins.items()]
+        )
+        self._state["stages"] = [[step, each] for step, each in self._steps]
 
     def _open(self, bins: Mapping, split: str, verify: bool) -> dict[str, Bins]:
         """Returns the bins by name; what a pickle needs is noted."""
@@ -123,8 +113,7 @@ class Mixture(Batches):
         """Whether `steps` are done; raises UserError where the next step would pass a cap."""
         cap = self._cap
         if cap is not None and self._end is None:
-            capturing = self._device.type == "cuda" and torch.cuda.is_current_stream_capturing()
-            check(not capturing, "max_epochs cannot be seen in a CUDA graph; pass steps=")
+            check(not self._capturing(), "max_epochs cannot be seen in a CUDA graph; pass steps=")
             beyond = f"step {self.step} passes max_epochs of {cap.source}, {cap.epochs:g}"
             cure = f"end before step {cap.step}, or give {cap.source} less weight"
             check(self.step < cap.step, f"{beyond}; {cure}")

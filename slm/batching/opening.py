@@ -3,8 +3,6 @@
 from pathlib import Path
 from warnings import warn
 
-import numpy as np
-
 from slm.batching.orders.pieces import DocumentIndex
 from slm.batching.orders.rows import Split
 from slm.batching.sampling import plan
@@ -31,9 +29,9 @@ def split_of(
     ids = bins.ids(split)
     if order != "packed" and not documents:
         return Split(ids, plan(order, seed, len(ids), block_size))
-    offsets = bins.docs(split)[:, 0].astype(np.int64)
-    index = DocumentIndex(offsets, follows=bins.manifest.get("end_of_text") == "prepend")
-    made = plan(order, seed, len(ids), block_size, offsets)
+    follows = bins.manifest.get("end_of_text") == "prepend"
+    index = DocumentIndex(bins.docs(split)[:, 0], follows)
+    made = plan(order, seed, len(ids), block_size, index.offsets)
     if made.packing is not None and not len(made.packing.short):
         many = f"all {len(made.packing.long):,} documents of {split}"
         warn(

@@ -85,19 +85,20 @@ def starts(
 ) -> np.ndarray:
     """Returns the starts of steps step … step + steps - 1, (steps, batch_size) int64."""
     numbers = integers(step, steps, batch_size, rank, world_size)
-    step, steps, batch_size, rank, world_size = numbers
-    per_step = batch_size * world_size
-    first = step * per_step + rank * batch_size
-    rows = np.arange(first, first + batch_size, dtype=np.uint64)
-    if steps > 1:
-        rows = (np.arange(steps, dtype=np.uint64)[:, None] * np.uint64(per_step) + rows).ravel()
-    return starts_of(plan, rows).reshape(steps, batch_size)
+    return starts_of(plan, row_numbers(*numbers)).reshape(-1, batch_size)
+
+
+def row_numbers(step: int, steps: int, batch_size: int, rank: int, world_size: int) -> np.ndarray:
+    """Returns the global rows of steps step … step + steps - 1, (steps·batch_size,) uint64."""
+    first = np.arange(step, step + steps, dtype=np.uint64) * np.uint64(batch_size * world_size)
+    own = np.arange(rank * batch_size, (rank + 1) * batch_size, dtype=np.uint64)
+    return (first[:, None] + own).ravel()
 
 
 def starts_of(plan: Plan, rows):
     """Returns the starts, (rows,) int64, of global rows: a uint64 array or an int64 tensor."""
     if plan.order == "random":
-        drawn = below(word(plan.key, rows), plan.tokens - plan.block_size)
+        drawn = below(word(plan.key, rows), span_of(plan))
     elif plan.order == "sequential":
         drawn = rows.clip(max=plan.blocks) * plan.block_size
     elif isinstance(rows, np.ndarray) and rows.size and (epoch := _only_epoch(plan, rows)) >= 0:
@@ -107,6 +108,11 @@ def starts_of(plan: Plan, rows):
         epochs = rows // plan.blocks
         drawn = _block_starts(plan, rows - epochs * plan.blocks, *epoch_keys(plan, epochs))
     return drawn.view(np.int64) if isinstance(drawn, np.ndarray) else drawn
+
+
+def span_of(plan: Plan) -> int:
+    """Returns how many starts a row of "random" may have, or offsets an epoch of "shuffled"."""
+    return plan.tokens - plan.block_size * (plan.blocks if plan.order == "shuffled" else 1)
 
 
 def targets(plan: Plan, starts):
@@ -122,7 +128,7 @@ def length(plan: Plan, batch_size: int, world_size: int = 1) -> int:
 def epoch_keys(plan: Plan, epochs) -> tuple:
     """Returns the offset and the round keys of each of these epochs of "shuffled"."""
     keys = word(plan.key, epochs)
-    offsets = below(word(keys, epochs * 0), plan.tokens - plan.blocks * plan.block_size)
+    offsets = below(word(keys, epochs * 0), span_of(plan))
     return offsets, round_keys(keys, plan.blocks)
 
 

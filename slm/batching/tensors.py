@@ -51,6 +51,12 @@ def empty(rows: Rows, device: torch.device | str = "cpu", **options: Any) -> Bat
     return Batch(new(2, b, size), documents, new(b) if rows.tell_sources else None)
 
 
+def copy_all(to: list[torch.Tensor], here: list[torch.Tensor], non_blocking: bool = False) -> None:
+    """Copies tensors into others of the same shapes."""
+    for tensor, other in zip(to, here, strict=True):
+        tensor.copy_(other, non_blocking=non_blocking)
+
+
 class Source:
     """Batches of one rank, one after another."""
 

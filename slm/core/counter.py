@@ -13,19 +13,18 @@ Pure functions of 64-bit integers. Bit for bit, with + and · wrapping at 2^64:
                       l = (l + f(r, A)) mod A where i is odd,
                       r = (r + f(l, B)) mod B where i is even,
                       f(v, m) = ((word(key, S·v + i) >> 32)·m) >> 32,
-                  then x = l·B + r; all of it again while x >= n. R = 30 and S = 32 if n < 2^6,
-                  R = 12 and S = 16 if 2^6 <= n < 2^16, else R = 6 and S = 16. As A·B < n + A, that
-                  takes at most 4/3 passes on average over x, for any key (8/5 if n = 5), and
-                  1 + 1/√n if n is large. No round uses word(key, 0).
+                  then x = l·B + r; all of it again while x >= n. R and S are those of _LEVELS. As
+                  A·B < n + A, that takes at most 4/3 passes on average over x, for any key (8/5 if
+                  n = 5), and 1 + 1/√n if n is large. No round uses word(key, 0).
 
 Why so many rounds: two values in one column keep their distance with probability 1 / B in every two
 rounds, so that such pairs are off by about n·B^(−R/2) of what chance gives: under 0.1 % below 2^16,
-and 1 / B from there on. Why A is even: turning a column of odd length is an even permutation, and
-so is all that odd rows and columns make. benchmark.orders.permutation prints what was seen.
+1 / B from there on. Why A is even: turning a column of odd length is an even permutation, and so is
+all that odd rows and columns make. benchmark.orders.permutation prints what was seen.
 
-Counters, words and x are one-dimensional NumPy uint64 arrays or PyTorch int64 tensors; the code is
-the same. An int64 has the same bits if right shifts are masked: (z >> s) & (2^(64 - s) - 1). With m
-and n up to 2^62 no sum that is compared or divided reaches the sign bit.
+Counters, words and x are one-dimensional NumPy uint64 arrays or PyTorch int64 tensors. An int64 has
+the same bits if right shifts are masked: (z >> s) & (2^(64 - s) - 1). As m and n are at most 2^62,
+no sum that is compared or divided reaches the sign bit.
 """
 
 from functools import lru_cache
@@ -35,6 +34,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 LARGEST = 2**62  # of m and n
+_LEVELS = ((1, 30, 32), (2**6, 12, 16), (2**16, 6, 16))  # from which n on, R, S
 _GOLDEN, _FIRST, _SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
 
@@ -49,9 +49,9 @@ class Network(NamedTuple):
 
 def word(key, counter):
     """Returns output `counter` of SplitMix64 seeded with `key`, an int or of counter's shape."""
-    if isinstance(key, int):
-        return _mix(counter * _number(_GOLDEN, counter) + _number(key + _GOLDEN, counter))
-    return _mix(counter * _number(_GOLDEN, counter) + (key + _number(_GOLDEN, counter)))
+    golden = _number(_GOLDEN, counter)
+    key = _number(key + _GOLDEN, counter) if isinstance(key, int) else key + golden
+    return _mix(counter * golden + key)
 
 
 def below(words, m: int):
@@ -68,8 +68,7 @@ def below(words, m: int):
 def network(n: int) -> Network:
     """Returns the network that permutes 0 … n - 1, for n in 1 … 2^62."""
     a = min(n, (isqrt(n - 1) | 1) + 1)
-    rounds, stride = (30, 32) if n < 2**6 else (12, 16) if n < 2**16 else (6, 16)
-    return Network(a, -(-n // a), rounds, stride)
+    return Network(a, -(-n // a), *max(level for level in _LEVELS if level[0] <= n)[1:])
 
 
 def round_keys(key, n: int) -> list:
@@ -100,20 +99,19 @@ def permute_all(key, n: int):
 
 def permute_each(key, x, n):
     """Returns p(key, x, n) for NumPy arrays of keys, x and n, each x < n."""
-    made = np.empty_like(x)
-    for least, end in ((1, 2**6), (2**6, 2**16), (2**16, LARGEST + 1)):
-        mine = np.flatnonzero((n >= _uint64(least)) & (n < _uint64(end)))
+    made, firsts = np.empty_like(x), [first for first, *_ in _LEVELS]
+    for first, until in zip(firsts, [*firsts[1:], LARGEST], strict=True):
+        mine = np.flatnonzero((n >= first) & (n < until))
         if mine.size:
-            made[mine] = _each(key[mine], x[mine], n[mine], network(least))
+            made[mine] = _each(key[mine], x[mine], n[mine], first)
     return made
 
 
-def _each(key, x, n, like: Network):
-    """The same where all have such a network; n up to 2^52, as √n is taken in float64."""
-    a = np.sqrt((n - _uint64(1)).astype(float)).astype(np.uint64) | _uint64(1)
-    a = np.minimum(n, a + _uint64(1))
-    of = like._replace(a=a, b=(n + a - _uint64(1)) // a)
-    keys = [key + _number(_GOLDEN * (i + 1), key) for i in range(1, of.rounds + 1)]
+def _each(key, x, n, like: int):
+    """The same where rounds are as for `like`; n up to 2^52, as √n is taken in float64."""
+    roots = np.sqrt((n - _uint64(1)).astype(float)).astype(np.uint64)
+    a = np.minimum(n, (roots | _uint64(1)) + _uint64(1))
+    of, keys = network(like)._replace(a=a, b=(n + a - _uint64(1)) // a), round_keys(key, like)
     x = _forth(keys, x, of)
     while (out := np.flatnonzero(x >= n)).size:
         again = of._replace(a=of.a[out], b=of.b[out])
@@ -162,7 +160,7 @@ def _round(key, v, m, of: Network):
 
 
 def _mix(z):
-    if isinstance(z, np.ndarray):  # in place, as nobody else has it
+    if isinstance(z, np.ndarray):  # in place
         z ^= z >> _uint64(30)
         z *= _uint64(_FIRST)
         z ^= z >> _uint64(27)

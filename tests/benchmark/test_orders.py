@@ -26,18 +26,11 @@ from slm.bins.verifying import damage
 from slm.training.model import Size, gpt
 from tests.training.test_training import TEXTS, made
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
 STORIES = "f765b29e"  # of the manifest of 1,000
 SETTING = Setting(Size(1, 2, 16), 4, 8, 12, 0.01)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Several would wait for each other longer than so small a model takes."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 # --- stories ---

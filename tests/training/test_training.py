@@ -4,7 +4,6 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from functools import partial
 from itertools import chain, pairwise
 from math import log2, nan
@@ -31,6 +30,8 @@ from slm.training.trainer import Fitted, fit, moments, rate, training_step
 from tests.helpers import one_line
 from tests.workspace import ROOT, environment
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU, CUDA = torch.device("cpu"), torch.cuda.is_available()
 TOKENS = (*BYTES, b"th", b"the", b" the", b"at", b" cat", b" sat")
 TEXTS = ["the cat sat.", "é that", "", "The cats sat at the mat, and the cat sat there."] * 3
@@ -50,15 +51,6 @@ import scripts.train_variants
 scripts.train_variants.read_settings = lambda path: {{"training": {SETTINGS}}}
 scripts.train_variants.run_main(scripts.train_variants.main)
 """
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Several would wait for each other longer than so small a model takes."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def made(

@@ -18,7 +18,8 @@ from slm.batching.gpu.mixing import source_of
 from slm.batching.gpu.numbers import unsigned
 
 FAR = tl.constexpr(2**62)  # beyond any token
-KEY, DEALING, ROW, START, INDEX, FIRST = range(6)  # int64 of a program's state; the tables are last
+# Of a program's state; from FIRST on lie the pieces of now, and the tables.
+KEY, DEALING, ROW, START, INDEX, FIRST = (tl.constexpr(i) for i in range(6))
 
 
 @triton.jit
@@ -39,19 +40,20 @@ def fill(
     row, part = tl.program_id(0), tl.program_id(1)
     EACH: tl.constexpr = 3 * P if ORDER == 3 else 1
     NOW: tl.constexpr = 3 * FEW if ORDER == 3 else 0
-    SIZE: tl.constexpr = (EACH + (5 if ORDER == 3 else 1)) * TABLE + NOW + 5
+    SIZE: tl.constexpr = (EACH + (5 if ORDER == 3 else 1)) * TABLE + NOW + FIRST
     mine = state + SIZE * (row * tl.num_programs(1) + part)
-    g = tl.load(mine + 2)
-    start = tl.load(mine + 3)
-    index = tl.load(mine + 4)
-    table, about = mine + 5 + NOW, mine + 5 + NOW + EACH * TABLE
+    g = tl.load(mine + ROW)
+    start = tl.load(mine + START)
+    index = tl.load(mine + INDEX)
+    now = mine + FIRST
+    table, about = now + NOW, now + NOW + EACH * TABLE
     j = part * BLOCK + tl.arange(0, BLOCK)
     inside = j < T
     at = row.to(tl.int64) * T + j
     plane = tl.num_programs(0).to(tl.int64) * T
     slot = tl.arange(0, P)
     if ORDER == 3:
-        piece, shift, document = _pieces(j, mine + 5, table + index * EACH, start, P, FEW)
+        piece, shift, document = _pieces(j, now, table + index * EACH, start, P, FEW)
         begin, until = piece.to(tl.int32), (piece >> 32).to(tl.int32)
         token = tokens + shift + j
         has = inside & (j < until)
@@ -69,14 +71,9 @@ def fill(
             begins = tl.load(table + index * EACH + slot, mask=slot < start, other=T)
             begins, place = begins.to(tl.int32), (j - begin).to(tl.int64)
         else:
-            document = _document(start + j, has, every, offsets, STRIDE, WITHIN)
-            begin = tl.maximum(tl.load(offsets + document, mask=has, other=0), start)
-            place = start + j - tl.where(has, begin, tl.maximum(start, LAST))
-            first = tl.sum(tl.where(j == 0, document, 0))
-            begins = _begins(start, first, slot, offsets, T, LAST, K)
-            if NUMBERED:
-                document = tl.load(numbers + document, mask=has, other=0).to(tl.int64)
-            document = tl.where(has, document, -1)
+            document, place, begins = _window_documents(
+                start, j, has, slot, every, offsets, numbers, T, LAST, NUMBERED, WITHIN, STRIDE, K
+            )
         tl.store(out + 2 * plane + at, document, mask=inside)
         tl.store(out + 3 * plane + at, place, mask=inside)
         if part == 0:
@@ -95,9 +92,9 @@ def fill(
         if SOURCES > 1:
             source, rows = source_of(rows, stages, STAGES, SOURCES)
             tl.store(about + steps, source << 32)
-        key = unsigned(tl.load(mine))
+        key = unsigned(tl.load(mine + KEY))
         if ORDER == 3:
-            dealing = unsigned(tl.load(mine + 1))
+            dealing = unsigned(tl.load(mine + DEALING))
             draw_pieces(
                 rows, key, dealing, source, parts, kinds, slots, classes, short, long, totals,
                 offsets, table, about, about + TABLE, T, P, FEW, TABLE, BITS, LANES, SEARCH
@@ -114,10 +111,10 @@ def fill(
         start = tl.load(about + index) & 0xFFFFFFFF
         few = tl.arange(0, 4 * FEW)
         first = tl.load(table + index * EACH + few // FEW * P + few % FEW, mask=few < NOW, other=0)
-        tl.store(mine + 5 + few, first, mask=few < NOW)
-    tl.store(mine + 2, g + WIDE)
-    tl.store(mine + 3, start)
-    tl.store(mine + 4, index)
+        tl.store(now + few, first, mask=few < NOW)
+    tl.store(mine + ROW, g + WIDE)
+    tl.store(mine + START, start)
+    tl.store(mine + INDEX, index)
     tl.store(out + at, x, mask=inside)
     tl.store(out + plane + at, y, mask=inside)
 
@@ -151,6 +148,22 @@ def _pieces(j, now, table, count, P: tl.constexpr, FEW: tl.constexpr):
 
 
 @triton.jit
+def _window_documents(
+    start, j, has, slot, every, offsets, numbers, T: tl.constexpr, LAST: tl.constexpr,
+    NUMBERED: tl.constexpr, WITHIN: tl.constexpr, STRIDE: tl.constexpr, K: tl.constexpr,
+):  # fmt: skip
+    """Returns the document of each place of a window, its place in the piece, and `_begins`."""
+    document = _document(start + j, has, every, offsets, STRIDE, WITHIN)
+    begin = tl.maximum(tl.load(offsets + document, mask=has, other=0), start)
+    place = start + j - tl.where(has, begin, tl.maximum(start, LAST))
+    first = tl.sum(tl.where(j == 0, document, 0))
+    begins = _begins(start, first, slot, offsets, T, LAST, K)
+    if NUMBERED:
+        document = tl.load(numbers + document, mask=has, other=0).to(tl.int64)
+    return tl.where(has, document, -1), place, begins
+
+
+@triton.jit
 def _document(at, mask, every, offsets, STRIDE: tl.constexpr, WITHIN: tl.constexpr):
     """Returns which document has a token: a look-up, and as many comparisons as may be needed."""
     document = tl.load(every + at // STRIDE, mask=mask, other=0).to(tl.int64)
@@ -162,8 +175,10 @@ def _document(at, mask, every, offsets, STRIDE: tl.constexpr, WITHIN: tl.constex
 
 @triton.jit
 def _begins(start, first, slot, offsets, T: tl.constexpr, LAST: tl.constexpr, K: tl.constexpr):
-    """Returns where the pieces of a window begin, T where there are no more; `first` is its first
-    document."""
+    """Returns where the pieces of a window begin, T where there are no more.
+
+    `first` is its first document.
+    """
     valid = tl.minimum(tl.maximum(LAST - start, 0), T)
     at = offsets + first + slot
     some = (slot < K) & (slot * 0 + valid > 0)

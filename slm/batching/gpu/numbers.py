@@ -10,16 +10,19 @@ import triton.language as tl
 
 @triton.jit
 def unsigned(number):
+    """Returns the same 64 bits as uint64."""
     return number.to(tl.uint64, bitcast=True)
 
 
 @triton.jit
 def signed(number):
+    """Returns the same 64 bits as int64."""
     return number.to(tl.int64, bitcast=True)
 
 
 @triton.jit
 def mix(z):
+    """Returns mix(z) of slm.core.counter."""
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9
     z = (z ^ (z >> 27)) * 0x94D049BB133111EB
     return z ^ (z >> 31)
@@ -27,11 +30,13 @@ def mix(z):
 
 @triton.jit
 def word(key, counter):
+    """Returns output `counter` of SplitMix64 seeded with `key`."""
     return mix(key + (counter + 1) * 0x9E3779B97F4A7C15)
 
 
 @triton.jit
 def below(words, m):
+    """Returns `words` scaled to 0 … m - 1: the high half of the product."""
     return tl.umulhi(words, words * 0 + m)
 
 

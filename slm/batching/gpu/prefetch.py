@@ -20,10 +20,15 @@ import torch
 
 from slm.batching.host import Reader
 from slm.batching.orders.rows import Rows
-from slm.batching.tensors import Batch, Source, empty
+from slm.batching.tensors import Batch, Source, copy_all, empty
 
 SLOTS = 4
 STEPS, IDS = 32, 2**20  # at most per slot, but always one step
+
+
+def steps_of(rows: Rows) -> int:
+    """Returns the steps of a slot."""
+    return max(1, min(STEPS, IDS // (rows.batch_size * (rows.size + 1))))
 
 
 class Slot:
@@ -64,12 +69,9 @@ class Slot:
         if self.pinned[0].pair is None:
             self.narrow_there.copy_(self.narrow, non_blocking=True)
         for batch, there in zip(self.pinned, self.there, strict=True):
-            narrow = batch.pair is None
-            here, twins = (
-                (batch.rest(), there.rest()) if narrow else (batch.tensors(), there.tensors())
-            )
-            for tensor, twin in zip(here, twins, strict=True):
-                twin.copy_(tensor, non_blocking=True)
+            if batch.pair is not None:
+                there.pair.copy_(batch.pair, non_blocking=True)
+            copy_all(there.rest(), batch.rest(), non_blocking=True)
 
 
 class Prefetcher(Source):
@@ -79,7 +81,7 @@ class Prefetcher(Source):
         self.rows, self._device = rows, device
         self._reader = Reader(rows)
         self._out = empty(rows, device) if reuse else None
-        self._steps = max(1, min(STEPS, IDS // (rows.batch_size * (rows.size + 1))))
+        self._steps = steps_of(rows)
         self._stream, self._caller = torch.cuda.Stream(device), torch.cuda.current_stream(device)
         self._end: Callable[[], object] | None = None  # ends the thread, if there is one
         self._next, self._left = 0, 0  # the step of the next batch, and how many the slot has left
@@ -108,10 +110,8 @@ class Prefetcher(Source):
             self._caller = stream
         if not number:
             stream.wait_event(slot.copied)
-        for tensor, there in zip(out.tensors(), slot.there[number].tensors(), strict=True):
-            tensor.copy_(there)
-        if self.rows.order == "sequential":
-            self._reader.finish(self.step, out.pair)
+        copy_all(out.tensors(), slot.there[number].tensors())
+        self._reader.finish(self.step, out.pair)
         self.step = self._next = self.step + 1
         self._left -= 1
         if not self._left:

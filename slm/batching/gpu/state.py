@@ -13,10 +13,11 @@ import triton
 import triton.language as tl
 
 from slm.batching.device import token_bases
-from slm.batching.gpu.kernel import FIRST
+from slm.batching.gpu.kernel import DEALING, FIRST, INDEX, KEY, ROW, START
+from slm.batching.orders.borders import most_within
 from slm.batching.orders.pieces import STRIDE, Pieces
 from slm.batching.orders.rows import Rows, Split
-from slm.batching.sampling import ORDERS
+from slm.batching.sampling import ORDERS, span_of
 from slm.batching.tensors import NO_TARGET
 from slm.core.counter import network, signed
 
@@ -34,14 +35,15 @@ def constants(rows: Rows, token_bytes: int, early: bool) -> dict:
     block = 512 if rows.batch_size * size <= LARGE else 1024  # tokens per program
     block = min(block, triton.next_power_of_2(size))
     plans = [split.plan for split in rows.splits]
-    places = places_of(rows)
+    places, parts = places_of(rows), -(-size // block)
+    steps = steps_at_once(rows, parts)
     windows = rows.documents and not rows.packed
     indices = [split.documents for split in rows.splits if windows and split.documents]
     return {
         "T": size,
         "WIDE": rows.per_step,
         "LAST": sum(one.tokens for one in plans) - 1,
-        "M": plan.tokens - (plan.blocks * size if plan.order == "shuffled" else size),
+        "M": span_of(plan),
         "n": plan.blocks,
         "A": high,
         "B": wide,
@@ -50,19 +52,21 @@ def constants(rows: Rows, token_bytes: int, early: bool) -> dict:
         "IDS": tl.uint16 if token_bytes == 2 else tl.uint32,
         "NONE": NO_TARGET,
         "BLOCK": block,
-        "TABLE": steps_at_once(rows, -(-size // block)),
+        "TABLE": steps,
         "EARLY": early,
         "SOURCES": sources,
         "STAGES": len(rows.stages) if rows.stages else 1,
         "TELL": rows.tell_sources,
         "DOCS": rows.documents,
         "NUMBERED": sources > 1 or any(index.numbers is not None for index in indices),
-        "WITHIN": max((index.borders.most_within(STRIDE) for index in indices), default=0),
+        "WITHIN": max(
+            (most_within(index.borders.bounds[1:], STRIDE) for index in indices), default=0
+        ),
         "STRIDE": STRIDE,
         "K": rows.most,
         "P": places,
         "FEW": min(FEW, places),
-        "BITS": steps_at_once(rows, -(-size // block)).bit_length(),
+        "BITS": steps.bit_length(),
         "LANES": LANES,
         "SEARCH": max(_bits(split) for split in rows.splits),
     }
@@ -110,9 +114,9 @@ def first_state(rows: Rows, step: int, parts: int) -> torch.Tensor:
     if drawn.sources is not None:
         about = about + (drawn.sources.reshape(steps, b).T << 32)
     state = np.empty((b, FIRST), np.int64)
-    state[:, :2] = signed(plan.key), signed(plan.dealing)
-    state[:, 2] = np.arange(b) + step * rows.per_step + rows.first
-    state[:, 3], state[:, 4] = start, 0
+    state[:, KEY], state[:, DEALING] = signed(plan.key), signed(plan.dealing)
+    state[:, ROW] = np.arange(b) + step * rows.per_step + rows.first
+    state[:, START], state[:, INDEX] = start, 0
     scratch = np.zeros((b, 4 * steps if rows.packed else 0), np.int64)
     state = np.concatenate([state, now, table.reshape(b, -1), about, scratch], 1)
     return torch.from_numpy(state.repeat(parts, 0))

@@ -9,11 +9,13 @@ from typing import NamedTuple
 import numpy as np
 
 from slm.batching.device import token_bases
+from slm.batching.gpu import drawing as columns
+from slm.batching.gpu.kernel import FAR
+from slm.batching.orders.borders import Borders
 from slm.batching.orders.pieces import STRIDE
 from slm.batching.orders.rows import Rows, Split
+from slm.batching.sampling import span_of
 from slm.core.counter import network, signed
-
-FAR = 2**62  # beyond any token
 
 
 class Tables(NamedTuple):
@@ -60,25 +62,27 @@ def _stages(rows: Rows) -> np.ndarray:
 
 def _part(rows: Rows, i: int) -> np.ndarray:
     """Returns the columns that windows and "packed" share; the others are 0."""
-    plan = rows.splits[i].plan
-    span = plan.tokens - (plan.blocks * rows.size if plan.order == "shuffled" else rows.size)
-    about = [plan.blocks, *network(plan.blocks)[:3], span, token_bases(rows)[i]]
-    return np.array([*about, *[0] * 9], np.int64)
+    plan, part = rows.splits[i].plan, np.zeros(columns.COLUMNS, np.int64)
+    part[columns.ROWS] = plan.blocks
+    part[columns.HIGH], part[columns.WIDE], part[columns.ROUNDS], _ = network(plan.blocks)
+    part[columns.SPAN] = span_of(plan)
+    part[columns.TOKENS] = token_bases(rows)[i]
+    return part
 
 
 def _documents(rows: Rows) -> dict[str, np.ndarray]:
     """Returns where documents of windows begin, and the index of them."""
     indices, bases = [split.documents for split in rows.splits], token_bases(rows)
-    many = np.cumsum([0, *(len(index.borders.bounds) - 1 for index in indices)])
     bounds = [index.borders.bounds[:-1] + base for index, base in zip(indices, bases, strict=True)]
     end = sum(len(split.ids) for split in rows.splits)
-    borders = np.concatenate([*bounds, [end], np.full(rows.most + 1, FAR)])
-    strides = np.arange(0, end, STRIDE)
-    every = np.searchsorted(borders, strides, side="right") - 1
-    own = [index.number(np.arange(len(index.borders.bounds) - 1)) for index in indices]
+    joint = Borders(np.concatenate([*bounds, [end]]), STRIDE)
+    own = [index.number(np.arange(len(index.borders))) for index in indices]
     plain = len(own) == 1 and indices[0].numbers is None
-    numbers = NOTHING if plain else _narrow(np.concatenate(own), int(many[-1]))
-    return {"offsets": borders, "every": _narrow(every, int(many[-1])), "numbers": numbers}
+    return {
+        "offsets": np.append(joint.bounds, np.full(rows.most + 1, FAR.value)),
+        "every": joint.every,
+        "numbers": NOTHING if plain else _narrow(np.concatenate(own), len(joint)),
+    }
 
 
 def _narrow(array: np.ndarray, most: int) -> np.ndarray:
@@ -98,11 +102,12 @@ def _packed(rows: Rows) -> dict[str, np.ndarray]:
         plan["long"] += first["offsets"][i]
         plan["offsets"] += bases[i]
         part = _part(rows, i)
-        part[4] = plan["totals"][-1]
-        part[6:8] = first["kinds"][i], len(plan["kinds"]) - 1
-        part[8:11] = first["totals"][i], first["long"][i], len(plan["long"])
-        part[11:15] = first["classes"][i], first["offsets"][i], plan["offsets"][-1], 0
-        part[14] = split.documents.follows
+        part[columns.SPAN] = plan["totals"][-1]
+        part[columns.KINDS], part[columns.MANY_KINDS] = first["kinds"][i], len(plan["kinds"]) - 1
+        part[columns.LONG], part[columns.MANY_LONG] = first["long"][i], len(plan["long"])
+        part[columns.TOTALS], part[columns.CLASSES] = first["totals"][i], first["classes"][i]
+        part[columns.DOCUMENTS], part[columns.END] = first["offsets"][i], plan["offsets"][-1]
+        part[columns.FOLLOWS] = split.documents.follows
         parts.append(part)
     joint = {name: np.concatenate([plan[name] for plan in every]) for name in first}
     for name in ("short", "long"):

@@ -33,7 +33,7 @@ class Borders:
             which += later
         return which
 
-    def most_within(self, size: int) -> int:
-        """Returns how many ranges end, at most, in any `size` numbers that begin with an end."""
-        ends = self.bounds[1:]
-        return int((np.searchsorted(ends, ends + size) - np.arange(len(ends))).max())
+
+def most_within(numbers: np.ndarray, size: int) -> int:
+    """Returns how many of these, ascending, any range of `size` has that begins with one."""
+    return int((np.searchsorted(numbers, numbers + size) - np.arange(len(numbers))).max())

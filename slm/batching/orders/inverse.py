@@ -3,9 +3,9 @@
 import numpy as np
 
 from slm.batching.orders.packing import Packing
-from slm.batching.orders.pieces import DocumentIndex, packed_pieces
+from slm.batching.orders.pieces import DocumentIndex, packed_pieces, turns_of
 from slm.batching.sampling import Plan
-from slm.core.counter import below, round_keys, unpermute, word
+from slm.core.counter import round_keys, unpermute, word
 
 CHUNK = 2**14  # rows at once
 
@@ -66,8 +66,7 @@ def _long(
 ) -> np.ndarray:
     """Returns the rows of the plan that have token `inside` of a long document."""
     number = int(index.number(np.array([which]))[0])
-    at = int(pack.stream_of.bounds[np.searchsorted(pack.long, number)]) + inside
-    turn = below(word(keys, keys * np.uint64(0)), pack.tokens).astype(np.int64)
-    at = (at - turn) % pack.tokens
+    first = int(pack.stream_of.bounds[np.searchsorted(pack.long, number)])
+    at = (first + inside - turns_of(pack, keys)) % pack.tokens
     kind = np.searchsorted(pack.stream, at, side="right") - 1
     return (pack.first_row[kind] + (at - pack.stream[kind]) // pack.gap[kind]).astype(np.uint64)

@@ -60,6 +60,12 @@ class Packing(NamedTuple):
         return self.rows * self.block_size - int(tokens) - self.tokens
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays, the look-ups of the stream among them."""
+        arrays = [*self, self.stream_of.bounds, self.stream_of.every]
+        return sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
+
+    @property
     def most(self) -> int:
         """The most pieces of a row, padding among them."""
         slots = np.diff(self.first_slot)
@@ -68,7 +74,7 @@ class Packing(NamedTuple):
 
 def packing(offsets: np.ndarray, block_size: int) -> Packing:
     """Returns the plan for documents with these (documents + 1,) running totals of tokens."""
-    lengths = np.diff(np.asarray(offsets).astype(np.int64))
+    lengths = np.diff(np.asarray(offsets, np.int64))
     capped = np.minimum(lengths, block_size + 1)
     capped = capped.astype(np.uint16 if block_size < 2**16 - 1 else np.int64)  # sorted by radix
     counts = np.bincount(capped, minlength=block_size + 2)

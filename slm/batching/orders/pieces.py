@@ -88,7 +88,7 @@ def packed_pieces(plan: Plan, index: DocumentIndex, rows: np.ndarray) -> Pieces:
     epochs = rows // np.uint64(pack.rows)
     few, own = _different(epochs)
     keys, dealing = word(plan.key, few), word(plan.dealing, few)
-    turns = below(word(keys, few * np.uint64(0)), pack.tokens).astype(np.int64)
+    turns = turns_of(pack, keys)
     networks = [key[own] for key in round_keys(keys, pack.rows)]
     places = permute(networks, rows - epochs * np.uint64(pack.rows), pack.rows).astype(np.int64)
     kind = np.searchsorted(pack.first_row, places.astype(pack.first_row.dtype), side="right") - 1
@@ -106,6 +106,11 @@ def packed_pieces(plan: Plan, index: DocumentIndex, rows: np.ndarray) -> Pieces:
     ends = [_stream(pack, index, turns[own], kind, copy), _padding(pack, used, kind, copy)]
     parts = [short, *ends[0], ends[1]]
     return _in_order(parts, index, pack.block_size)
+
+
+def turns_of(pack: Packing, keys: np.ndarray) -> np.ndarray:
+    """Returns which token of the stream is the first in each epoch, (epochs,) int64."""
+    return below(word(keys, keys * np.uint64(0)), pack.tokens).astype(np.int64)
 
 
 def _different(epochs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -168,18 +173,6 @@ def interleaved(rows: list[np.ndarray], parts: list[Pieces]) -> Pieces:
     joined = joined._replace(row=np.concatenate(own))
     order = np.argsort(joined.row, kind="stable")
     return Pieces(*(array[order] for array in joined))
-
-
-def most_pieces(plan: Plan, index: DocumentIndex | None) -> int:
-    """Returns the most pieces that a row can have; 1 where documents are not asked for."""
-    if plan.packing is not None:
-        return plan.packing.most
-    if index is None:
-        return 1
-    size, begins = plan.block_size, index.borders.bounds[:-1]
-    # Documents that begin in a window, the one before, and its end.
-    together = np.searchsorted(begins, begins + size) - np.arange(begins.size)
-    return int(min(together.max() + 2, size))
 
 
 def packed_places(pieces: Pieces, places: np.ndarray) -> tuple:

@@ -9,16 +9,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from slm.batching.orders.borders import most_within
 from slm.batching.orders.mixing import Stage, sources
 from slm.batching.orders.pieces import (
+    DocumentIndex,
     Pieces,
     ending_pieces,
     interleaved,
-    most_pieces,
     packed_pieces,
     window_pieces,
 )
-from slm.batching.sampling import Plan, starts_of, targets
+from slm.batching.sampling import Plan, row_numbers, starts_of, targets
 
 TOGETHER = 128  # steps that are drawn at once, at a twentieth of the cost of single ones
 
@@ -104,15 +105,9 @@ class Rows:
             pieces = Pieces(*[array[begin:stop] for array in pieces])
         return Drawn(source, start, pieces)
 
-    def numbers(self, step: int, steps: int) -> np.ndarray:
-        """Returns the global rows of steps, (steps·batch_size,) uint64."""
-        first = np.arange(steps, dtype=np.uint64) * np.uint64(self.per_step)
-        first = first + np.uint64(step * self.per_step + self.first)
-        return (first[:, None] + np.arange(self.batch_size, dtype=np.uint64)).ravel()
-
     def draw(self, step: int, steps: int) -> Drawn:
         """Returns the rows of `steps` steps from `step` on."""
-        rows = self.numbers(step, steps)
+        rows = row_numbers(step, steps, self.batch_size, self.rank, self.world_size)
         if self.stages is None:
             return self._draw(self.splits[0], rows)
         source, own = sources(self.stages, rows)
@@ -138,3 +133,13 @@ class Rows:
             return Drawn(None, starts, window_pieces(split.documents, starts, self.size))
         valid = targets(split.plan, starts)
         return Drawn(None, starts, ending_pieces(split.documents, starts, valid, self.size))
+
+
+def most_pieces(plan: Plan, index: DocumentIndex | None) -> int:
+    """Returns the most pieces that a row can have; 1 where documents are not asked for."""
+    if plan.packing is not None:
+        return plan.packing.most
+    if index is None:
+        return 1
+    # Documents that begin in a window, the one before, and its end.
+    return min(most_within(index.borders.bounds[:-1], plan.block_size) + 2, plan.block_size)
