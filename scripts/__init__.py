@@ -1,14 +1,8 @@
 """The commands. Ctrl-C ends each in one line, also while it still imports its modules."""
 
-from slm.core import standard_library_first  # noqa: F401
-
-# isort: split
-import os
-import signal
+# isort: skip_file
+import os  # Python has both already, wherever a user's own os.py lies
 import sys
-
-from slm.core.errors import interrupted
-from slm.core.git import LOCAL
 
 
 def _in_one_line(kind, error, trace) -> None:
@@ -18,8 +12,14 @@ def _in_one_line(kind, error, trace) -> None:
     os._exit(1)  # and not by the signal, which DVC would report a second time
 
 
+sys.excepthook = _in_one_line
+
+from slm.core import standard_library_first  # noqa: E402, F401
+import signal  # noqa: E402
+from slm.core.errors import interrupted  # noqa: E402
+from slm.core.git import LOCAL  # noqa: E402
+
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # and not ignored, as by nohup
     signal.signal(signal.SIGINT, interrupted)
-sys.excepthook = _in_one_line
 for name in (*LOCAL, "MPLBACKEND"):  # of a hook, whose repository DVC would use; of a notebook
     os.environ.pop(name, None)

@@ -11,6 +11,8 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 
 class UserError(ValueError):
@@ -36,14 +38,15 @@ def run_main(main: Callable[[], None]) -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         main()
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("error: interrupted; run the same command again to go on")
     except BrokenPipeError:
         sys.exit(1)  # the reader of the output, such as `head`, has ended
-    except OSError as error:
-        if error.errno not in REPAIRS:
+    except (KeyboardInterrupt, Exception) as error:
+        # After an interrupt, what cleans up may fail with an error of its own.
+        if _INTERRUPTED.is_set() or isinstance(error, KeyboardInterrupt):
+            sys.exit("error: interrupted; run the same command again to go on")
+        if isinstance(error, UserError):
+            sys.exit(f"error: {error}")
+        if not isinstance(error, OSError) or error.errno not in REPAIRS:
             raise
         sys.exit(f"error: {error.filename or 'writing'}: {error.strerror}; {REPAIRS[error.errno]}")
 
@@ -65,10 +68,22 @@ def positive(word: str) -> int:
 
 def interrupted(*_: object) -> None:
     """Handles a signal that ends a command: raises KeyboardInterrupt."""
-    sys.unraisablehook = lambda _: None  # what half-made objects, DVC's bars say, complain of
+    _INTERRUPTED.set()
+    sys.unraisablehook = _dropped
     raise KeyboardInterrupt
 
 
+def _dropped(error: Any) -> None:
+    """Raises a KeyboardInterrupt anew that came amid a `__del__`, where Python drops errors.
+
+    What half-made objects, such as DVC's bars, complain of after an interrupt is dropped.
+    """
+    if issubclass(error.exc_type, KeyboardInterrupt):
+        signal.signal(signal.SIGALRM, interrupted)
+        signal.setitimer(signal.ITIMER_REAL, 0.01)  # seconds: the `__del__` has ended by then
+
+
+_INTERRUPTED = Event()
 _FULL = "the disk is full: free some space and run the same command again"
 _MODE = "correct its path, owner or mode"
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR)

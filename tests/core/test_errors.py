@@ -1,0 +1,53 @@
+"""An interrupt ends a command in one line, wherever it comes."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+COMMAND = """
+import os, signal, time
+from slm.core.errors import interrupted, run_main
+
+class Object:
+    def __del__(self):
+        os.kill(os.getpid(), {number})
+
+def main():
+    {body}
+    time.sleep(20)
+    print("not interrupted")
+
+signal.signal(signal.SIGINT, interrupted)
+run_main(main)
+"""
+BODIES = {
+    "at rest": "os.kill(os.getpid(), {number})",
+    "at the end of an object, where Python drops errors": "Object()",
+    "and what cleans up fails": """try:
+        os.kill(os.getpid(), {number})
+        time.sleep(20)
+    finally:
+        open("absent/file")""",
+}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("body", BODIES.values(), ids=list(BODIES))
+def test_an_interrupt_is_one_line(body, number):
+    code = COMMAND.format(body=body, number=int(number)).replace("{number}", str(int(number)))
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # the suite may run under nohup
+    )  # fmt: skip
+    assert run.stderr == "error: interrupted; run the same command again to go on\n"
+    assert (run.returncode, run.stdout) == (1, "")
+
+
+def test_an_error_without_an_interrupt_keeps_its_traceback():
+    body = 'open("absent/file")'
+    code = COMMAND.format(body=body, number=2)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 1 and run.stderr.startswith("Traceback")
+    assert "FileNotFoundError" in run.stderr and "error: interrupted" not in run.stderr
