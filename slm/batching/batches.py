@@ -22,11 +22,19 @@ from typing import NoReturn
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from slm.batching.loops import Items, end, outside_of_the_graph, refuse_to_prepare, restored
+from slm.batching.loops import (
+    Items,
+    check_state,
+    end,
+    outside_of_the_graph,
+    refuse_to_prepare,
+    restored,
+    rows_done,
+)
 from slm.batching.opening import opened, split_of
 from slm.batching.orders.rows import Rows
 from slm.batching.placement import device_of, placement_for, source
-from slm.batching.sampling import VERSION, integer, integers
+from slm.batching.sampling import VERSION, integers
 from slm.bins.opening import Bins
 from slm.core.errors import check
 from slm.core.formats import State
@@ -77,7 +85,8 @@ class Batches(IterableDataset):
 
     def _begin(self, rows: Rows, steps: int | None, data: object) -> None:
         """Sets the first step of these rows, and what a state says of them."""
-        plan, asked = rows.splits[0].plan, self._arguments
+        plan, asked, tokens = rows.splits[0].plan, self._arguments, rows.batch_size * rows.size
+        check(tokens < 2**31, f"a batch of {tokens:,} tokens is too large; choose less than 2^31")
         self._rows, self._lock, self._end = rows, Lock(), end(steps, plan, rows.per_step)
         self._state: State = {
             "rows": 0,
@@ -171,19 +180,10 @@ class Batches(IterableDataset):
         another slm.batching.sampling.VERSION.
         """
         self._check(state)
-        self.step = integer("rows of the state", state.get("rows"), 0) // self._rows.per_step
+        self.step = rows_done(state, self._rows.per_step) // self._rows.per_step
 
     def _check(self, state: State) -> None:
-        for key, here in self._state.items():
-            there = state.get(key)
-            same = key in ("rows", "sampling") or there == here
-            check(same, f"the state has {key} {there!r} and these batches have {here!r}")
-        there = state.get("sampling", 1)  # version 1 did not name itself
-        check(
-            there == VERSION,
-            f"the state is of sampling {there!r} and this slm draws sampling {VERSION}; "
-            "finish that run with the slm that began it, or begin a new one",
-        )
+        check_state(self._state, state)
 
     def close(self) -> None:
         """Ends the thread of placement "host"; the next batch starts another."""

@@ -1,16 +1,17 @@
-"""What do other people's loops get? An end, where they need one, and a refusal of what goes wrong.
+"""What do loops get? An end, a resume from a state, and a refusal of what goes wrong.
 
 A DataLoader without batch_size=None stacks what it is given by `default_collate`, and accelerate
 calls `set_epoch` of a dataset whose DataLoader it was given to prepare. Both hooks are documented
 by their libraries, and both refuse here, in one line, what would train on other rows in silence.
 """
 
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import torch
 from torch.utils.data._utils.collate import default_collate_fn_map
 
-from slm.batching.sampling import Plan, integer, length
+from slm.batching.sampling import VERSION, Plan, integer, integers, length
 from slm.core.errors import UserError, check
 from slm.core.formats import State
 
@@ -50,7 +51,7 @@ def end(steps: int | None, plan: Plan, rows: int) -> int | None:
     whole = length(plan, rows) if plan.order == "sequential" else None
     if steps is None:
         return whole
-    steps = integer("steps", steps, 1)
+    steps, *_ = integers(integer("steps", steps, 1), 1, rows, 0, 1)
     fits = whole is None or steps <= whole
     check(fits, f"steps is {steps}; order 'sequential' has {whole} here, so give at most {whole}")
     return steps
@@ -60,6 +61,32 @@ def end(steps: int | None, plan: Plan, rows: int) -> int | None:
 def outside_of_the_graph(batches: Any) -> tuple:
     """Returns the next batch where torch.compile traces the caller: the graph breaks here."""
     return batches.get_batch()
+
+
+def check_state(here: Mapping, state: State) -> None:
+    """Raises UserError, with both values, where a state is of other batches than `here`.
+
+    Or of another slm.batching.sampling.VERSION.
+    """
+    a_dict = isinstance(state, Mapping)
+    check(a_dict, f"the state is of {type(state).__name__}; give what state_dict() returned")
+    for key, wanted in here.items():
+        there = state.get(key)
+        same = key in ("rows", "sampling") or there == wanted
+        check(same, f"the state has {key} {there!r} and these batches have {wanted!r}")
+    there = state.get("sampling", 1)  # version 1 did not name itself
+    check(
+        there == VERSION,
+        f"the state is of sampling {there!r} and this slm draws sampling {VERSION}; "
+        "finish that run with the slm that began it, or begin a new one",
+    )
+
+
+def rows_done(state: State, per_step: int) -> int:
+    """Returns the rows before a state; raises UserError unless they are those of whole steps."""
+    rows = integer("rows of the state", state.get("rows"), 0)
+    check(rows % per_step == 0, f"rows of the state is {rows}; it must be a multiple of {per_step}")
+    return rows
 
 
 def restored(kind: type, arguments: dict, state: State) -> Any:

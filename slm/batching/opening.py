@@ -1,5 +1,6 @@
 """What are rows cut from? Bins, opened and checked, and a split with the plan of its rows."""
 
+from os import PathLike
 from pathlib import Path
 from warnings import warn
 
@@ -13,10 +14,15 @@ from slm.core.errors import check
 
 def opened(bins: str | Path | Bins, split: str, verify: bool) -> Bins:
     """Returns bins that have the split, in an absolute folder: the working folder may change."""
+    given = isinstance(bins, str | PathLike | Bins)
+    check(given, f"bins is {bins!r}; give a folder, or what open_bins returned")
     bins = bins if isinstance(bins, Bins) else open_bins(bins)
     bins = bins._replace(folder=bins.folder.absolute())
     splits = bins.manifest["splits"]
-    check(split in splits, f"split is {split!r}; {bins.folder} has {', '.join(splits)}")
+    check(
+        isinstance(split, str) and split in splits,
+        f"split is {split!r}; {bins.folder} has {', '.join(splits)}",
+    )
     if verify:
         check_bytes(bins.folder)
     return bins
@@ -33,7 +39,7 @@ def split_of(
     index = DocumentIndex(bins.docs(split)[:, 0], follows)
     made = plan(order, seed, len(ids), block_size, index.offsets)
     if made.packing is not None and not len(made.packing.short):
-        many = f"all {len(made.packing.long):,} documents of {split}"
+        many = f"all {len(made.packing.long):,} documents of {split} in {bins.folder}"
         warn(
             f"order 'packed': {many} are longer than a row of {block_size} tokens, and are cut; "
             "a larger block_size keeps more of them in one piece",

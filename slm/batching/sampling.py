@@ -27,6 +27,7 @@ from slm.core.counter import LARGEST, below, permute, round_keys, word
 from slm.core.errors import check
 
 ORDERS = ("random", "shuffled", "sequential", "packed")
+LONGEST = 2**31 - 1  # tokens of a row
 VERSION = 2  # of all this; a state names it, and a change of any start is another
 
 
@@ -56,7 +57,8 @@ def plan(
     the (documents + 1,) running totals of the documents' tokens.
     """
     check(order in ORDERS, f"order is {order!r}; it must be one of {', '.join(ORDERS)}")
-    seed, block_size = integer("seed", seed, 0, 2**64 - 1), integer("block_size", block_size, 1)
+    seed = integer("seed", seed, 0, 2**64 - 1)
+    block_size = integer("block_size", block_size, 1, LONGEST)
     if order == "packed":
         return _packed(seed, tokens, block_size, offsets)
     check(
@@ -73,6 +75,8 @@ def plan(
 
 def _packed(seed: int, tokens: int, block_size: int, offsets: np.ndarray | None) -> Plan:
     check(0 < tokens <= LARGEST, f"rows need a token and the data has {tokens}; choose more data")
+    fits = block_size <= max(tokens, 2**20)
+    check(fits, f"a row of {block_size} and the data has {tokens}; choose a smaller block_size")
     if offsets is None:
         raise TypeError("order 'packed' needs the offsets of the documents")
     key = int(word(seed, np.array([2], np.uint64))[0])

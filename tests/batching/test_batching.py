@@ -345,6 +345,10 @@ def test_a_state_of_other_data_is_refused(bins, tmp_path):
     ({"batch_size": "8"}, "batch_size is '8'"),
     ({"rank": 2, "world_size": 2}, "rank is 2"),
     ({"seed": -1}, "seed is -1"),
+    ({"block_size": 2**40}, f"block_size is {2**40}; it must be an integer, in 1 … {2**31 - 1}"),
+    ({"block_size": 2**30, "order": "packed"}, f"a row of {2**30} and the data has {TOKENS};"),
+    ({"batch_size": 2**31 // 16}, "a batch of 2,147,483,648 tokens is too large"),
+    ({"steps": 2**61}, "rows are counted up to 2^62 and this makes"),
 ])  # fmt: skip
 def test_what_cannot_be_is_refused_in_one_line(bins, options, says):
     assert says in refused(bins, **options)
@@ -576,6 +580,31 @@ def test_a_step_or_a_state_of_another_kind_is_refused(bins, value):
     with pytest.raises(ValueError, match=r"rows of the state is .*; it must be an integer"):
         batches.load_state_dict({**batches.state_dict(), "rows": value})
     assert batches.step == 0
+
+
+@pytest.mark.parametrize("state", [None, [], "abc", 5, [("rows", 0)]])
+def test_a_state_that_is_none_is_refused_in_one_line(bins, state):
+    with pytest.raises(ValueError, match=r"the state is of .*; give what state_dict") as error:
+        make(bins).load_state_dict(state)
+    assert "\n" not in str(error.value)
+
+
+def test_a_state_of_part_of_a_step_is_refused(bins):
+    state = make(bins).state_dict()
+    with pytest.raises(ValueError, match="rows of the state is 12; it must be a multiple of 8"):
+        make(bins).load_state_dict({**state, "rows": 12})
+
+
+@pytest.mark.parametrize("split", [["train"], None, 5])
+def test_a_split_that_is_no_name_is_refused(bins, split):
+    with pytest.raises(ValueError, match=r"split is .* has train, validation"):
+        Batches(bins, split, batch_size=8, block_size=16, seed=1)
+
+
+@pytest.mark.parametrize("none", [None, 5, ["data"]])
+def test_what_is_no_bins_is_refused(none):
+    with pytest.raises(ValueError, match="; give a folder, or what open_bins returned"):
+        make(none)
 
 
 @pytest.mark.parametrize("device", ["gpu", "", 3.5, "tpu:0"])

@@ -425,14 +425,16 @@ def test_batches_and_mixtures_refuse_each_other_s_states(bins, step):
 
 @pytest.mark.parametrize("changes", [
     {"rows": -1}, {"rows": "8"}, {"rows": None}, {"stages": None}, {"stages": 5}, {"sampling": 1},
+    {"rows": 12},
 ])  # fmt: skip
 def test_a_damaged_state_is_refused_in_one_line(bins, changes):
     with pytest.raises(UserError) as error:
         make(bins).load_state_dict({**at(bins, 3), **changes})
     one_line(error)
-    with pytest.raises(UserError) as error:
-        make(bins).load_state_dict({})
-    one_line(error)
+    for state in ({}, None, [], "abc"):
+        with pytest.raises(UserError) as error:
+            make(bins).load_state_dict(state)
+        one_line(error)
 
 
 def test_the_state_is_small_and_plain(bins):
@@ -639,6 +641,7 @@ def test_a_cap_that_cannot_be_is_refused(bins, caps, says):
     ({"steps": 0}, "steps is 0; it must be an integer, at least 1"),
     ({"steps": 2**61}, "rows are counted up to 2^62 and this makes"),
     ({"rank": 2, "world_size": 2}, "rank is 2"),
+    ({"batch_size": 2**31 // 16}, "a batch of 2,147,483,648 tokens is too large"),
     ({"placement": "disk"}, "'disk'; it must be one of auto, host, device"),
 ])  # fmt: skip
 def test_what_cannot_be_is_refused_in_one_line(bins, options, says):
@@ -729,6 +732,12 @@ def test_bins_of_other_vocabularies_are_refused(bins, tmp_path):
         with pytest.raises(UserError) as error:
             make({"a": one, "b": other})
         assert says in one_line(error)
+
+
+def test_a_source_that_is_none_is_refused(bins):
+    with pytest.raises(UserError, match="give a folder, or what open_bins returned") as error:
+        make({**bins, "web": None})
+    one_line(error)
 
 
 def test_empty_and_missing_bins_are_named(bins, tmp_path):

@@ -46,8 +46,8 @@ class DocumentIndex:
         self.offsets, self.follows = np.array(offsets, np.int64), follows
         kept = np.flatnonzero(np.diff(self.offsets))
         self.numbers = None if len(kept) == len(offsets) - 1 else kept
-        begins = self.offsets[:-1] if self.numbers is None else self.offsets[kept]
-        self.borders = Borders(np.append(begins, self.offsets[-1]), STRIDE)
+        bounds = self.offsets if self.numbers is None else self.offsets[np.append(kept, -1)]
+        self.borders = Borders(bounds, STRIDE)
 
     def number(self, which: np.ndarray) -> np.ndarray:
         """Returns the numbers in the split of these documents."""
