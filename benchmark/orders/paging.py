@@ -37,7 +37,8 @@ HEAD = (
     "| shape | gather | cold: rows per second | disk bytes per row | warm: rows per second |",
     "|---|---|---:|---:|---:|",
 )
-Fills = Iterator[int]  # each step of it gathers; it yields how many rows
+# Each step of it gathers a slot; it yields how many rows, and x of the last step.
+Fills = Iterator[tuple[int, np.ndarray]]
 
 
 def main() -> None:
@@ -106,7 +107,8 @@ def cold_rates(
 def rate(source: Fills) -> float:
     """Returns the rows per second of one slot."""
     start = time.perf_counter()
-    return next(source) / (time.perf_counter() - start)
+    rows, _ = next(source)
+    return rows / (time.perf_counter() - start)
 
 
 def drop(path: Path) -> None:
@@ -136,7 +138,7 @@ def without_help(rows: Rows, slot: int = 0, gather: Callable = take) -> Fills:
     out = np.empty((steps * rows.batch_size, view.shape[1]), view.dtype)
     for number in count(slot):
         out[...] = gather(view, rows.draw(number * steps, steps).starts)
-        yield len(out)
+        yield len(out), out[-rows.batch_size :, :-1]
 
 
 def take_sorted(view: np.ndarray, starts: np.ndarray) -> np.ndarray:
@@ -163,7 +165,7 @@ def named(rows: Rows, slot: int = 0, always: bool = False) -> Fills:
         out[...] = reader.narrow_run(number * steps, steps)
         if not always:  # it stays cold until it is told what came from the disk
             reader.gathered(steps)
-        yield len(out)
+        yield len(out), out[-rows.batch_size :, :-1]
 
 
 def step_by_step(rows: Rows, slot: int = 0) -> Fills:
@@ -172,8 +174,8 @@ def step_by_step(rows: Rows, slot: int = 0) -> Fills:
     source.step = slot * steps
     while True:
         for _ in range(steps):
-            source.batch()
-        yield steps * rows.batch_size
+            batch = source.batch()
+        yield steps * rows.batch_size, batch.pair[0].numpy()
 
 
 def hidden(rows: Rows, slot: int = 0) -> Fills:

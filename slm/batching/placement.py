@@ -40,7 +40,7 @@ def device_of(device: str | torch.device) -> torch.device:
         made.item()  # "meta" has no numbers
     except (RuntimeError, TypeError, AssertionError, ImportError) as error:
         why, _, _ = str(error).partition(". ")
-        wrong = f"device is {str(device)!r} and PyTorch finds no GPU of this name here, but"
+        wrong = f"device is {str(device)!r}, which PyTorch does not find here; it has"
         raise UserError(f"{wrong} {', '.join(devices())} ({why})") from None
     return made.device
 

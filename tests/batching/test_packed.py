@@ -201,12 +201,83 @@ def slow_kinds(lengths: list[int], block: int) -> list[tuple[int, ...]]:
 
 @pytest.mark.parametrize("seed", range(30))
 def test_the_plan_is_as_full_as_best_fit_decreasing(seed):
-    rng = np.random.default_rng(seed)
-    block = int(rng.integers(1, 120))
-    lengths = rng.integers(0, block + 1, int(rng.integers(1, 200))).tolist()
+    lengths, block = random_lengths(seed)
     made = packing(np.cumsum([0, *lengths]), block)
     assert made.rows == len(slow_kinds(lengths, block))
     assert made.padding == made.rows * block - sum(lengths)
+
+
+def random_lengths(seed: int) -> tuple[list[int], int]:
+    """Lengths of documents, and those of a row, which none exceeds."""
+    rng = np.random.default_rng(seed)
+    block = int(rng.integers(1, 120))
+    return rng.integers(0, block + 1, int(rng.integers(1, 200))).tolist(), block
+
+
+def slow_rows(lengths: list[int], block: int) -> list[tuple[int, list[tuple[int, int]]]]:
+    """Free tokens, and length and slot of each document, of each row: packing.py's rules 2, 3."""
+    kinds: list[list[tuple[int, list]]] = []  # in the order in which they were put
+    for n in range(block, 0, -1):
+        slots = [*range(lengths.count(n))]
+        while slots and (fits := [kind for kind in kinds if kind[0][0] >= n]):
+            free = min(kind[0][0] for kind in fits)
+            kind = [kind for kind in fits if kind[0][0] == free][-1]
+            kinds = [other for other in kinds if other is not kind]
+            taken, others = kind[: len(slots)], kind[len(slots) :]
+            kinds += [others] if others else []
+            kinds.append([(free - n, [*row, (n, slots.pop(0))]) for _, row in taken])
+        each = block // n
+        many = len(slots) // each
+        new = [[(n, slots[i + j * many]) for j in range(each)] for i in range(many)]
+        left = [(n, slot) for slot in slots[many * each :]]
+        kinds += [[(block - each * n, row) for row in new]] if new else []
+        kinds += [[(block - len(left) * n, left)]] if left else []
+    return [row for kind in sorted(kinds, key=lambda kind: -kind[0][0]) for row in kind]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_plan_is_that_of_its_words(seed):
+    lengths, block = random_lengths(seed)
+    made = packing(np.cumsum([0, *lengths]), block)
+    rows = []
+    for i, copies in enumerate(np.diff(made.first_row)):
+        own = slice(made.first_slot[i], made.first_slot[i + 1])
+        for copy in range(copies):
+            slots = [
+                *zip(made.lengths[own].tolist(), (made.slots[own] + copy).tolist(), strict=True)
+            ]
+            rows.append((int(made.gap[i]), slots))
+    wanted = slow_rows(lengths, block)
+    assert rows == [(free if free >= LEAST_GAP else 0, slots) for free, slots in wanted]
+
+
+STORIES = Path(__file__).parents[3] / "shared/tinystories/train.jsonl"
+
+
+def lengths_like_stories() -> np.ndarray:
+    from benchmark.batches.synthetic import lengths
+
+    return lengths(2_100_000, 1337)
+
+
+def lengths_of_stories() -> np.ndarray:
+    import tiktoken
+
+    if not STORIES.exists():
+        pytest.skip(f"{STORIES} is not there: real stories are not part of the repository")
+    texts = [json.loads(line)["text"] for line in STORIES.open(encoding="utf-8")]
+    encode = tiktoken.get_encoding("gpt2").encode_ordinary
+    return np.array([len(encode(text)) + 1 for text in texts])  # with end-of-text
+
+
+@pytest.mark.parametrize(("lengths", "percent"), [
+    (lengths_of_stories, (0.3, 0.4, 2)), (lengths_like_stories, (0.2, 0.2, 0.2)),
+])  # fmt: skip
+def test_rows_are_nearly_full(lengths, percent):
+    offsets = np.append(0, np.cumsum(lengths()))
+    for block, most in zip((256, 512, 1024), percent, strict=True):
+        made = packing(offsets, block)
+        assert made.padding <= made.rows * block * most / 100
 
 
 def test_long_documents_fill_gaps_of_16_tokens_and_more():

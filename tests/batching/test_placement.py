@@ -108,7 +108,7 @@ def test_a_device_that_is_not_here_is_refused_with_those_that_are(device):
     with pytest.raises(ValueError) as error:
         device_of(device)
     assert f"device is {str(device)!r}" in one_line(error)
-    assert re.search(r"no GPU of this name here, but cpu[ ,]", one_line(error))
+    assert re.search(r"it has cpu[ ,]", one_line(error))
 
 
 def test_each_device_that_is_here_is_taken():

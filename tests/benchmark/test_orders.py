@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -119,8 +119,10 @@ def test_the_command_prints_a_table_and_a_line_of_json(tmp_path, monkeypatch, ca
 def test_every_gather_gives_slots_of_the_same_rows(tmp_path):
     path = paging.written(tmp_path / "train.bin", 500_000)
     for fills, _ in paging.GATHERS.values():
-        slots = fills(paging.rows_of(path, (4, 16)), 3)
-        assert [next(slots), next(slots)] == [128, 128]
+        rows, ids = paging.rows_of(path, (4, 16)), np.fromfile(path, np.uint16)
+        for slot, (count, x) in enumerate(islice(fills(rows, 3), 2), 3):
+            wanted = rows.draw(32 * slot + 31, 1).starts[:, None] + np.arange(16)
+            assert count == 128 and (x == ids[wanted]).all()
 
 
 # --- training ---

@@ -5,22 +5,25 @@ seeds and epochs: which lengths stand in each row. Which document of a length co
 anew in each epoch (slm.batching.orders.pieces). Bit for bit:
 
 1. A document has L tokens; it is short where 1 <= L <= T and long where L > T. Slot i of length l,
-   i = 0 … n_l - 1, takes one of the n_l short documents of that length.
+   i = 0 … n_l - 1, takes one of the n_l short documents of that length, which are by number.
 2. Best fit decreasing, on counts: for l = T … 1, while slots of l are left, in ascending order,
    they go into the open rows with the least free space of at least l: into min(rows, slots left) of
    the kind that was put there last (rows of a kind have the same lengths; the first of them are
-   taken, the others stay as a kind of their own, put back first). Where no row has that space, new
+   taken, the others stay as a kind of their own, put back before them). Where none has it, new
    rows are opened: with m = T // l, c // m rows of m each for c slots left, slot i + j·rows being
    number j of row i, then one row of the c mod m that are left.
-3. Kinds are sorted by their free space, most first, else by when the loop above last put them.
-   Rows are numbered in that order. Each ends in a gap of its free space if that is at least 16.
-4. The long documents, end to end, are the stream. It fills the gaps in order of rows, then further
-   rows of T. What it does not fill is padding. A row holds at most two pieces of the stream, as
-   long documents are longer than a row.
+3. Kinds are sorted by their free space, most first, else by when the loop above last put them, or
+   put them back. Rows are numbered in that order. Each ends in a gap of its free space if that is
+   at least 16.
+4. The long documents, by number, end to end, are the stream. It fills the gaps in order of rows,
+   so that a kind's begins where those before end, then further rows of T, which are the last kind.
+5. A row has its slots in the order in which they were taken, then its part of the stream, at most
+   two pieces as long documents are longer than a row, then padding.
 
 All arrays are int32, or int64 if the split has 2^31 tokens or more. In int32 a short document takes
-4 bytes, a long one 8 and 2 for its look-up, a slot of a kind 8 and a kind 16, and no kind has more
-slots than its rows have documents: at most 16 bytes per document and 4 per token of a row.
+4 bytes, a long one 8 and 2 for its look-up, a slot of a kind 8 and a kind 16. Kinds are as many as
+lengths ask for, not documents: 4 to 6 bytes per document for millions, up to 28 where each row is
+a kind of its own, beside 8 for the documents' offsets.
 """
 
 from typing import NamedTuple
