@@ -173,7 +173,7 @@ def gathered(ids: np.ndarray, index: np.ndarray) -> np.ndarray:
     """Returns ids[index], and of what is beyond the end the last.
 
     One of each 32 is read first, so that the processor waits for many lines of its cache at once;
-    in order it would wait for one or two: 39 instead of 63 µs for 64 × 256 in a GB.
+    in order it would wait for one or two.
     """
     ids.take(index[::32], mode="clip")
     return ids.take(index, mode="clip")
