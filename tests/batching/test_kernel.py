@@ -42,6 +42,7 @@ def check(kind, order, lengths, block, batch, rank, world, documents, weights):
         found, want = source.batch_of(rows, out).tensors(), wanted.batch().tensors()
         for i, (one, other) in enumerate(zip(found, want, strict=True)):
             assert torch.equal(one, other), (kind, order, lengths, block, step, i)
+    assert source.step_of(state, rows) == constants["TABLE"] + 3
     after = states.first_state(rows, constants["TABLE"] + 3, parts)
     assert torch.equal(state[:, : kernel.START], after[:, : kernel.START])
 

@@ -12,8 +12,9 @@ from slm.batching.gpu.numbers import below, permute, permute_each, search, signe
 
 # Columns of the tables of sources, and of kinds, slots and classes.
 ROWS, HIGH, WIDE, ROUNDS, SPAN, TOKENS, KINDS, MANY_KINDS = (tl.constexpr(i) for i in range(8))
-TOTALS, LONG, MANY_LONG, CLASSES, DOCUMENTS, END, FOLLOWS = (tl.constexpr(i) for i in range(8, 15))
-COLUMNS, KIND, SLOT, CLASS = (tl.constexpr(i) for i in (15, 5, 3, 5))
+TOTALS, EVERY, STRIDE, LONG, MANY_LONG = (tl.constexpr(i) for i in range(8, 13))
+CLASSES, DOCUMENTS, END, FOLLOWS = (tl.constexpr(i) for i in range(13, 17))
+COLUMNS, KIND, SLOT, CLASS = (tl.constexpr(i) for i in (17, 5, 3, 5))
 
 
 @triton.jit
@@ -56,9 +57,9 @@ def _start(
 
 @triton.jit
 def draw_pieces(
-    g, key, dealing, source, parts, kinds, slots, classes, short, long, totals, offsets, tables,
-    about, scratch, T: tl.constexpr, P: tl.constexpr, FEW: tl.constexpr, TABLE: tl.constexpr,
-    BITS: tl.constexpr, LANES: tl.constexpr, SEARCH: tl.constexpr,
+    g, key, dealing, source, parts, kinds, slots, classes, short, long, totals, every, offsets,
+    tables, about, scratch, T: tl.constexpr, P: tl.constexpr, FEW: tl.constexpr,
+    TABLE: tl.constexpr, BITS: tl.constexpr, LANES: tl.constexpr, SEARCH: tl.constexpr,
 ):  # fmt: skip
     """Writes the pieces of TABLE "packed" rows g, uint64, a table of 3·P numbers each.
 
@@ -87,7 +88,7 @@ def draw_pieces(
     for begin in range(0, tl.sum(count), LANES):
         _deal(begin + tl.arange(0, LANES), tl.sum(count), parts, slots, classes, short, offsets,
               tables, about, scratch, P, TABLE, BITS)  # fmt: skip
-    count = _draw_rest(k, kind, copy, count, mine, long, totals, offsets, table, T, P, FEW, SEARCH)
+    count = _draw_rest(k, kind, copy, count, mine, long, totals, every, offsets, table, T, P, FEW)
     tl.store(about + step, count + (source << 32))
 
 
@@ -120,8 +121,8 @@ def _deal(
 
 @triton.jit
 def _draw_rest(
-    k, kind, copy, count, mine, long, totals, offsets, table, T: tl.constexpr, P: tl.constexpr,
-    FEW: tl.constexpr, STEPS: tl.constexpr,
+    k, kind, copy, count, mine, long, totals, every, offsets, table, T: tl.constexpr,
+    P: tl.constexpr, FEW: tl.constexpr,
 ):  # fmt: skip
     """Writes the pieces of long documents in the gaps, the padding, and what is unused."""
     gap, used, tokens = tl.load(kind + 2), tl.load(kind + 4), tl.load(mine + SPAN)
@@ -131,7 +132,7 @@ def _draw_rest(
     at = tl.where(at >= tokens, at - tokens, at)
     total, many = totals + tl.load(mine + TOTALS), tl.load(mine + MANY_LONG)
     some = amount > 0
-    which = search(total, many + 1, at, 1, STEPS) - 1
+    which = _border(at, some, total, every + tl.load(mine + EVERY), tl.load(mine + STRIDE))
     own = tl.load(total + which, mask=some, other=0)
     first = tl.minimum(amount, tl.load(total + which + 1, mask=some, other=0) - at)
     longs = long + tl.load(mine + LONG)
@@ -154,6 +155,17 @@ def _draw_rest(
     for i in tl.static_range(0, FEW):
         tl.store(table + i, used * 0 + T, mask=i >= count)
     return count
+
+
+@triton.jit
+def _border(at, mask, bounds, every, stride):
+    """Returns Borders.of(at) of slm.batching.orders.borders, a few loads in place of a search."""
+    which = tl.load(every + at // stride, mask=mask, other=0).to(tl.int64)
+    later = mask & (tl.load(bounds + which + 1, mask=mask, other=0) <= at)
+    while tl.max(later.to(tl.int32)) > 0:
+        which += later.to(tl.int64)
+        later = mask & (tl.load(bounds + which + 1, mask=mask, other=0) <= at)
+    return which
 
 
 @triton.jit

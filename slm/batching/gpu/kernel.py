@@ -97,7 +97,7 @@ def fill(
             dealing = unsigned(tl.load(mine + DEALING))
             draw_pieces(
                 rows, key, dealing, source, parts, kinds, slots, classes, short, long, totals,
-                offsets, table, about, about + TABLE, T, P, FEW, TABLE, BITS, LANES, SEARCH
+                every, offsets, table, about, about + TABLE, T, P, FEW, TABLE, BITS, LANES, SEARCH
             )  # fmt: skip
         else:
             drawn = start_of(rows, key, source, parts, T, M, n, A, B, R, ORDER, SOURCES)

@@ -52,7 +52,7 @@ class TritonSource(Source):
     def step(self) -> int:
         """The next step; with `reuse` read from the device, which counts the replays of a graph."""
         if self._reuse:
-            return (int(self._state[0, ROW]) - self.rows.first) // self.rows.per_step
+            return step_of(self._state, self.rows)
         return self._step
 
     @step.setter
@@ -70,6 +70,11 @@ class TritonSource(Source):
         with self._guard:
             self._launch(out)
         return batch_of(self.rows, out)
+
+
+def step_of(state: torch.Tensor, rows: Rows) -> int:
+    """Returns the step that the programs' state is before."""
+    return (int(state[0, ROW.value]) - rows.first) // rows.per_step
 
 
 def outputs(rows: Rows, device: torch.device | str) -> tuple[torch.Tensor, ...]:

@@ -75,7 +75,7 @@ def constants(rows: Rows, token_bytes: int, early: bool) -> dict:
 def _bits(split: Split) -> int:
     """Returns the steps of the longest binary search."""
     pack = split.plan.packing
-    return 0 if pack is None else max(len(pack.gap), len(pack.stream_of) + 1).bit_length() + 1
+    return 0 if pack is None else len(pack.gap).bit_length() + 1
 
 
 def words_per_step(rows: Rows) -> int:

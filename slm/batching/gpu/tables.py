@@ -91,11 +91,11 @@ def _narrow(array: np.ndarray, most: int) -> np.ndarray:
 
 def _packed(rows: Rows) -> dict[str, np.ndarray]:
     """Returns the plans of all sources, end to end."""
-    every = [_plan(split) for split in rows.splits]
-    sizes = {name: [len(plan[name]) for plan in every] for name in every[0]}
+    plans = [_plan(split) for split in rows.splits]
+    sizes = {name: [len(plan[name]) for plan in plans] for name in plans[0]}
     first = {name: np.cumsum([0, *many]) for name, many in sizes.items()}  # of each source
     bases, parts = token_bases(rows), []
-    for i, (split, plan) in enumerate(zip(rows.splits, every, strict=True)):
+    for i, (split, plan) in enumerate(zip(rows.splits, plans, strict=True)):
         plan["kinds"][:, 1] += first["slots"][i]
         plan["classes"][:, 0] += first["short"][i]
         plan["short"] += first["offsets"][i]
@@ -106,11 +106,12 @@ def _packed(rows: Rows) -> dict[str, np.ndarray]:
         part[columns.KINDS], part[columns.MANY_KINDS] = first["kinds"][i], len(plan["kinds"]) - 1
         part[columns.LONG], part[columns.MANY_LONG] = first["long"][i], len(plan["long"])
         part[columns.TOTALS], part[columns.CLASSES] = first["totals"][i], first["classes"][i]
+        part[columns.EVERY], part[columns.STRIDE] = first["every"][i], plan.pop("stride")[0]
         part[columns.DOCUMENTS], part[columns.END] = first["offsets"][i], plan["offsets"][-1]
         part[columns.FOLLOWS] = split.documents.follows
         parts.append(part)
-    joint = {name: np.concatenate([plan[name] for plan in every]) for name in first}
-    for name in ("short", "long"):
+    joint = {name: np.concatenate([plan[name] for plan in plans]) for name in plans[0]}
+    for name in ("short", "long", "every"):
         joint[name] = _narrow(np.append(joint[name], 0), int(first["offsets"][-1]))
     return {"parts": np.concatenate(parts), **{name: a.ravel() for name, a in joint.items()}}
 
@@ -134,6 +135,8 @@ def _plan(split: Split) -> dict[str, np.ndarray]:
         "short": pack.short,
         "long": pack.long,
         "totals": pack.stream_of.bounds,
+        "every": pack.stream_of.every,
+        "stride": np.array([pack.stream_of.stride]),
         "offsets": split.documents.offsets.copy(),
     }
     return {name: array.astype(np.int64) for name, array in made.items()}
