@@ -17,10 +17,11 @@ from pathlib import Path
 from benchmark.data.figures import figures
 from benchmark.data.measure import Measured, measure
 from benchmark.data.rehearsal import rehearse
-from benchmark.data.runs import ROOT, TOKENIZER, WORK, python, say, stage, stories
+from benchmark.data.runs import ROOT, TOKENIZER, WORK, python, stage, stories
 from benchmark.data.shards import FIRST_ROWS
 from benchmark.data.table import report
 from slm.core.errors import UserError, run_main
+from slm.core.tables import say
 
 DOCUMENTS = 100_000
 REPEATS, REPEATED = 3, 3_000_000  # runs of the two stages that count, up to so many documents

@@ -19,9 +19,10 @@ from pathlib import Path
 from statistics import median
 
 from benchmark.data.measure import LIBRARIES, Measured, machine_line
-from benchmark.data.runs import ROOT, TOKENIZER, WORK, python, say, size_asked, stage, stories
+from benchmark.data.runs import ROOT, TOKENIZER, WORK, python, size_asked, stage, stories
 from slm.core.errors import check, run_main
 from slm.core.files import read_json
+from slm.core.tables import say
 from slm.training.hardware import machine
 
 DOCUMENTS, SIZE, REPEATS = 100_000, 2_000_000_000, 3

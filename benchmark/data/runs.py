@@ -12,6 +12,7 @@ from pathlib import Path
 from benchmark.data.measure import Measured, measure
 from benchmark.data.shards import folder_of
 from slm.core.errors import UserError, check
+from slm.core.tables import say
 
 ROOT = Path(__file__).resolve().parents[2]
 WORK = ROOT / "benchmark" / "stories"
@@ -30,10 +31,6 @@ def size_asked(size: int) -> int:
         asked = 0
     check(asked > 0, f"{word!r} is no number of bytes; give one such as 1e8")
     return asked
-
-
-def say(line: str) -> None:
-    print(f"{line}…", file=sys.stderr, flush=True)
 
 
 def python(module: str, *arguments: object) -> list[str]:

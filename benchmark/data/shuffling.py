@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.data.measure import Measured, machine_line, measure, spread
-from benchmark.data.runs import ROOT, WORK, python, say, size_asked
+from benchmark.data.runs import ROOT, WORK, python, size_asked
 from slm.core.errors import check, run_main
+from slm.core.tables import say
 from slm.training.hardware import machine
 
 DOCUMENTS, SEED, MEAN = 2_119_719, 1337, 223

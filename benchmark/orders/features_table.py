@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from benchmark.batches.loaders import GRAPHED
+from benchmark.orders.ways import PROVEN, WEIGHTS
 from slm.core.tables import table_line, wrapped
 
 HEAD = ("µs per batch", "min to max", "times")
@@ -11,12 +13,12 @@ NOTES = (
     "µs per batch: back to back, fresh tensors each, median (min to max) over rounds in which all "
     "have a turn; times: the median over rounds of a block against that of shuffled, x and y "
     "alone, in the same round",
-    "a mixture is of four sources, by weights 3, 1, 2 and 4; with documents it tells sources, too",
-    "the first 40 batches of each, documents and sources among them, are those of the CPU",
+    f"a mixture is of four sources, by weights {WEIGHTS}; with documents it tells sources, too",
+    f"the first {PROVEN} batches of each, documents and sources among them, are those of the CPU",
 )
 IN_GRAPH = (
-    "in a graph: a CUDA graph of 200 batches into the same tensors; the last batch of each is that "
-    "of the CPU",
+    f"in a graph: a CUDA graph of {GRAPHED} batches into the same tensors; the last batch of each "
+    "is that of the CPU",
 )
 
 

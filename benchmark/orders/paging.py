@@ -1,6 +1,6 @@
 """What does a file beyond memory cost the thread that gathers? -m benchmark.orders.paging
 
-In: gigabytes of a file of random ids (4 where none are given), on the disk of TMPDIR. Slots are
+In: the bytes of a file of random ids (else 4e9), on the disk of TMPDIR. Slots are
 gathered as the thread of slm.batching.gpu.prefetch does, on the CPU alone, and steps by OnHost;
 beside them the gather without help, by address, and told that rows stand anywhere. Out: a table in
 Markdown: rows per second, median (lowest–highest) over slots, and bytes read per row. Cold: the
@@ -11,7 +11,6 @@ Warm: all pages lie in memory, read in order of address.
 
 import os
 import resource
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from statistics import median
 import numpy as np
 
 from benchmark.data.measure import machine_line
+from benchmark.data.runs import size_asked
 from slm.batching.gpu.prefetch import advise, steps_of
 from slm.batching.host import OnHost, Reader, take, windows
 from slm.batching.orders.rows import Rows, Split
@@ -43,11 +43,11 @@ Fills = Iterator[tuple[int, np.ndarray]]
 
 def main() -> None:
     """Measure, and print."""
-    size = float(sys.argv[1]) if len(sys.argv) > 1 else 4.0
+    size = size_asked(4 * 10**9)
     check(hasattr(os, "posix_fadvise"), "this system cannot drop a file's pages; run it on Linux")
     print(*HEAD, sep="\n")
     with tempfile.TemporaryDirectory(prefix="slm-paging-") as folder:
-        path = written(Path(folder) / "train.bin", int(size * 5e8))
+        path = written(Path(folder) / "train.bin", size // 2)
         for shape in SHAPES:
             print(*lines(path, shape), sep="\n", flush=True)
     print("", machine_line(machine("numpy", "torch"), ("numpy", "torch")), sep="\n")

@@ -14,10 +14,10 @@ from math import factorial, isqrt
 
 import numpy as np
 
-from benchmark.data.runs import say
 from benchmark.orders.uniformity import FEW, figures
 from slm.core.counter import Network, network, permute, round_keys, word
-from slm.core.errors import run_main
+from slm.core.errors import check, positive, run_main
+from slm.core.tables import say
 
 SEED, EPOCHS, LIMIT = 1337, 12_000, 5
 SIZES = (
@@ -46,7 +46,9 @@ def main() -> None:
             all_of.update({(n, name): z for name, z in here.items()})
         cells = f"{n:,} | {of.a} × {of.b} | {of.rounds} | {epochs:,}"
         print(f"| {cells} | {' | '.join(_cells(*both))} |", flush=True)
-    print("", *_largest(*found), sep="\n")
+    print("", *_largest(*found), sep="\n", flush=True)
+    largest = max(map(abs, found[0].values()))
+    check(asked.before or largest <= LIMIT, f"a |z| is {largest:.1f}; {LIMIT} is a fault")
 
 
 def drawn(seed: int, n: int, first: int, count: int) -> np.ndarray:
@@ -120,10 +122,12 @@ def _largest(ours: dict, control: dict) -> Iterator[str]:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, metavar="n")
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--sizes", type=positive, nargs="+", default=SIZES, metavar="n")
+    parser.add_argument("--epochs", type=positive, default=EPOCHS, metavar="N")
     parser.add_argument("--before", action="store_true", help="the permutation of sampling 1")
-    return parser.parse_args()
+    asked = parser.parse_args()
+    check(min(asked.sizes) > 1, f"--sizes has {min(asked.sizes)}; orders begin at 2 blocks")
+    return asked
 
 
 if __name__ == "__main__":

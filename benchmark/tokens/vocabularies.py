@@ -15,8 +15,9 @@ from pathlib import Path
 from statistics import median
 
 from benchmark.data.measure import Measured, machine_line, measure, spread
-from benchmark.data.runs import ROOT, python, say, size_asked
+from benchmark.data.runs import ROOT, python, size_asked
 from slm.core.errors import check, run_main
+from slm.core.tables import say
 from slm.training.hardware import machine
 
 SIZE, REPEATS, ONCE = 100_000_000, 3, 500_000_000

@@ -124,8 +124,8 @@ class Batches(IterableDataset):
             yield from map(Items, iter(self.get_batch, None))  # until StopIteration
         else:
             check(self._device.type == "cpu", "in a DataLoader's workers device must be 'cpu'")
-            why = "a worker goes on behind the batches that were taken: persistent_workers=False"
-            check(not self._in_turns, f"iterated again before its end, {why}")
+            left = "a DataLoader's loop was left before its end, and its workers would skip batches"
+            check(not self._in_turns, f"{left}; pass persistent_workers=False")
             yield from self._turns(worker.id, worker.num_workers)
 
     def _turns(self, worker: int, workers: int) -> Iterator[tuple]:

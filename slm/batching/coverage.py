@@ -3,7 +3,7 @@
 Token t is a target of the row that starts at s if s < t <= s + T, and of the row of "packed" that
 has t - 1, if that has a target; token 0 never is one. Nothing is stored: `seen` inverts the
 permutations once per epoch ("shuffled", "packed"), divides once ("sequential"), or tries every row
-("random", 20 ns each). `coverage` is exact but for "random", where it is the mean over seeds in
+("random"). `coverage` is exact but for "random", where it is the mean over seeds in
 closed form. "packed" needs the `documents` of the split, a DocumentIndex.
 """
 

@@ -1,10 +1,10 @@
 """Which document is a token of x from? For attention that stops at document borders.
 
 In: the pieces of the rows of a step. Out: fixed shapes, so that nothing recompiles. A piece is the
-part of one document in one row, or padding: what has no tokens at a row's end. With K the most
-pieces that a row of the split can have, piece k of row r begins at place cu_seqlens[r·K + k] of the
-b·T tokens of a batch; the places of a row's other pieces hold its end, so that they have length
-zero, and the last entry is b·T. Nothing crosses rows, and differences are the lengths.
+part of one document in one row, or padding: what has no tokens at a row's end. With K an upper
+bound on the pieces of a row, piece k of row r begins at place cu_seqlens[r·K + k] of the b·T tokens
+of a batch; the places of a row's other pieces hold its end, so that they have length zero, and the
+last entry is b·T. Nothing crosses rows, and differences are the lengths.
 """
 
 from typing import NamedTuple

@@ -147,7 +147,7 @@ class Reader:
         pieces, sources = self.rows.pieces(step), self.rows.sources(step)
         index, last, after = packed_places(pieces, self._places)
         if sources is None:
-            ids = gathered(self._ids[0], index)
+            ids = gather(self._ids[0], index)
             following = self._ids[0].take(after, mode="clip").astype(np.int64)
         else:
             ids = np.empty(len(index), self._ids[0].dtype)
@@ -155,7 +155,7 @@ class Reader:
             of_place, of_piece = sources.repeat(self.rows.size), sources[pieces.row]
             for i, source in enumerate(self._ids):
                 mine, own = np.flatnonzero(of_place == i), np.flatnonzero(of_piece == i)
-                ids[mine] = gathered(source, index[mine])
+                ids[mine] = gather(source, index[mine])
                 following[own] = source.take(after[own], mode="clip")
         padding = np.flatnonzero(pieces.document < 0)
         for i in padding.tolist():
@@ -169,7 +169,7 @@ class Reader:
             flat_y[pieces.begin[i] : last[i] + 1] = NO_TARGET
 
 
-def gathered(ids: np.ndarray, index: np.ndarray) -> np.ndarray:
+def gather(ids: np.ndarray, index: np.ndarray) -> np.ndarray:
     """Returns ids[index], and of what is beyond the end the last.
 
     One of each 32 is read first, so that the processor waits for many lines of its cache at once;

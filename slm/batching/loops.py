@@ -73,7 +73,8 @@ def check_state(here: Mapping, state: State) -> None:
     for key, wanted in here.items():
         there = state.get(key)
         same = key in ("rows", "sampling") or there == wanted
-        check(same, f"the state has {key} {there!r} and these batches have {wanted!r}")
+        found = f"the state has {key} {there!r} and these batches have {wanted!r}"
+        check(same, f"{found}; give the arguments and bins of the state's run, or begin a new one")
     there = state.get("sampling", 1)  # version 1 did not name itself
     check(
         there == VERSION,

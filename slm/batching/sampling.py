@@ -11,9 +11,7 @@ the permutation p of slm.core.counter, defined there bit for bit:
     sequential  T·min(g, n), n = ceil((N − 1) / T): rows from n on have no target
     packed      has no start but pieces: slm.batching.orders.packing and .pieces
 
-The inverse, which row has token t, is slm.batching.coverage. Many steps drawn at once cost a
-twentieth of what they cost one by one; fewer than 65,536 blocks take longer, since their
-permutation has more rounds.
+The inverse, which row has token t, is slm.batching.coverage.
 """
 
 import operator
@@ -106,7 +104,7 @@ def starts_of(plan: Plan, rows):
     elif plan.order == "sequential":
         drawn = rows.clip(max=plan.blocks) * plan.block_size
     elif isinstance(rows, np.ndarray) and rows.size and (epoch := _only_epoch(plan, rows)) >= 0:
-        positions = rows - np.uint64(epoch * plan.blocks)  # twice as fast
+        positions = rows - np.uint64(epoch * plan.blocks)  # without a division per row
         drawn = _block_starts(plan, positions, *_one_epoch(plan, epoch))
     else:
         epochs = rows // plan.blocks

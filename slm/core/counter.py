@@ -150,7 +150,7 @@ def _split(x, b):
 
 def _round(key, v, m, of: Network):
     """f of the module's docstring, in 0 … m - 1."""
-    if isinstance(v, np.ndarray):  # the same in place, in half the time
+    if isinstance(v, np.ndarray):  # the same in place
         z = v * _uint64(of.stride * _GOLDEN)
         z += key
         z = _shift(_mix(z), 32)
@@ -192,7 +192,7 @@ def _number(value, like):
 
 @lru_cache
 def _uint64(value: int) -> np.ndarray:
-    return np.array(value % 2**64, np.uint64)  # without dimension: three times as fast as an int
+    return np.array(value % 2**64, np.uint64)  # without dimension: faster than an int
 
 
 def signed(value: int) -> int:

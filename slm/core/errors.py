@@ -30,7 +30,7 @@ def check(fine: bool, otherwise: str) -> None:
 
 def run_main(main: Callable[[], None]) -> None:
     """Runs a script's `main`; a UserError ends it in one line and with status 1."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup lets SIGHUP be
             signal.signal(number, interrupted)
     for stream in (sys.stdout, sys.stderr):  # a terminal may not have all characters
@@ -91,5 +91,5 @@ REPAIRS = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _FULL) | dict.fromkeys(_RE
 
 
 def differs(path: Path, listing: str) -> UserError:
-    """What to say of a file that is not as a listing of hashes beside it says."""
+    """Returns the error for a file whose hash differs from that in `listing`, beside it."""
     return UserError(f"{path} is not as {listing} says; `rm -r {path.parent}`, then `make data`")

@@ -8,7 +8,7 @@ import pytest
 
 COMMAND = """
 import os, signal, time
-from slm.core.errors import interrupted, run_main
+from slm.core.errors import run_main
 
 class Object:
     def __del__(self):
@@ -19,7 +19,6 @@ def main():
     time.sleep(20)
     print("not interrupted")
 
-signal.signal(signal.SIGINT, interrupted)
 run_main(main)
 """
 BODIES = {

@@ -4,10 +4,9 @@ In, on the device: the tokens of all sources end to end, the tables of slm.batch
 the state of each program: the global row that it writes next, and tables of its rows in the next
 steps. Out: x and y as in slm.batching.tensors, and documents and sources where they are asked for.
 While its tokens load, a program looks up the next row; at the end of the tables it draws others, a
-step per lane, so that permutations and look-ups cost almost nothing instead of a quarter of the
-time. Each program writes only its own state: none waits for another, the host does nothing, and
-each replay of a CUDA graph writes the next batch. Shapes are constants of the kernel, and of one
-source of windows the sizes, too.
+step per lane, so that many steps share what permutations and look-ups take. Each program writes
+only its own state: none waits for another, the host does nothing, and each replay of a CUDA graph
+writes the next batch. Shapes are constants of the kernel, and of one source of windows the sizes.
 """
 
 import triton
@@ -77,9 +76,7 @@ def fill(
         tl.store(out + 2 * plane + at, document, mask=inside)
         tl.store(out + 3 * plane + at, place, mask=inside)
         if part == 0:
-            tl.store(cu + row * K + slot, (row * T + begins).to(tl.int32), mask=slot < K)
-            if row == tl.num_programs(0) - 1:
-                tl.store(cu + (row + 1) * K, (row + 1) * T)
+            _store_begins(cu, row, slot, begins, T, K)
     if TELL and part == 0:
         tl.store(sources + row, tl.load(about + index) >> 32)
     index += 1
@@ -117,6 +114,14 @@ def fill(
     tl.store(mine + INDEX, index)
     tl.store(out + at, x, mask=inside)
     tl.store(out + plane + at, y, mask=inside)
+
+
+@triton.jit
+def _store_begins(cu, row, slot, begins, T: tl.constexpr, K: tl.constexpr):
+    """Writes where the pieces of a row begin, and after the last row where it ends."""
+    tl.store(cu + row * K + slot, (row * T + begins).to(tl.int32), mask=slot < K)
+    if row == tl.num_programs(0) - 1:
+        tl.store(cu + (row + 1) * K, (row + 1) * T)
 
 
 @triton.jit

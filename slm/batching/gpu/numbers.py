@@ -7,6 +7,12 @@ that divisions become multiplications, or blocks, where each element has sizes o
 import triton
 import triton.language as tl
 
+from slm.core.counter import network
+
+MANY = tl.constexpr(network(1).rounds)  # of small sizes
+STRIDE_OF_MANY = tl.constexpr(network(1).stride)
+STRIDE_OF_FEWER = tl.constexpr(network(2**62).stride)
+
 
 @triton.jit
 def unsigned(number):
@@ -52,7 +58,7 @@ def permute(key, x, n, a, b, ROUNDS: tl.constexpr):
 @triton.jit
 def permute_each(key, x, n, a, b, rounds):
     """Returns the same for a network per element, by loops: less code to fetch."""
-    stride = tl.where(rounds > 15, 32, 16).to(tl.uint64)
+    stride = tl.where(rounds == MANY, STRIDE_OF_MANY, STRIDE_OF_FEWER).to(tl.uint64)
     most = tl.max(rounds)
     left = x == x
     while tl.max(left.to(tl.int32)) > 0:
@@ -72,9 +78,10 @@ def permute_each(key, x, n, a, b, rounds):
 def _network(key, x, a, b, ROUNDS: tl.constexpr):
     l = x // b  # noqa: E741
     r = x - l * b
+    STRIDE: tl.constexpr = STRIDE_OF_MANY if ROUNDS == MANY else STRIDE_OF_FEWER
     for i in tl.static_range(1, ROUNDS + 1, 2):
-        l = _round(key, l, r, a, 32 if ROUNDS > 15 else 16, i)  # noqa: E741
-        r = _round(key, r, l, b, 32 if ROUNDS > 15 else 16, i + 1)
+        l = _round(key, l, r, a, STRIDE, i)  # noqa: E741
+        r = _round(key, r, l, b, STRIDE, i + 1)
     return l * b + r
 
 

@@ -21,7 +21,7 @@ from slm.batching.orders.pieces import (
 )
 from slm.batching.sampling import Plan, row_numbers, starts_of, targets
 
-TOGETHER = 128  # steps that are drawn at once, at a twentieth of the cost of single ones
+TOGETHER = 128  # steps that are drawn at once, since a single one costs as many NumPy calls
 
 
 class Split(NamedTuple):
