@@ -95,7 +95,7 @@ class Batches(IterableDataset):
             "order": plan.order,
             "block_size": rows.size,
             "global_batch": rows.per_step,
-            "split": asked["split"],
+            "split": str(asked["split"]),  # also NumPy's
             "data": data,
         }
         self._device = device_of(asked["device"])

@@ -93,14 +93,14 @@ class Mixture(Batches):
         rows = Rows([*parts.values()], batch_size, rank, world_size, made, documents, sources)
         self._cap = cap_of(max_epochs, parts, made, per_step, steps)  # before tokens are moved
         self._begin(
-            rows, steps, [[name, one.manifest["sha256"]] for name, one in opened_bins.items()]
+            rows, steps, [[str(name), one.manifest["sha256"]] for name, one in opened_bins.items()]
         )
         self._state["stages"] = [[step, each] for step, each in self._steps]
 
     def _open(self, bins: Mapping, split: str, verify: bool) -> dict[str, Bins]:
         """Returns the bins by name; what a pickle needs is noted."""
         names = list(bins) if isinstance(bins, Mapping) else []
-        named = all(isinstance(name, str) and name.isprintable() for name in names)
+        named = all(isinstance(name, str) and name and name.isprintable() for name in names)
         given = names if isinstance(bins, Mapping) else type(bins).__name__
         form = 'give folders by name, as {"stories": "data/a/bins", "web": "data/b/bins"}'
         check(bool(names) and named, f"bins is {given}; {form}")

@@ -38,7 +38,7 @@ def device_of(device: str | torch.device) -> torch.device:
         device = torch.device(device)
         made = torch.ones(1, device=device)
         made.item()  # "meta" has no numbers
-    except (RuntimeError, TypeError, AssertionError, ImportError) as error:
+    except (RuntimeError, TypeError, ValueError, AssertionError, ImportError) as error:
         why, _, _ = str(error).partition(". ")
         wrong = f"device is {str(device)!r}, which PyTorch does not find here; it has"
         raise UserError(f"{wrong} {', '.join(devices())} ({why})") from None

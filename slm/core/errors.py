@@ -7,12 +7,11 @@ and keeps its traceback.
 
 import errno
 import io
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from threading import Event
-from typing import Any
+
+from slm.core.interrupts import CAME, LINE, interruptible
 
 
 class UserError(ValueError):
@@ -30,20 +29,19 @@ def check(fine: bool, otherwise: str) -> None:
 
 def run_main(main: Callable[[], None]) -> None:
     """Runs a script's `main`; a UserError ends it in one line and with status 1."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup lets SIGHUP be
-            signal.signal(number, interrupted)
+    interruptible()
     for stream in (sys.stdout, sys.stderr):  # a terminal may not have all characters
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
         main()
+        if CAME.is_set():  # and was dropped
+            raise KeyboardInterrupt
     except BrokenPipeError:
         sys.exit(1)  # the reader of the output, such as `head`, has ended
     except (KeyboardInterrupt, Exception) as error:
-        # After an interrupt, what cleans up may fail with an error of its own.
-        if _INTERRUPTED.is_set() or isinstance(error, KeyboardInterrupt):
-            sys.exit("error: interrupted; run the same command again to go on")
+        if CAME.is_set() or isinstance(error, KeyboardInterrupt):
+            sys.exit(LINE)
         if isinstance(error, UserError):
             sys.exit(f"error: {error}")
         if not isinstance(error, OSError) or error.errno not in REPAIRS:
@@ -66,24 +64,6 @@ def positive(word: str) -> int:
     return int(word)
 
 
-def interrupted(*_: object) -> None:
-    """Handles a signal that ends a command: raises KeyboardInterrupt."""
-    _INTERRUPTED.set()
-    sys.unraisablehook = _dropped
-    raise KeyboardInterrupt
-
-
-def _dropped(error: Any) -> None:
-    """Raises a KeyboardInterrupt anew that came amid a `__del__`, where Python drops errors.
-
-    What half-made objects, such as DVC's bars, complain of after an interrupt is dropped.
-    """
-    if issubclass(error.exc_type, KeyboardInterrupt):
-        signal.signal(signal.SIGALRM, interrupted)
-        signal.setitimer(signal.ITIMER_REAL, 0.01)  # seconds: the `__del__` has ended by then
-
-
-_INTERRUPTED = Event()
 _FULL = "the disk is full: free some space and run the same command again"
 _MODE = "correct its path, owner or mode"
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR)

@@ -608,7 +608,14 @@ def test_what_is_no_bins_is_refused(none):
         make(none)
 
 
-@pytest.mark.parametrize("device", ["gpu", "", 3.5, "tpu:0"])
+def test_a_state_of_names_of_numpy_is_plain(bins, tmp_path):
+    options = {"batch_size": 8, "block_size": 16, "seed": 1, "order": np.str_("random")}
+    batches = Batches(bins, np.str_("train"), **options)
+    torch.save(batches.state_dict(), tmp_path / "state.pt")
+    assert torch.load(tmp_path / "state.pt") == batches.state_dict()
+
+
+@pytest.mark.parametrize("device", ["gpu", "", 3.5, "tpu:0", 2**63])
 def test_a_device_that_is_none_is_refused(bins, device):
     with pytest.raises(ValueError, match="device is "):
         make(bins, device=device)

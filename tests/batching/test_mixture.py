@@ -652,7 +652,7 @@ def test_what_cannot_be_is_refused_in_one_line(bins, options, says):
 
 @pytest.mark.parametrize(("given", "shown"), [
     ([], "[]"), ({}, "[]"), ("data/bins", "str"), ({5: "data/bins"}, "[5]"), (["a"], "list"),
-    ({"a\nb": "data/bins"}, r"['a\nb']"),
+    ({"a\nb": "data/bins"}, r"['a\nb']"), ({"": "data/bins"}, "['']"),
 ])  # fmt: skip
 def test_bins_without_names_are_refused(given, shown):
     shown = "list" if given == [] else shown

@@ -1,8 +1,10 @@
 """An interrupt ends a command in one line, wherever it comes."""
 
+import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -16,14 +18,15 @@ class Object:
 
 def main():
     {body}
-    time.sleep(20)
-    print("not interrupted")
 
 run_main(main)
+print("not interrupted")
 """
 BODIES = {
-    "at rest": "os.kill(os.getpid(), {number})",
-    "at the end of an object, where Python drops errors": "Object()",
+    "at rest": "os.kill(os.getpid(), {number}); time.sleep(20)",
+    "at the end of an object, where Python drops errors": "Object(); time.sleep(20)",
+    "at the end of an object, and of all": "Object()",
+    "twice": "Object(); os.kill(os.getpid(), {number}); time.sleep(20)",
     "and what cleans up fails": """try:
         os.kill(os.getpid(), {number})
         time.sleep(20)
@@ -50,3 +53,23 @@ def test_an_error_without_an_interrupt_keeps_its_traceback():
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert run.returncode == 1 and run.stderr.startswith("Traceback")
     assert "FileNotFoundError" in run.stderr and "error: interrupted" not in run.stderr
+
+
+def test_a_command_is_interrupted_in_one_line_while_it_imports(tmp_path):
+    """NumPy, for one, makes an ImportError of an interrupt."""
+    (tmp_path / "broken.py").write_text("""
+import os, signal, time
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(20)
+except KeyboardInterrupt:
+    raise ImportError("no datetime") from None
+""")
+    code = "import scripts, signal; import broken"
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60,
+        env={**os.environ, "PYTHONPATH": f"{Path(__file__).parents[2]}{os.pathsep}{tmp_path}"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    assert run.stderr == "error: interrupted; run the same command again to go on\n"
+    assert run.returncode == 1
