@@ -1,25 +1,35 @@
-"""The commands. A signal ends each in one line, also while it still imports its modules."""
+"""The commands. A signal ends each in one line, also while it still imports its modules.
+
+It ends at once then: there is nothing to clean up yet, and libraries written in C crash, or say
+something else, where their import is interrupted. From slm.core.errors.run_main on it is raised.
+"""
 
 # isort: skip_file
 import os  # Python has both already, wherever a user's own os.py lies
 import sys
 
 
-def _in_one_line(kind, error, trace) -> None:
-    if not (issubclass(kind, KeyboardInterrupt) or _came()):
-        return sys.__excepthook__(kind, error, trace)
-    print("error: interrupted; run the same command again to go on", file=sys.stderr, flush=True)
+def _end(*_: object) -> None:
+    os.write(2, b"error: interrupted; run the same command again to go on\n")
     os._exit(1)  # and not by the signal, which DVC would report a second time
 
 
-_came = bool  # False, until it is known below
+def _in_one_line(kind, error, trace) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        _end()
+    sys.__excepthook__(kind, error, trace)
+
+
 sys.excepthook = _in_one_line
 
 from slm.core import standard_library_first  # noqa: E402, F401
-from slm.core.interrupts import CAME, interruptible  # noqa: E402
+import signal  # noqa: E402
+
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup lets SIGHUP be
+        signal.signal(number, _end)
+
 from slm.core.git import LOCAL  # noqa: E402
 
-_came = CAME.is_set  # type: ignore[misc, assignment]
-interruptible()
 for name in (*LOCAL, "MPLBACKEND"):  # of a hook, whose repository DVC would use; of a notebook
     os.environ.pop(name, None)
