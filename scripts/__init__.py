@@ -9,27 +9,19 @@ import os  # Python has both already, wherever a user's own os.py lies
 import sys
 
 
-def _end(*_: object) -> None:
-    os.write(2, b"error: interrupted; run the same command again to go on\n")
-    os._exit(1)  # and not by the signal, which DVC would report a second time
-
-
 def _in_one_line(kind, error, trace) -> None:
     if issubclass(kind, KeyboardInterrupt):
-        _end()
+        os.write(2, b"error: interrupted; run the same command again to go on\n")
+        os._exit(1)
     sys.__excepthook__(kind, error, trace)
 
 
 sys.excepthook = _in_one_line
 
 from slm.core import standard_library_first  # noqa: E402, F401
-import signal  # noqa: E402
-
-for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-    if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup lets SIGHUP be
-        signal.signal(number, _end)
-
+from slm.core.interrupts import end_at_once, handle  # noqa: E402
 from slm.core.git import LOCAL  # noqa: E402
 
+handle(end_at_once)
 for name in (*LOCAL, "MPLBACKEND"):  # of a hook, whose repository DVC would use; of a notebook
     os.environ.pop(name, None)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from slm.core.interrupts import CAME, LINE, interruptible
+from slm.core.interrupts import CAME, end_at_once, interruptible
 
 
 class UserError(ValueError):
@@ -41,7 +41,7 @@ def run_main(main: Callable[[], None]) -> None:
         sys.exit(1)  # the reader of the output, such as `head`, has ended
     except (KeyboardInterrupt, Exception) as error:
         if CAME.is_set() or isinstance(error, KeyboardInterrupt):
-            sys.exit(LINE)
+            end_at_once()
         if isinstance(error, UserError):
             sys.exit(f"error: {error}")
         if not isinstance(error, OSError) or error.errno not in REPAIRS:
