@@ -19,7 +19,7 @@ def _in_one_line(kind, error, trace) -> None:
 sys.excepthook = _in_one_line
 
 from slm.core import standard_library_first  # noqa: E402, F401
-from slm.core.interrupts import end_at_once, handle  # noqa: E402
+from slm.core.errors import end_at_once, handle  # noqa: E402
 from slm.core.git import LOCAL  # noqa: E402
 
 handle(end_at_once)

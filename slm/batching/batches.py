@@ -92,10 +92,10 @@ class Batches(IterableDataset):
             "rows": 0,
             "sampling": VERSION,
             "seed": plan.seed,
-            "order": plan.order,
+            "order": str(plan.order),
             "block_size": rows.size,
             "global_batch": rows.per_step,
-            "split": str(asked["split"]),  # also NumPy's
+            "split": str(asked["split"]),
             "data": data,
         }
         self._device = device_of(asked["device"])

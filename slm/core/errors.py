@@ -3,15 +3,26 @@
 An error that the user can repair is one line on standard error, with exit status 1 and no
 traceback: what was found, what was expected, which command repairs it. Any other error is a bug
 and keeps its traceback.
+
+Ctrl-C, SIGTERM and SIGHUP end a command in one line too, but for one that is ignored, as nohup has
+it. Each raises KeyboardInterrupt, again where it came amid a `__del__`, from which Python drops
+what is raised; a second one ends the command at once.
 """
 
 import errno
 import io
+import os
+import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from threading import Event, Timer, main_thread
+from typing import Any, NoReturn
 
-from slm.core.interrupts import CAME, end_at_once, interruptible
+_CAME = Event()  # whether one came: what fails after it, as something cleans up, fails for it
+_DROPPED = Event()  # whether it comes again
+_LINE = b"error: interrupted; run the same command again to go on\n"
 
 
 class UserError(ValueError):
@@ -29,24 +40,60 @@ def check(fine: bool, otherwise: str) -> None:
 
 def run_main(main: Callable[[], None]) -> None:
     """Runs a script's `main`; a UserError ends it in one line and with status 1."""
-    interruptible()
+    handle(_interrupted)
     for stream in (sys.stdout, sys.stderr):  # a terminal may not have all characters
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
         main()
-        if CAME.is_set():  # and was dropped
+        if _CAME.is_set():  # and was dropped
             raise KeyboardInterrupt
     except BrokenPipeError:
         sys.exit(1)  # the reader of the output, such as `head`, has ended
     except (KeyboardInterrupt, Exception) as error:
-        if CAME.is_set() or isinstance(error, KeyboardInterrupt):
+        if _CAME.is_set() or isinstance(error, KeyboardInterrupt):
             end_at_once()
         if isinstance(error, UserError):
             sys.exit(f"error: {error}")
         if not isinstance(error, OSError) or error.errno not in REPAIRS:
             raise
         sys.exit(f"error: {error.filename or 'writing'}: {error.strerror}; {REPAIRS[error.errno]}")
+
+
+def handle(handler: Callable) -> None:
+    """Gives the signals that end a command another handler."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
+def end_at_once(*_: object) -> NoReturn:
+    """Says the line and ends the command, without what Python and libraries do at their end."""
+    with suppress(OSError, RuntimeError):  # its reader is gone; or it was being written
+        sys.stdout.flush()
+    os.write(2, _LINE)
+    os._exit(1)  # and not by the signal, which DVC would report a second time
+
+
+def _interrupted(*_: object) -> None:
+    if _CAME.is_set() and not _DROPPED.is_set():
+        end_at_once()
+    _CAME.set()
+    _DROPPED.clear()
+    sys.unraisablehook = _dropped
+    raise KeyboardInterrupt
+
+
+def _dropped(error: Any) -> None:
+    """Raises an interrupt that Python dropped once more, when the `__del__` has ended.
+
+    What half-made objects, such as DVC's bars, complain of after an interrupt is dropped.
+    """
+    if issubclass(error.exc_type, KeyboardInterrupt):
+        _DROPPED.set()
+        again = Timer(0.01, signal.pthread_kill, (main_thread().ident, signal.SIGINT))
+        again.daemon = True  # it sends nothing once Python ends, which would kill
+        again.start()
 
 
 def cause_chain(error: BaseException) -> list[BaseException]:
