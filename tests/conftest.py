@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests import workspace
 from tests.warm_python import warm_python
@@ -88,6 +87,8 @@ def _others(reporter: pytest.TerminalReporter) -> list[str]:
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """PyTorch's: several would wait for each other longer than a small model takes."""
+    import torch  # which takes seconds, and few tests need
+
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

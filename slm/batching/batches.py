@@ -29,7 +29,7 @@ from slm.batching.loops import (
     outside_of_the_graph,
     refuse_to_prepare,
     restored,
-    rows_done,
+    steps_done,
 )
 from slm.batching.opening import opened, split_of
 from slm.batching.orders.rows import Rows
@@ -180,7 +180,7 @@ class Batches(IterableDataset):
         another slm.batching.sampling.VERSION.
         """
         self._check(state)
-        self.step = rows_done(state, self._rows.per_step) // self._rows.per_step
+        self.step = steps_done(state, self._rows.per_step)
 
     def _check(self, state: State) -> None:
         check_state(self._state, state)

@@ -83,11 +83,11 @@ def check_state(here: Mapping, state: State) -> None:
     )
 
 
-def rows_done(state: State, per_step: int) -> int:
-    """Returns the rows before a state; raises UserError unless they are those of whole steps."""
+def steps_done(state: State, per_step: int) -> int:
+    """Returns the steps before a state; raises UserError unless its rows are those of steps."""
     rows = integer("rows of the state", state.get("rows"), 0)
     check(rows % per_step == 0, f"rows of the state is {rows}; it must be a multiple of {per_step}")
-    return rows
+    return rows // per_step
 
 
 def restored(kind: type, arguments: dict, state: State) -> Any:

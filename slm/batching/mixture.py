@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from slm.batching.batches import Batches
-from slm.batching.loops import check_state, rows_done
+from slm.batching.loops import check_state, steps_done
 from slm.batching.opening import opened, split_of
 from slm.batching.orders.caps import cap_of
 from slm.batching.orders.mixing import rows_of, sources, stages_of
@@ -129,7 +129,7 @@ class Mixture(Batches):
     def _check(self, state: State) -> None:
         """Stages that had not begun by then may be others now."""
         check_state({k: what for k, what in self._state.items() if k != "stages"}, state)
-        at = rows_done(state, self._rows.per_step) // self._rows.per_step
+        at = steps_done(state, self._rows.per_step)
         here, there = _begun(self._state["stages"], at), _begun(state.get("stages"), at)
         wrong = f"the state has stages {there!r} before step {at} and these batches have {here!r}"
         check(here == there, f"{wrong}; a stage that has begun cannot change")

@@ -100,7 +100,7 @@ def permute_all(key, n: int):
 def permute_each(key, x, n):
     """Returns p(key, x, n) for NumPy arrays of keys, x and n, each x < n."""
     made, firsts = np.empty_like(x), [first for first, *_ in _LEVELS]
-    for first, until in zip(firsts, [*firsts[1:], LARGEST], strict=True):
+    for first, until in zip(firsts, [*firsts[1:], LARGEST + 1], strict=True):
         mine = np.flatnonzero((n >= first) & (n < until))
         if mine.size:
             made[mine] = _each(key[mine], x[mine], n[mine], first)

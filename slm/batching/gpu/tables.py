@@ -12,6 +12,7 @@ from slm.batching.device import token_bases
 from slm.batching.gpu import drawing as columns
 from slm.batching.gpu.kernel import FAR
 from slm.batching.orders.borders import Borders
+from slm.batching.orders.packing import Packing
 from slm.batching.orders.pieces import STRIDE
 from slm.batching.orders.rows import Rows, Split
 from slm.batching.sampling import span_of
@@ -106,20 +107,25 @@ def _packed(rows: Rows) -> dict[str, np.ndarray]:
         part[columns.KINDS], part[columns.MANY_KINDS] = first["kinds"][i], len(plan["kinds"]) - 1
         part[columns.LONG], part[columns.MANY_LONG] = first["long"][i], len(plan["long"])
         part[columns.TOTALS], part[columns.CLASSES] = first["totals"][i], first["classes"][i]
-        part[columns.EVERY], part[columns.STRIDE] = first["every"][i], plan.pop("stride")[0]
+        part[columns.EVERY] = first["every"][i]
+        part[columns.STRIDE] = _packing(split).stream_of.stride
         part[columns.DOCUMENTS], part[columns.END] = first["offsets"][i], plan["offsets"][-1]
         part[columns.FOLLOWS] = split.documents.follows
         parts.append(part)
-    joint = {name: np.concatenate([plan[name] for plan in plans]) for name in plans[0]}
+    joint = {name: np.concatenate([plan[name] for plan in plans]) for name in first}
     for name in ("short", "long", "every"):
         joint[name] = _narrow(np.append(joint[name], 0), int(first["offsets"][-1]))
     return {"parts": np.concatenate(parts), **{name: a.ravel() for name, a in joint.items()}}
 
 
+def _packing(split: Split) -> Packing:
+    assert split.plan.packing is not None
+    return split.plan.packing
+
+
 def _plan(split: Split) -> dict[str, np.ndarray]:
     """Returns the plan of one source, int64, as if it were the only one."""
-    pack = split.plan.packing
-    assert pack is not None
+    pack = _packing(split)
     lengths = pack.lengths.astype(np.int64)
     begins = np.cumsum(lengths) - lengths
     per_kind = np.diff(pack.first_slot)
@@ -136,7 +142,6 @@ def _plan(split: Split) -> dict[str, np.ndarray]:
         "long": pack.long,
         "totals": pack.stream_of.bounds,
         "every": pack.stream_of.every,
-        "stride": np.array([pack.stream_of.stride]),
         "offsets": split.documents.offsets.copy(),
     }
     return {name: array.astype(np.int64) for name, array in made.items()}
