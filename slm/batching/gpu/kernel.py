@@ -15,8 +15,8 @@ import triton.language as tl
 from slm.batching.gpu.drawing import draw_pieces, start_of
 from slm.batching.gpu.mixing import source_of
 from slm.batching.gpu.numbers import unsigned
+from slm.batching.gpu.windows import window_documents
 
-FAR = tl.constexpr(2**62)  # beyond any token
 # Of a program's state; from FIRST on lie the pieces of now, and the tables.
 KEY, DEALING, ROW, START, INDEX, FIRST = (tl.constexpr(i) for i in range(6))
 
@@ -70,7 +70,7 @@ def fill(
             begins = tl.load(table + index * EACH + slot, mask=slot < start, other=T)
             begins, place = begins.to(tl.int32), (j - begin).to(tl.int64)
         else:
-            document, place, begins = _window_documents(
+            document, place, begins = window_documents(
                 start, j, has, slot, every, offsets, numbers, T, LAST, NUMBERED, WITHIN, STRIDE, K
             )
         tl.store(out + 2 * plane + at, document, mask=inside)
@@ -81,25 +81,11 @@ def fill(
         tl.store(sources + row, tl.load(about + index) >> 32)
     index += 1
     if index == TABLE:
-        if (ORDER == 3) | (SOURCES > 1):
-            tl.debug_barrier()  # all warps have read the tables
-        steps = tl.arange(0, TABLE).to(tl.int64)  # or WIDE * steps wraps at 2^31
-        rows = unsigned(g + WIDE * (1 + steps))
-        source = steps * 0
-        if SOURCES > 1:
-            source, rows = source_of(rows, stages, STAGES, SOURCES)
-            tl.store(about + steps, source << 32)
-        key = unsigned(tl.load(mine + KEY))
-        if ORDER == 3:
-            dealing = unsigned(tl.load(mine + DEALING))
-            draw_pieces(
-                rows, key, dealing, source, parts, kinds, slots, classes, short, long, totals,
-                every, offsets, table, about, about + TABLE, T, P, FEW, TABLE, BITS, LANES, SEARCH
-            )  # fmt: skip
-        else:
-            drawn = start_of(rows, key, source, parts, T, M, n, A, B, R, ORDER, SOURCES)
-            tl.store(table + steps, drawn)
-            start = tl.sum(tl.where(steps == 0, drawn, 0))
+        start = _draw(
+            mine, g, table, about, stages, parts, kinds, slots, classes, short, long, totals, every,
+            offsets, T, WIDE, M, n, A, B, R, ORDER, TABLE, SOURCES, STAGES, P, FEW, BITS, LANES,
+            SEARCH
+        )  # fmt: skip
         index *= 0
     elif ORDER != 3:
         start = tl.load(table + index)
@@ -114,6 +100,38 @@ def fill(
     tl.store(mine + INDEX, index)
     tl.store(out + at, x, mask=inside)
     tl.store(out + plane + at, y, mask=inside)
+
+
+@triton.jit
+def _draw(
+    mine, g, table, about, stages, parts, kinds, slots, classes, short, long, totals, every,
+    offsets, T: tl.constexpr, WIDE: tl.constexpr, M: tl.constexpr, n: tl.constexpr,
+    A: tl.constexpr, B: tl.constexpr, R: tl.constexpr, ORDER: tl.constexpr, TABLE: tl.constexpr,
+    SOURCES: tl.constexpr, STAGES: tl.constexpr, P: tl.constexpr, FEW: tl.constexpr,
+    BITS: tl.constexpr, LANES: tl.constexpr, SEARCH: tl.constexpr,
+):  # fmt: skip
+    """Draws the rows of TABLE steps after row g; returns where the first starts, of windows."""
+    if (ORDER == 3) | (SOURCES > 1):
+        tl.debug_barrier()  # all warps have read the tables
+    steps = tl.arange(0, TABLE).to(tl.int64)  # or WIDE * steps wraps at 2^31
+    rows = unsigned(g + WIDE * (1 + steps))
+    source = steps * 0
+    if SOURCES > 1:
+        source, rows = source_of(rows, stages, STAGES, SOURCES)
+        tl.store(about + steps, source << 32)
+    key = unsigned(tl.load(mine + KEY))
+    if ORDER == 3:
+        dealing = unsigned(tl.load(mine + DEALING))
+        draw_pieces(
+            rows, key, dealing, source, parts, kinds, slots, classes, short, long, totals,
+            every, offsets, table, about, about + TABLE, T, P, FEW, TABLE, BITS, LANES, SEARCH
+        )  # fmt: skip
+        start = g  # not read: the tables have it
+    else:
+        drawn = start_of(rows, key, source, parts, T, M, n, A, B, R, ORDER, SOURCES)
+        tl.store(table + steps, drawn)
+        start = tl.sum(tl.where(steps == 0, drawn, 0))
+    return start
 
 
 @triton.jit
@@ -150,46 +168,3 @@ def _pieces(j, now, table, count, P: tl.constexpr, FEW: tl.constexpr):
         piece, shift = tl.load(table + k), tl.load(table + P + k)
         document = tl.load(table + 2 * P + k)
     return piece, shift, document
-
-
-@triton.jit
-def _window_documents(
-    start, j, has, slot, every, offsets, numbers, T: tl.constexpr, LAST: tl.constexpr,
-    NUMBERED: tl.constexpr, WITHIN: tl.constexpr, STRIDE: tl.constexpr, K: tl.constexpr,
-):  # fmt: skip
-    """Returns the document of each place of a window, its place in the piece, and `_begins`."""
-    document = _document(start + j, has, every, offsets, STRIDE, WITHIN)
-    begin = tl.maximum(tl.load(offsets + document, mask=has, other=0), start)
-    place = start + j - tl.where(has, begin, tl.maximum(start, LAST))
-    first = tl.sum(tl.where(j == 0, document, 0))
-    begins = _begins(start, first, slot, offsets, T, LAST, K)
-    if NUMBERED:
-        document = tl.load(numbers + document, mask=has, other=0).to(tl.int64)
-    return tl.where(has, document, -1), place, begins
-
-
-@triton.jit
-def _document(at, mask, every, offsets, STRIDE: tl.constexpr, WITHIN: tl.constexpr):
-    """Returns which document has a token: a look-up, and as many comparisons as may be needed."""
-    document = tl.load(every + at // STRIDE, mask=mask, other=0).to(tl.int64)
-    for _ in range(WITHIN):
-        border = tl.load(offsets + document + 1, mask=mask, other=0)
-        document += (mask & (border <= at)).to(tl.int64)
-    return document
-
-
-@triton.jit
-def _begins(start, first, slot, offsets, T: tl.constexpr, LAST: tl.constexpr, K: tl.constexpr):
-    """Returns where the pieces of a window begin, T where there are no more.
-
-    `first` is its first document.
-    """
-    valid = tl.minimum(tl.maximum(LAST - start, 0), T)
-    at = offsets + first + slot
-    some = (slot < K) & (slot * 0 + valid > 0)
-    begins = tl.load(at, mask=some & (slot > 0), other=FAR) - start
-    before = tl.load(at - 1, mask=some & (slot > 1), other=FAR) - start
-    begins = tl.where(slot > 0, begins, 0)
-    before = tl.where(slot > 1, before, 0)
-    last = tl.where((slot == 0) | (before < valid), valid, T)
-    return tl.where(begins < valid, begins, last)

@@ -10,7 +10,7 @@ import numpy as np
 
 from slm.batching.device import token_bases
 from slm.batching.gpu import drawing as columns
-from slm.batching.gpu.kernel import FAR
+from slm.batching.gpu.windows import FAR
 from slm.batching.orders.borders import Borders
 from slm.batching.orders.packing import Packing
 from slm.batching.orders.pieces import STRIDE
