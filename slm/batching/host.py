@@ -152,10 +152,11 @@ class Reader:
         else:
             ids = np.empty(len(index), self._ids[0].dtype)
             following = np.empty(len(after), np.int64)
-            of_place, of_piece = sources.repeat(self.rows.size), sources[pieces.row]
+            by_row, of_piece = (len(sources), self.rows.size), sources[pieces.row]
             for i, source in enumerate(self._ids):
-                mine, own = np.flatnonzero(of_place == i), np.flatnonzero(of_piece == i)
-                ids[mine] = gather(source, index[mine])
+                mine, own = np.flatnonzero(sources == i), np.flatnonzero(of_piece == i)
+                wanted = index.reshape(by_row)[mine]
+                ids.reshape(by_row)[mine] = gather(source, wanted.ravel()).reshape(wanted.shape)
                 following[own] = source.take(after[own], mode="clip")
         padding = np.flatnonzero(pieces.document < 0)
         for i in padding.tolist():

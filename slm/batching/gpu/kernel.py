@@ -19,6 +19,7 @@ from slm.batching.gpu.windows import window_documents
 
 # Of a program's state; from FIRST on lie the pieces of now, and the tables.
 KEY, DEALING, ROW, START, INDEX, FIRST = (tl.constexpr(i) for i in range(6))
+WAYS = tl.constexpr(8)  # of a search, whose loads are under way at once
 
 
 @triton.jit
@@ -146,25 +147,21 @@ def _store_begins(cu, row, slot, begins, T: tl.constexpr, K: tl.constexpr):
 def _pieces(j, now, table, count, P: tl.constexpr, FEW: tl.constexpr):
     """Returns the piece of each place of a row, with its shift and its document.
 
-    `now` has the first FEW of the row, and most rows have no more: all loads are under way at once.
+    `now` has the first FEW of the row, and most rows have no more: all begins load at once.
     """
-    piece = j.to(tl.int64) * 0 + tl.load(now)
-    shift = j.to(tl.int64) * 0 + tl.load(now + FEW)
-    document = j.to(tl.int64) * 0 + tl.load(now + 2 * FEW)
+    number = j * 0
     for i in tl.static_range(1, FEW):
-        other = tl.load(now + i)
-        here = other.to(tl.int32) <= j
-        piece = tl.where(here, other, piece)
-        shift = tl.where(here, tl.load(now + FEW + i), shift)
-        document = tl.where(here, tl.load(now + 2 * FEW + i), document)
+        number += (tl.load(now + i).to(tl.int32) <= j).to(tl.int32)
+    at = now + number
+    piece, shift, document = tl.load(at), tl.load(at + FEW), tl.load(at + 2 * FEW)
     if count > FEW:
-        k, half = j * 0, P // 2
-        while half > 0:
-            probe = k + half
-            few = probe < count
-            here = few & (tl.load(table + probe, mask=few, other=0).to(tl.int32) <= j)
-            k = tl.where(here, probe, k)
-            half = half // 2
-        piece, shift = tl.load(table + k), tl.load(table + P + k)
-        document = tl.load(table + 2 * P + k)
+        number, step = j * 0, P
+        while step > 1:  # the last that begins up to here, of WAYS in each round
+            step, first = tl.cdiv(step, WAYS), number
+            for i in tl.static_range(1, WAYS):
+                probe = first + i * step
+                begin = tl.load(table + probe, mask=probe < count, other=0).to(tl.int32)
+                number += tl.where((probe < count) & (begin <= j), step, 0)
+        at = table + number
+        piece, shift, document = tl.load(at), tl.load(at + P), tl.load(at + 2 * P)
     return piece, shift, document

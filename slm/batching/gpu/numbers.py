@@ -9,9 +9,11 @@ import triton.language as tl
 
 from slm.core.counter import network
 
+_GOLDEN = 0x9E3779B97F4A7C15
+GOLDEN = tl.constexpr(_GOLDEN)
 MANY = tl.constexpr(network(1).rounds)  # of small sizes
-STRIDE_OF_MANY = tl.constexpr(network(1).stride)
-STRIDE_OF_FEWER = tl.constexpr(network(2**62).stride)
+STRIDE_OF_MANY = tl.constexpr(network(1).stride * _GOLDEN % 2**64)
+STRIDE_OF_FEWER = tl.constexpr(network(2**62).stride * _GOLDEN % 2**64)
 
 
 @triton.jit
@@ -37,7 +39,7 @@ def mix(z):
 @triton.jit
 def word(key, counter):
     """Returns output `counter` of SplitMix64 seeded with `key`."""
-    return mix(key + (counter + 1) * 0x9E3779B97F4A7C15)
+    return mix(key + (counter + 1) * GOLDEN)
 
 
 @triton.jit
@@ -59,18 +61,20 @@ def permute(key, x, n, a, b, ROUNDS: tl.constexpr):
 def permute_each(key, x, n, a, b, rounds):
     """Returns the same for a network per element, by loops: less code to fetch."""
     stride = tl.where(rounds == MANY, STRIDE_OF_MANY, STRIDE_OF_FEWER).to(tl.uint64)
-    most = tl.max(rounds)
-    left = x == x
-    while tl.max(left.to(tl.int32)) > 0:
+    left = signed(x * 0) + rounds  # of each element that is not below n yet
+    while tl.max(left) > 0:
         l = x // b  # noqa: E741
         r = x - l * b
-        for i in range(1, most + 1, 2):
-            new_l = _round(key, l, r, a, stride, i)
-            new_r = _round(key, r, new_l, b, stride, i + 1)
+        k = key + GOLDEN
+        for i in range(1, tl.max(left) + 1, 2):
+            k += GOLDEN
+            new_l = _round(k, l, r, a, stride)
+            k += GOLDEN
+            new_r = _round(k, r, new_l, b, stride)
             l = tl.where(i <= rounds, new_l, l)  # noqa: E741
             r = tl.where(i <= rounds, new_r, r)
-        x = tl.where(left, l * b + r, x)
-        left = left & (x >= n)
+        x = tl.where(left > 0, l * b + r, x)
+        left = tl.where(x >= n, left, 0)
     return x
 
 
@@ -79,15 +83,18 @@ def _network(key, x, a, b, ROUNDS: tl.constexpr):
     l = x // b  # noqa: E741
     r = x - l * b
     STRIDE: tl.constexpr = STRIDE_OF_MANY if ROUNDS == MANY else STRIDE_OF_FEWER
-    for i in tl.static_range(1, ROUNDS + 1, 2):
-        l = _round(key, l, r, a, STRIDE, i)  # noqa: E741
-        r = _round(key, r, l, b, STRIDE, i + 1)
+    k = key + GOLDEN
+    for _ in tl.static_range(0, ROUNDS, 2):
+        k += GOLDEN
+        l = _round(k, l, r, a, STRIDE)  # noqa: E741
+        k += GOLDEN
+        r = _round(k, r, l, b, STRIDE)
     return l * b + r
 
 
 @triton.jit
-def _round(key, own, other, m, stride, i):
-    own += ((word(key, stride * other + i) >> 32) * m) >> 32
+def _round(key, own, other, m, stride):
+    own += ((mix(key + stride * other) >> 32) * m) >> 32
     return tl.where(own >= m, own - m, own)
 
 

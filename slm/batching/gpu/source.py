@@ -18,7 +18,7 @@ from slm.batching.orders.rows import Rows
 from slm.batching.tensors import Batch, Source
 from slm.core.errors import check
 
-WARPS, PACKED_WARPS = 4, 8  # per program
+WARPS, MORE_WARPS = 4, 8  # per program; more where pieces are drawn or documents looked up
 
 
 class TritonSource(Source):
@@ -38,7 +38,7 @@ class TritonSource(Source):
 
     def _compiled(self, tokens: torch.Tensor, constants: dict) -> Callable:
         fixed, grid = (tokens, self._state, *self._tables), (self.rows.batch_size, self._parts, 1)
-        warps = PACKED_WARPS if self.rows.packed else WARPS
+        warps = MORE_WARPS if self.rows.packed or self.rows.documents else WARPS
         options = {"num_warps": warps, **({"launch_pdl": True} if constants["EARLY"] else {})}
         kernel = fill[grid](*fixed, *self._out, **constants, **options)
         launch, values = kernel[grid], tuple(constants.values())

@@ -22,10 +22,10 @@ from slm.batching.tensors import NO_TARGET
 from slm.core.counter import network, signed
 
 LARGE = 2**19  # tokens per batch from which fewer, longer programs are faster (seen on an H200)
-TABLE, PACKED_TABLE = 16, 32  # steps that a program draws at once
-STATE_BYTES = 2**28  # of all programs, at most: fewer steps are drawn at once where rows are many
-FEW = 8  # pieces of a row that are looked at without asking how many there are
-LANES = 512  # pieces that are drawn together
+TABLE, PACKED_TABLE = 16, 128  # steps that a program draws at once
+STATE_BYTES = 2**26  # of all programs, at most: fewer steps are drawn at once where rows are many
+FEW = 16  # pieces of a row that are looked at without asking how many there are
+LANES = 256  # pieces that are drawn together
 
 
 def constants(rows: Rows, token_bytes: int, early: bool) -> dict:
