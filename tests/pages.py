@@ -21,6 +21,7 @@ NAMES = (
     *(f"docs/{name}.md" for name in ("batching", "packing", "training-loops")),
     *(f"docs/{name}.md" for name in ("describing", "comparing", "benchmarks")),
     "docs/benchmarks-data.md",
+    "docs/benchmarks-rows.md",
     "docs/benchmarks-stages.md",
     *("docs/design.md", "CONTRIBUTING.md", "AGENTS.md", "CHANGELOG.md"),
 )

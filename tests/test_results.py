@@ -1,13 +1,14 @@
 """The tables of results in the documentation are the kept results."""
 
 import json
-from statistics import mean
+from statistics import mean, median
 
 from benchmark.batches.steps import GRAPHS, NAMES
 from tests.pages import PAGES
 from tests.workspace import ROOT
 
 BATCHES, TRAININGS = PAGES["docs/benchmarks.md"], PAGES["docs/comparing.md"]
+ROWS, KEPT = PAGES["docs/benchmarks-rows.md"], ROOT / "benchmark/orders/results"
 
 
 def test_the_tables_of_batches_and_steps_are_the_kept_results():
@@ -76,3 +77,35 @@ def test_the_readme_s_figures_are_those_of_the_pages():
     assert "take 7.4 s: per document 75 times as fast" in readme
     assert "| tokenize + bins | 2,140,916 | 7.35 (" in PAGES["docs/benchmarks-data.md"]
     assert "a 75th of the recipe's time" in PAGES["docs/benchmarks-data.md"]
+
+
+def test_the_tables_of_rows_are_the_kept_results():
+    gpu = json.loads((KEPT / "rows-nvidia-h200.json").read_text())["shapes"]
+    for name in gpu["64x256"]:
+        of = [gpu[shape][name] for shape in ("64x256", "64x1024", "12x1024", "512x1024")]
+        cells = [f"{each['graph']['us']:.2f} ({each['ratio']:.2f})" for each in of]
+        assert f"| {name} | {' | '.join(cells)} |" in ROWS
+    cpu = json.loads((KEPT / "rows-amd-epyc.json").read_text())["shapes"]["64x256"]
+    us = {name: brief(each["us"]) for name, each in cpu.items()}
+    assert f"`shuffled` {us['shuffled']} µs, with documents {us['shuffled, documents']}," in ROWS
+    for name, called in (("packed", "`packed`"), ("mixture, shuffled", "a mixture")):
+        assert f"{called} {us[name]} ({cpu[name]['ratio']:.1f} times)" in ROWS
+    assert f"one of packed rows {us['mixture, packed']}." in ROWS
+
+
+def test_what_rows_do_to_a_model_is_the_kept_result():
+    arms = json.loads((KEPT / "training-nvidia-h200.json").read_text())["arms"]
+    documents = {name: [run["documents"] for run in runs] for name, runs in arms.items()}
+    for name, runs in arms.items():
+        bits = [[run["windows"] for run in runs], documents[name]]
+        cells = [f"{mean(each):.4f} ({min(each):.4f} to {max(each):.4f})" for each in bits]
+        ms = f"{median(run['ms'] for run in runs):.2f}"
+        assert f"| {name} | {' | '.join(cells)} | {ms} |" in ROWS
+    base = mean(documents["shuffled"])
+    packed, masked = (
+        f"−{100 * (1 - mean(documents[name]) / base):.1f} %" for name in ("packed", "packed, masks")
+    )
+    assert f"{packed} with packed rows, {masked} with masks, too" in ROWS
+    spread = max(max(bits) - min(bits) for bits in documents.values())
+    assert f"differ by at most {spread:.4f}." in ROWS
+    assert max(documents["packed, masks"]) < min(documents["packed"]) < min(documents["shuffled"])
