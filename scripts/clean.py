@@ -1,8 +1,8 @@
 """`make clean`: remove what can be made again, and what killed runs left.
 
-raw/, facts/, selection/, vocabulary/ and tokens/ go where params.yaml has the dataset and its
-source is there; bins/, and those that a killed FIX=1 put aside, where DVC's cache has these very
-bytes, or has those of dvc.lock and these are broken, and nothing of others is among them. What
+raw/, facts/, selection/, vocabulary/, units/ and tokens/ go where params.yaml has the dataset and
+its source is there; bins/, and those that a killed FIX=1 put aside, where DVC's cache has these
+very bytes, or has those of dvc.lock and these are broken, and nothing of others is among them. What
 stays is named, with the command that gives it up. source/, data/prebuilt and the cache always stay.
 """
 
@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def _clean(folder: Path, params: dict, cache: Path) -> None:
-    steps = [folder / step for step in FOLDERS.values() if (folder / step).exists()]
+    steps = [folder / step for step in (*FOLDERS.values(), "units") if (folder / step).exists()]
     if steps and (why := _lost_source(folder, params)):
         _keep(steps, why)
         steps = []

@@ -75,6 +75,7 @@ def check(params: dict, name: str) -> None:
     select.wanted(params, name)
     whole(params, "describe", "block_size")
     choice(params, "tokenizer", "engine", ENGINES)
+    whole(params, "tokenizer", "unit_bytes")
     policy = choice(params, "bins", "end_of_text", END_OF_TEXT)
     copies = [Path("data", name, folder, FILE) for folder in ("vocabulary", "bins")]
     check_wanted(tokenizer.wanted(params), policy, copies)

@@ -39,6 +39,7 @@ class Manifest(TypedDict):
     splits: dict[str, BinSplit]  # by name
     selection: NotRequired[Taken]
     vocabulary: NotRequired[dict[str, FileEntry]]  # its file, by name, if it is no published one
+    units: NotRequired[dict[str, list[int]]]  # documents of each unit of tokens/, if several
     lossy_documents: NotRequired[dict[str, int]]  # by source split, as in tokens.json
     sha256: str  # hexadecimal, of this manifest without this key
 

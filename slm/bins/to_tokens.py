@@ -6,6 +6,7 @@ not needed. Removing ids overlaps with hashing and writing; memory does not grow
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from slm.bins.end_of_text import without_end_of_text
 from slm.bins.opening import Bins
 from slm.core.errors import check
 from slm.core.files import CHUNK_BYTES, chunk_hashes, link_or_copy, to_json, write_hashed
-from slm.core.formats import Tokens, TokenSplit
+from slm.core.formats import Tokens, TokenSplit, unit_name
 from slm.core.ids import dtype_for, write_ids
 from slm.core.threads import prefetch
 
@@ -41,24 +42,48 @@ def _write_split(bins: Bins, out: Path, split: str) -> TokenSplit:
     entry, policy = bins.manifest["splits"][split], bins.manifest["end_of_text"]
     lossy = bins.manifest.get("lossy_documents", {})
     more = 0 if policy == "none" else 1  # ids per document that are in the bin, not in tokens/
-    offsets, bin_ = _offsets(bins, split), bins.folder / f"{split}.bin"
-    if more:
-        dtype = dtype_for(bins.manifest["tokenizer"]["vocab_size"])
-        ids = prefetch(without_end_of_text(_chunks(bin_, dtype), offsets[:, 0], policy))
-        ids_sha256 = write_ids(out / f"{split}.ids", ids, dtype)["sha256"]
-    else:
-        link_or_copy(bin_, out / f"{split}.ids")
-        ids_sha256 = entry["files"][bin_.name]["sha256"]
-    totals = write_hashed(out / f"{split}.totals", _with_fewer(offsets, more))
+    counts = bins.manifest.get("units", {}).get(split, [entry["documents"]])
+    offsets, bounds = _offsets(bins, split), np.cumsum([0, *counts]).tolist()
+    check(bounds[-1] == entry["documents"], f"{bins.folder} has units of {bounds[-1]:,} documents")
+    units = [
+        _write_unit(bins, split, offsets[first : last + 1], out / unit_name(split, i, len(counts)))
+        for i, (first, last) in enumerate(pairwise(bounds))
+    ]
     made: TokenSplit = {
         "tokens": entry["tokens"] - more * entry["documents"],
         "documents": entry["documents"],
         "bytes": entry["text_bytes"],
-        "sha256": {"ids": ids_sha256, "totals": totals["sha256"]},
     }
+    if len(units) == 1:
+        made["sha256"] = units[0]["sha256"]
     if split in lossy:
         made["lossy_documents"] = lossy[split]
+    if len(units) > 1:
+        made["units"] = units
     return made
+
+
+def _write_unit(bins: Bins, split: str, offsets: np.ndarray, path: Path) -> TokenSplit:
+    """Writes the files of a unit, whose documents have these offsets, (documents + 1, 2)."""
+    policy, bin_ = bins.manifest["end_of_text"], bins.folder / f"{split}.bin"
+    dtype = dtype_for(bins.manifest["tokenizer"]["vocab_size"])
+    more, bounds = int(policy != "none"), offsets[[0, -1]].tolist()
+    own = offsets - offsets[0]
+    target, entry = Path(f"{path}.ids"), bins.manifest["splits"][split]["files"][bin_.name]
+    if not more and path.name == split:
+        link_or_copy(bin_, target)
+        ids = entry["sha256"]
+    else:
+        parts = prefetch(_chunks(bin_, dtype, bounds[0][0], bounds[1][0]))
+        parts = without_end_of_text(parts, own[:, 0], policy) if more else parts
+        ids = write_ids(target, parts, dtype)["sha256"]
+    totals = write_hashed(Path(f"{path}.totals"), _with_fewer(own, more))
+    return {
+        "tokens": int(own[-1, 0]) - more * (len(own) - 1),
+        "documents": len(own) - 1,
+        "bytes": int(own[-1, 1]),
+        "sha256": {"ids": ids, "totals": totals["sha256"]},
+    }
 
 
 def _offsets(bins: Bins, split: str) -> np.ndarray:
@@ -69,13 +94,15 @@ def _offsets(bins: Bins, split: str) -> np.ndarray:
     return bins.docs(split)
 
 
-def _chunks(path: Path, dtype: np.dtype) -> Iterator[np.ndarray]:
-    """Yields the ids of a bin, 16 MiB at a time; read, since mapped pages would count as memory."""
-    size = path.stat().st_size
-    bar = tqdm(desc=path.name, total=size, unit="B", unit_scale=True, delay=2, disable=None)
+def _chunks(path: Path, dtype: np.dtype, first: int, last: int) -> Iterator[np.ndarray]:
+    """Yields some ids of a bin, 16 MiB at a time; read, as mapped pages would count as memory."""
+    size, left = dtype.itemsize, last - first
+    bar = tqdm(desc=path.name, total=left * size, unit="B", unit_scale=True, delay=2, disable=None)
     with bar, path.open("rb", buffering=0) as file:
-        while len(chunk := np.fromfile(file, dtype, CHUNK_BYTES // dtype.itemsize)):
+        file.seek(first * size)
+        while left and len(chunk := np.fromfile(file, dtype, min(left, CHUNK_BYTES // size))):
             yield chunk
+            left -= len(chunk)
             bar.update(chunk.nbytes)
 
 

@@ -33,7 +33,7 @@ def landing(folder: Path) -> Iterator[Path]:
     try:
         yield temporary
         for path in (*temporary.iterdir(), temporary):
-            _flush(path)
+            flush(path)
         _replace(temporary, folder)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -45,11 +45,11 @@ def write_file(path: Path, content: bytes) -> None:
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_bytes(content)
-        _flush(temporary)
+        flush(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    _flush(path.parent)
+    flush(path.parent)
 
 
 def read_json(path: Path) -> Any:
@@ -152,7 +152,8 @@ def _hash_of(path: Path, start: int) -> str:
     return digest.hexdigest()
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Waits until a file, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -176,7 +177,7 @@ def _replace(temporary: Path, folder: Path) -> None:
                 raise
         shutil.rmtree(old, ignore_errors=True)  # another process was faster; replace its folder
     shutil.rmtree(old, ignore_errors=True)
-    _flush(folder.parent)
+    flush(folder.parent)
 
 
 def _sweep(folder: Path) -> None:

@@ -31,8 +31,8 @@ class Vocabulary(TypedDict):
 class TokenHashes(TypedDict):
     """The SHA-256, in hexadecimal, of each 16 MiB of the two files of a split, in order."""
 
-    ids: list[str]  # of <split>.ids
-    totals: list[str]  # of <split>.totals
+    ids: list[str]  # of <split>.ids, or <unit>.ids
+    totals: list[str]  # of <split>.totals, or <unit>.totals
 
 
 class TokenSplit(TypedDict):
@@ -42,7 +42,19 @@ class TokenSplit(TypedDict):
     documents: int
     bytes: int  # UTF-8, of text
     lossy_documents: NotRequired[int]  # of a tokenizer.json: whose ids do not give the text back
-    sha256: TokenHashes
+    sha256: NotRequired[TokenHashes]  # of a split that is one unit
+    units: NotRequired[list["TokenSplit"]]  # of others: those of each, in order
+
+
+def unit_name(split: str, number: int, units: int) -> str:
+    """Returns the name of unit `number`, from 0, of so many; of a single one the split's."""
+    return split if units == 1 else f"{split}-{number:05d}-of-{units:05d}"
+
+
+def units_of(split: str, entry: TokenSplit) -> list[tuple[str, TokenSplit]]:
+    """Returns the name and the entry of each unit of a split, in order."""
+    units = entry.get("units", [entry])
+    return [(unit_name(split, i, len(units)), unit) for i, unit in enumerate(units)]
 
 
 class Tokens(TypedDict):

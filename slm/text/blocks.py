@@ -6,6 +6,7 @@ once and in order. The text is valid Unicode or a UserError says which file and 
 """
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from slm.core.errors import UserError
 from slm.text.columnar import read_arrow, read_parquet
 from slm.text.json_lines import read_json_lines
 from slm.text.raw import locate, read_source
+from slm.text.units import Part, Unit
 
 BLOCK_BYTES = 4 * 2**20  # enough to keep a core busy, little enough to keep several in memory
 
@@ -46,13 +48,19 @@ def block_of(texts: Iterable[str | bytes]) -> Block:
     return Block(0, offsets, np.frombuffer(b"".join(content), np.uint8))
 
 
-def read_blocks(raw: Path, split: str, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
-    """The documents of a split, in order; raises UserError at the first one that is not text."""
+def read_blocks(
+    raw: Path, split: str, block_bytes: int = BLOCK_BYTES, unit: Unit | None = None
+) -> Iterator[Block]:
+    """The documents of a split, or of a unit of it, in order.
+
+    Raises UserError at the first one that is not text.
+    """
     source = read_source(raw)
-    first = 0
-    for name in source["splits"][split]["raw"]:
-        read = READERS.get(Path(name).suffix, read_json_lines)
-        for actual, texts in read(raw / name, source["column"], block_bytes):
+    first = unit.first if unit else 0
+    for part in unit.parts if unit else map(Part, source["splits"][split]["raw"]):
+        read = READERS.get(Path(part.raw).suffix, read_json_lines)
+        read = partial(read_parquet, groups=range(*part.groups)) if part.groups else read
+        for actual, texts in read(raw / part.raw, source["column"], block_bytes):
             if actual is None:
                 yield _block(first, texts)
                 first += len(texts)

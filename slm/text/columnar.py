@@ -6,6 +6,7 @@ there literally comes first. Out: arrays of text in order, or what is wrong with
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,13 @@ STREAM_END = b"\xff\xff\xff\xff\0\0\0\0"  # of an Arrow stream that was written 
 Read = Iterator[tuple[int | None, pa.Array | str]]
 
 
-def read_parquet(path: Path, column: str, block_bytes: int) -> Read:
-    """The texts of a Parquet file, in arrays of about `block_bytes`."""
+def read_parquet(path: Path, column: str, block_bytes: int, groups: range | None = None) -> Read:
+    """The texts of a Parquet file, or of some row groups, in arrays of about `block_bytes`."""
     try:
         with pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:
-            rows = _batch_rows(file, column, block_bytes)
-            yield from _checked(file.iter_batches(rows, columns=[column]), column, block_bytes)
+            batches = partial(file.iter_batches, columns=[column], row_groups=groups)
+            rows = _batch_rows(next(batches(64), None), block_bytes)
+            yield from _checked(batches(rows), column, block_bytes)
     except (pa.ArrowException, OSError) as error:
         yield 0, f"or one of the rows after it cannot be read as Parquet ({error})"
 
@@ -128,9 +130,8 @@ def _checked(batches: Iterator[pa.RecordBatch], column: str, block_bytes: int) -
         yield from ((None, piece) for piece in _cut(texts, block_bytes))
 
 
-def _batch_rows(file: pq.ParquetFile, column: str, block_bytes: int) -> int:
+def _batch_rows(first: pa.RecordBatch | None, block_bytes: int) -> int:
     """How many rows to decode at a time, after the first ones: metadata tells packed sizes only."""
-    first = next(file.iter_batches(64, columns=[column]), None)
     size = first.nbytes // max(1, len(first)) if first else 0
     return max(1, min(BATCH_ROWS, block_bytes // max(1, size)))
 

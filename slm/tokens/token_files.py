@@ -2,38 +2,29 @@
 
 In: raw/ and a vocabulary. Out: tokens/: for each split `<split>.ids` (the ids of all documents end
 to end, little-endian, with the vocabulary's dtype) and `<split>.totals` ((documents + 1, 2)
-little-endian uint64: offsets in tokens and in UTF-8 bytes), and tokens.json (slm.core.formats).
-No byte depends on engine, workers or block size. Reading, encoding and writing overlap; memory does
-not grow with the text.
+little-endian uint64: offsets in tokens and in UTF-8 bytes), or, where a split is several units,
+such files for each (`train-00000-of-00012.ids`); and tokens.json (slm.core.formats). No byte
+depends on engine, workers or block size, nor on which units were finished before.
 """
 
-from collections.abc import Callable, Iterable
+import shutil
+from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
-from slm.core.errors import UserError, check
-from slm.core.files import HashedFile, to_json
+from slm.core.errors import UserError
+from slm.core.files import chunk_hashes, link_or_copy, read_json, to_json
 from slm.core.formats import Tokens, TokenSplit
-from slm.core.ids import dtype_for, to_dtype
-from slm.core.threads import in_order, prefetch
-from slm.text.blocks import BLOCK_BYTES, Block, read_blocks
-from slm.text.raw import locate, read_source
-from slm.tokens.from_file import FileTokenizer
-from slm.tokens.reference import Encode, Encoding, Unencodable
+from slm.text.blocks import BLOCK_BYTES
+from slm.text.raw import read_source
+from slm.text.units import Unit, all_units
+from slm.tokens.reference import Encoding
 from slm.tokens.tokenizer import encoder
+from slm.tokens.units.identity import identity
+from slm.tokens.units.making import ENTRY, Work, make_unit
 from slm.tokens.vocabulary import describe
-
-
-class Encoded(NamedTuple):
-    """A block of documents as ids."""
-
-    ids: np.ndarray  # (tokens,) uint16 or uint32, as dtype_for says
-    tokens: np.ndarray  # (documents,) int64: tokens per document
-    bytes: np.ndarray  # (documents,) int64: UTF-8 bytes per document
-    lossy: int | None  # documents whose ids do not give their text back; of a tokenizer.json
 
 
 def make_tokens(
@@ -44,29 +35,31 @@ def make_tokens(
     workers: int,
     block_bytes: int = BLOCK_BYTES,
     known: Path | None = None,
+    unit_bytes: int | None = None,
+    kept: Path | None = None,
 ) -> dict[str, TokenSplit]:
     """Fills the empty folder `out` with the tokens of every split; returns `splits` of tokens.json.
 
     `engine` and `known` are as in slm.tokens.tokenizer, `workers` is the number of encoding
-    threads, `block_bytes` the size of a block of text. Raises UserError, which names file and row,
-    at the first document that cannot be encoded.
+    threads, `block_bytes` the size of a block of text, `unit_bytes` that of a unit, or None for one
+    a split. In `kept` finished units wait until all are; those that are there are not made again.
+    Raises UserError, which names file and row, at the first document that cannot be encoded.
     """
+    work = Work(raw, encoding, encoder(engine, encoding, known), workers, block_bytes)
+    units, below = all_units(raw, unit_bytes), kept or out / "units"
+    folder = folder_of(below, raw, encoding, unit_bytes)
+    splits = dict[str, TokenSplit]()
+    for split, group in groupby(units, key=lambda unit: unit.split):
+        own = [*group]
+        total = sum(unit.documents for unit in own)
+        with tqdm(desc=split, total=total, unit="doc", delay=2, disable=None) as bar:
+            for unit in own:
+                make_missing(work, unit, folder, bar)
+        splits[split] = _collected(out, own, folder)
+    if kept is None:
+        shutil.rmtree(below)
     source: dict[str, Any] = dict(read_source(raw))
     files = {split: entry["files"] for split, entry in source.pop("splits").items()}
-    encode = encoder(engine, encoding, known)
-    splits = {}
-    for split in files:
-        blocks = prefetch(read_blocks(raw, split, block_bytes))
-        expected = sum(file["rows"] for file in files[split])
-        with tqdm(desc=split, total=expected, unit="doc", delay=2, disable=None) as bar:
-            parts = in_order(_job(encode, encoding, files[split]), blocks, workers)
-            splits[split] = _write(out, split, parts, bar)
-        documents = splits[split]["documents"]
-        check(
-            documents == expected,
-            f"{split} has {documents} documents, but raw/source.json counted {expected}; the "
-            "source changed while it was read: run `make data` again",
-        )
     content: Tokens = {
         "source": {**source, "files": files},
         "vocabulary": describe(encoding),
@@ -76,40 +69,48 @@ def make_tokens(
     return splits
 
 
-def _job(encode: Encode, encoding: Encoding, files: list) -> Callable[[Block], Encoded]:
-    dtype = dtype_for(encoding.n_vocab)
-
-    def job(block: Block) -> Encoded:
-        try:
-            ids, tokens = encode(block)
-        except Unencodable as error:
-            raise UserError(f"{locate(files, error.document)} {error}") from None
-        file = encoding if isinstance(encoding, FileTokenizer) else None
-        lossy = file.lossy(block, ids, tokens) if file else None
-        return Encoded(to_dtype(ids, dtype), tokens, np.diff(block.offsets), lossy)
-
-    return job
+def folder_of(below: Path, raw: Path, encoding: Encoding, unit_bytes: int | None) -> Path:
+    """Returns the folder of these units, in `below`."""
+    return below / identity(dict(read_source(raw)), describe(encoding), unit_bytes)
 
 
-def _write(out: Path, split: str, parts: Iterable[Encoded], bar: tqdm) -> TokenSplit:
-    end, documents, lossy = np.zeros(2, np.uint64), 0, list[int]()
-    with HashedFile(out / f"{split}.ids") as ids, HashedFile(out / f"{split}.totals") as totals:
-        totals.write(end.astype("<u8"))
-        for part in parts:
-            ids.write(part.ids)
-            lengths = np.stack([part.tokens, part.bytes], axis=1).astype(np.uint64)
-            offsets = end + np.cumsum(lengths, axis=0)
-            totals.write(offsets.astype("<u8"))
-            documents += len(lengths)
-            lossy += [] if part.lossy is None else [part.lossy]
-            end = offsets[-1] if len(offsets) else end
-            bar.update(len(lengths))
+def make_missing(work: Work, unit: Unit, folder: Path, bar: tqdm) -> bool:
+    """Makes a unit in `folder`, unless it is there; returns whether it was made."""
+    if _is_finished(folder / unit.name):
+        bar.update(unit.documents)
+        return False
+    make_unit(work, unit, folder, bar)
+    return True
+
+
+def _is_finished(folder: Path) -> bool:
+    """Whether a unit is there; a damaged one is removed."""
+    if not folder.is_dir():
+        return False
+    try:
+        hashes = read_json(folder / ENTRY)["sha256"]
+        if all(chunk_hashes(folder / name) == own for name, own in hashes.items()):
+            return True
+    except (UserError, OSError, AttributeError, KeyError, TypeError):
+        pass
+    shutil.rmtree(folder)
+    return False
+
+
+def _collected(out: Path, units: list[Unit], folder: Path) -> TokenSplit:
+    """Links the files of all units of a split into `out`; returns its entry."""
+    entries: list[TokenSplit] = [read_json(folder / unit.name / ENTRY) for unit in units]
+    for unit in units:
+        for name in ("ids", "totals"):
+            link_or_copy(folder / unit.name / name, out / f"{unit.name}.{name}")
+    if len(entries) == 1:
+        return entries[0]
+    lossy = [entry.pop("lossy_documents") for entry in entries if "lossy_documents" in entry]
     made: TokenSplit = {
-        "tokens": int(end[0]),
-        "documents": documents,
-        "bytes": int(end[1]),
-        "sha256": {"ids": ids.hashes, "totals": totals.hashes},
+        "tokens": sum(entry["tokens"] for entry in entries),
+        "documents": sum(entry["documents"] for entry in entries),
+        "bytes": sum(entry["bytes"] for entry in entries),
     }
     if lossy:
         made["lossy_documents"] = sum(lossy)
-    return made
+    return {**made, "units": entries}

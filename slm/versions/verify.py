@@ -16,6 +16,7 @@ from slm.bins.manifest import file_names
 from slm.bins.verifying import damage
 from slm.core.errors import UserError
 from slm.core.files import chunk_hashes, md5_of, read_json
+from slm.core.formats import units_of
 from slm.versions.cache import corrupt_objects, file_list, missing_objects, object_path, objects_of
 from slm.versions.lock import committed_hash, folder_hash, locked_hash
 from slm.versions.pipeline import open_repo
@@ -91,7 +92,8 @@ def _wrong_file(tokens: Path) -> str:
     """The first file in tokens/ that has not the hashes that tokens.json has for it, or ""."""
     try:
         splits = read_json(tokens / "tokens.json")["splits"]
-        files = {f"{s}.{kind}": h for s in splits for kind, h in splits[s]["sha256"].items()}
+        units = [unit for split, entry in splits.items() for unit in units_of(split, entry)]
+        files = {f"{name}.{kind}": h for name, of in units for kind, h in of["sha256"].items()}
     except (UserError, AttributeError, KeyError, TypeError):
         return "tokens.json"
     there = {path.name: chunk_hashes(path) for path in tokens.iterdir() if path.is_file()}

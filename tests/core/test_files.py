@@ -60,7 +60,7 @@ def test_what_a_dead_process_left_goes_and_what_a_living_one_writes_stays(tmp_pa
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "params.yaml"
     write_file(path, b"old")
-    monkeypatch.setattr(files, "_flush", lambda path: (_ for _ in ()).throw(OSError("disk")))
+    monkeypatch.setattr(files, "flush", lambda path: (_ for _ in ()).throw(OSError("disk")))
     with pytest.raises(OSError, match="disk"):
         write_file(path, b"new")
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["params.yaml"]  # noqa: PTH208

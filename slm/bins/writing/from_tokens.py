@@ -6,8 +6,12 @@ folder of bins (see slm.bins.format). Each 16 MiB that is read is compared with 
 tokens.json; nothing is tokenized but texts that the selection has of its own.
 """
 
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
+
+import numpy as np
 
 from slm.bins.format import write_docs, write_manifest
 from slm.bins.manifest import BinSplit, Manifest, Taken
@@ -18,7 +22,7 @@ from slm.bins.writing.reading import TOKENS, checked
 from slm.bins.writing.steps import taken
 from slm.core.errors import check, differs
 from slm.core.files import chunk_hashes, link_or_copy, read_json, write_hashed
-from slm.core.formats import FileEntry, Tokens, TokenSplit, Vocabulary
+from slm.core.formats import FileEntry, Tokens, TokenSplit, Vocabulary, units_of
 from slm.core.ids import dtype_for
 from slm.core.threads import prefetch
 from slm.selection.files import all_in_order, is_all, read_selection
@@ -54,6 +58,7 @@ def write_bins(
         "dtype": dtype_for(tokens["vocabulary"]["vocab_size"]).name,
         "splits": splits,
         **selection,
+        **({} if selection else _units(tokens)),
     }
     if tokens["vocabulary"]["encoding"].startswith((TRAINED, NAME)):
         own = own_files(load_described(tokens["vocabulary"], vocabulary or folder))
@@ -79,6 +84,14 @@ def _write_splits(
             made = write_selected(folder, out, tokens, chosen, policy, encode)
             splits[split], counts[split] = made
     return splits, taken(selection, counts)
+
+
+def _units(tokens: Tokens) -> dict[str, dict[str, list[int]]]:
+    """Returns `units` of the manifest, if tokens/ have any."""
+    splits = tokens["splits"]
+    cut = {name: [unit["documents"] for unit in of["units"]]
+           for name, of in splits.items() if "units" in of}  # fmt: skip
+    return {"units": cut} if cut else {}
 
 
 def _check_end_of_text(vocabulary: Vocabulary, policy: str) -> None:
@@ -110,18 +123,41 @@ def _write_split(folder: Path, out: Path, split: str, tokens: Tokens, policy: st
 
 
 def _linked(folder: Path, out: Path, split: str, entry: TokenSplit) -> BinSplit:
-    """Links the ids, once verified; neither name is written again, and DVC's cache has a copy."""
-    path, bin_ = folder / f"{split}.ids", out / f"{split}.bin"
-    if chunk_hashes(path) != entry["sha256"]["ids"]:
-        raise differs(path, TOKENS)
-    link_or_copy(path, bin_)
-    chunks = checked(folder / f"{split}.totals", entry["sha256"]["totals"])
-    offsets = (chunk.view("<u8").reshape(-1, 2) for chunk in chunks)
+    """Writes the ids and offsets of all units end to end; those of a single one are linked."""
+    bin_ = out / f"{split}.bin"
+    ids = (_joined if "units" in entry else _link)(folder, bin_, split, entry)
+    offsets = _offsets(folder, split, entry)
     docs = write_docs(out / f"{split}.docs.npy", offsets, entry["documents"])
-    ids: FileEntry = {"bytes": bin_.stat().st_size, "sha256": entry["sha256"]["ids"]}
     return {
         "tokens": entry["tokens"],
         "documents": entry["documents"],
         "text_bytes": entry["bytes"],
         "files": {bin_.name: ids, f"{split}.docs.npy": docs},
     }
+
+
+def _link(folder: Path, bin_: Path, split: str, entry: TokenSplit) -> FileEntry:
+    """Links the ids, once verified; neither name is written again, and DVC's cache has a copy."""
+    path, hashes = folder / f"{split}.ids", entry["sha256"]["ids"]
+    if chunk_hashes(path) != hashes:
+        raise differs(path, TOKENS)
+    link_or_copy(path, bin_)
+    return {"bytes": bin_.stat().st_size, "sha256": hashes}
+
+
+def _joined(folder: Path, bin_: Path, split: str, entry: TokenSplit) -> FileEntry:
+    units = units_of(split, entry)
+    files = (checked(folder / f"{name}.ids", unit["sha256"]["ids"]) for name, unit in units)
+    return write_hashed(bin_, prefetch(chain.from_iterable(files)))
+
+
+def _offsets(folder: Path, split: str, entry: TokenSplit) -> Iterator[np.ndarray]:
+    """Yields the offsets of all documents, (rows, 2) uint64, in parts."""
+    end = np.zeros((1, 2), "<u8")
+    yield end
+    for name, unit in units_of(split, entry):
+        begin, first = end, 1  # the first row of a unit is the end of the one before
+        for chunk in checked(folder / f"{name}.totals", unit["sha256"]["totals"]):
+            rows = begin + chunk.view("<u8").reshape(-1, 2)
+            yield rows[first:]
+            end, first = rows[-1:], 0

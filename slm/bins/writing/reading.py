@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from slm.core.errors import differs
 from slm.core.files import CHUNK_BYTES
-from slm.core.formats import TokenSplit
+from slm.core.formats import TokenSplit, units_of
 from slm.core.threads import prefetch
 
 TOKENS = "tokens.json"
@@ -44,9 +44,15 @@ def checked(path: Path, hashes: list[str]) -> Iterator[np.ndarray]:
 
 def groups(folder: Path, split: str, entry: TokenSplit, width: int) -> Iterator[Group]:
     """Yields the documents of a split of tokens/, whose ids have `width` bytes each."""
-    ids = _Stream(folder / f"{split}.ids", entry["sha256"]["ids"])
     first = 0
-    for lengths in _lengths(folder / f"{split}.totals", entry["sha256"]["totals"]):
+    for name, unit in units_of(split, entry):
+        yield from _groups(folder / name, unit, width, first)
+        first += unit["documents"]
+
+
+def _groups(path: Path, unit: TokenSplit, width: int, first: int) -> Iterator[Group]:
+    ids = _Stream(Path(f"{path}.ids"), unit["sha256"]["ids"])
+    for lengths in _lengths(Path(f"{path}.totals"), unit["sha256"]["totals"]):
         ends = np.cumsum(lengths[:, 0]) * width
         done = start = 0
         while done < len(lengths):
