@@ -7,6 +7,7 @@ bins. One such command runs at a time. params.yaml names the dataset that is bui
 before it again where the build fails (but not where it is killed by SIGKILL).
 """
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from slm.tokens import wanted as tokenizer
 from slm.tokens.from_file import FILE
 from slm.tokens.making import check_wanted
 from slm.tokens.tokenizer import ENGINES
+from slm.tokens.units import cluster
 from slm.versions.lock import locked_hash, settle
 from slm.versions.pipeline import build, todo
 from slm.versions.restore import restore
@@ -76,6 +78,7 @@ def check(params: dict, name: str) -> None:
     whole(params, "describe", "block_size")
     choice(params, "tokenizer", "engine", ENGINES)
     whole(params, "tokenizer", "unit_bytes")
+    cluster.wanted(os.environ)
     policy = choice(params, "bins", "end_of_text", END_OF_TEXT)
     copies = [Path("data", name, folder, FILE) for folder in ("vocabulary", "bins")]
     check_wanted(tokenizer.wanted(params), policy, copies)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from slm.core.formats import unit_name
 from slm.text.blocks import read_blocks
 from slm.text.units import Part, all_units
 from slm.tokens.published import load_encoding
-from slm.tokens.token_files import make_tokens
+from slm.tokens.token_files import in_turn, tokens_in_units
 from slm.tokens.tokenizer import encoder
 from slm.tokens.units import identity, making
 from tests.helpers import NASTY, build, json_lines, parquet, texts_of
@@ -56,8 +57,10 @@ def ground(tmp_path_factory) -> Path:
 
 
 def tokens(ground: Path, name: str, unit_bytes: int | None, kept: Path | None = None) -> Path:
-    (out := ground / name).mkdir()
-    make_tokens(ground / "raw", GPT2, out, "tiktoken", 2, unit_bytes=unit_bytes, kept=kept)
+    out, below = ground / name, kept or ground / f"{name}.units"
+    work = making.Work(ground / "raw", GPT2, encoder("tiktoken", GPT2), 2, 10**6)
+    out.mkdir()
+    tokens_in_units(work.raw, GPT2, out, below, unit_bytes, partial(in_turn, work))
     return out
 
 
@@ -258,18 +261,11 @@ def test_two_hosts_that_make_one_unit_leave_one(ground, tmp_path, monkeypatch):
     with making.landing_once(tmp_path / unit.name) as late:  # another begins, and is done before
         with monkeypatch.context() as patch:
             patch.setattr(making.platform, "node", lambda: "another")
-            making.make_unit(work, unit, tmp_path, Bar())
+            making.make_unit(work, unit, tmp_path)
         before = hashes(tmp_path / unit.name)
         (late / "ids").write_bytes(b"")
     assert hashes(tmp_path / unit.name) == before
     assert [path.name for path in tmp_path.iterdir()] == [unit.name]
-
-
-class Bar:
-    """A progress bar that shows nothing."""
-
-    def update(self, _number: int) -> None:
-        return None
 
 
 # ---- the command ----

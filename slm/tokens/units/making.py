@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from slm.core.errors import UserError, check
-from slm.core.files import HashedFile, flush, to_json, write_hashed
+from slm.core.files import HashedFile, chunk_hashes, flush, read_json, to_json, write_hashed
 from slm.core.formats import TokenSplit
 from slm.core.ids import dtype_for, to_dtype
 from slm.core.threads import in_order, prefetch
@@ -30,6 +29,7 @@ from slm.tokens.from_file import FileTokenizer
 from slm.tokens.reference import Encode, Encoding, Unencodable
 
 ENTRY = "entry.json"
+Told = Callable[[int], object]
 
 
 class Work(NamedTuple):
@@ -51,13 +51,44 @@ class Encoded(NamedTuple):
     lossy: int | None  # documents whose ids do not give their text back; of a tokenizer.json
 
 
-def make_unit(work: Work, unit: Unit, folder: Path, bar: tqdm) -> None:
-    """Makes a unit in `folder`; raises UserError at the first document that cannot be encoded."""
+def nobody(_documents: int) -> None:
+    """Is told of progress, and does nothing."""
+
+
+def make_missing(work: Work, unit: Unit, folder: Path, told: Told = nobody) -> bool:
+    """Makes a unit in `folder`, unless it is there; returns whether it was made.
+
+    `told` is given numbers of documents that are done. Raises UserError, which names file and row,
+    at the first document that cannot be encoded.
+    """
+    if is_finished(folder / unit.name):
+        told(unit.documents)
+        return False
+    make_unit(work, unit, folder, told)
+    return True
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a unit is there, by its hashes; a damaged one is removed."""
+    if not folder.is_dir():
+        return False
+    try:
+        hashes = read_json(folder / ENTRY)["sha256"]
+        if all(chunk_hashes(folder / name) == own for name, own in hashes.items()):
+            return True
+    except (UserError, OSError, AttributeError, KeyError, TypeError):
+        pass
+    shutil.rmtree(folder)
+    return False
+
+
+def make_unit(work: Work, unit: Unit, folder: Path, told: Told = nobody) -> None:
+    """Makes a unit in `folder`, as `make_missing` does where it is not there."""
     files = read_source(work.raw)["splits"][unit.split]["files"]
     blocks = prefetch(read_blocks(work.raw, unit.split, work.block_bytes, unit))
     parts = in_order(_job(work, files), blocks, work.workers)
     with landing_once(folder / unit.name) as out:
-        entry = _write(out, parts, bar)
+        entry = _write(out, parts, told)
         documents = entry["documents"]
         check(
             documents == unit.documents,
@@ -106,7 +137,7 @@ def _job(work: Work, files: list) -> Callable[[Block], Encoded]:
     return job
 
 
-def _write(out: Path, parts: Iterable[Encoded], bar: tqdm) -> TokenSplit:
+def _write(out: Path, parts: Iterable[Encoded], told: Told) -> TokenSplit:
     end, documents, lossy = np.zeros(2, np.uint64), 0, list[int]()
     with HashedFile(out / "ids") as ids, HashedFile(out / "totals") as totals:
         totals.write(end.astype("<u8"))
@@ -118,7 +149,7 @@ def _write(out: Path, parts: Iterable[Encoded], bar: tqdm) -> TokenSplit:
             documents += len(lengths)
             lossy += [] if part.lossy is None else [part.lossy]
             end = offsets[-1] if len(offsets) else end
-            bar.update(len(lengths))
+            told(len(lengths))
     made: TokenSplit = {
         "tokens": int(end[0]),
         "documents": documents,
