@@ -13,6 +13,7 @@ NAMES = (
             "selecting",
             "tokenization",
             "tokenizers",
+            "scaling",
             "format",
             "versions",
             "sharing",

@@ -32,7 +32,8 @@ def wanted(environment: Mapping[str, str]) -> Cluster | None:
     """Returns the cluster that is asked for; None where there is none. UserError if half of it."""
     name, address = environment.get("EXECUTOR", ""), environment.get("SCHEDULER", "")
     if not name:
-        check(not address, f"SCHEDULER is {address}, and no EXECUTOR; add EXECUTOR=dask")
+        stray = "://" not in address  # another program's, such as SCHEDULER=slurm
+        check(stray, f"SCHEDULER is {address}, and no EXECUTOR is named; add EXECUTOR=dask")
         return None
     check(name in EXECUTORS, f"EXECUTOR is {name!r}, expected one of {', '.join(EXECUTORS)}")
     check(
