@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from slm.bins.opening import open_bins
 from slm.bins.to_tokens import write_tokens
 from slm.bins.writing.from_tokens import write_bins
+from slm.bins.writing.reading import groups
 from slm.core.errors import UserError
 from slm.core.formats import unit_name
 from slm.text.blocks import read_blocks
@@ -31,6 +32,7 @@ from slm.tokens.published import load_encoding
 from slm.tokens.token_files import in_turn, tokens_in_units
 from slm.tokens.tokenizer import encoder
 from slm.tokens.units import identity, making
+from slm.versions.verify import _wrong_file
 from tests.helpers import NASTY, build, json_lines, parquet, texts_of
 from tests.workspace import ROOT, hashes
 
@@ -164,6 +166,30 @@ def test_tokens_in_units_come_back_from_the_bins(ground, tmp_path, policy):
     write_bins(cut, bins, policy)
     write_tokens(open_bins(bins), back, {})
     assert hashes(back) == hashes(cut)
+
+
+def test_documents_have_their_rows_and_ids_across_units(ground):
+    def read(folder: Path) -> list[tuple]:
+        entry = json.loads((folder / "tokens.json").read_text())["splits"]["train"]
+        return [
+            (group.first + i, *lengths, ids)
+            for group in groups(folder, "train", entry, 2)
+            for i, (lengths, ids) in enumerate(
+                zip(group.lengths.tolist(), group.ids.to_pylist(), strict=True)
+            )
+        ]
+
+    found = read(tokens_once(ground, CUT))
+    assert found == read(ground / "tokens")
+    assert [row for row, *_ in found] == [*range(len(TEXTS))]
+
+
+def test_damaged_tokens_in_units_are_found_by_verify(ground, tmp_path):
+    cut = shutil.copytree(tokens_once(ground, CUT), tmp_path / "tokens")
+    assert _wrong_file(cut) == ""
+    (path,) = cut.glob("train-00004-of-*.totals")
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    assert _wrong_file(cut) == path.name
 
 
 @pytest.mark.parametrize("name", ["train-00003-of-{}.ids", "train-00003-of-{}.totals"])
