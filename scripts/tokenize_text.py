@@ -110,7 +110,7 @@ def _check_there(folder: Path) -> None:
 
 
 def _number(word: str) -> int:
-    return positive(word) if word.strip("0") else 0
+    return 0 if word and not word.strip("0") else positive(word)
 
 
 def _arguments() -> argparse.Namespace:

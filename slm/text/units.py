@@ -70,7 +70,11 @@ def _pieces(raw: Path, entry: SourceSplit, column: str, unit_bytes: int | None) 
     for name, file in zip(names, files, strict=True):
         path = raw / name
         groups = [*_groups(path, column)] if path.suffix == ".parquet" else []
-        pieces += groups or [_Piece(Part(name), file["rows"], path.stat().st_size)]
+        if sum(group.documents for group in groups) == file["rows"] and groups:
+            pieces += groups
+        else:  # another kind, or a file that was changed or is gone: who reads it says so
+            size = path.stat().st_size if path.is_file() else 0
+            pieces.append(_Piece(Part(name), file["rows"], size))
     return pieces
 
 

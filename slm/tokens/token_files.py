@@ -15,7 +15,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from slm.core.files import link_or_copy, read_json, to_json
+from slm.core.files import link_or_copy, to_json
 from slm.core.formats import Tokens, TokenSplit
 from slm.text.blocks import BLOCK_BYTES
 from slm.text.raw import read_source
@@ -23,7 +23,7 @@ from slm.text.units import Unit, all_units
 from slm.tokens.reference import Encoding
 from slm.tokens.tokenizer import encoder
 from slm.tokens.units.identity import identity
-from slm.tokens.units.making import ENTRY, Work, make_missing
+from slm.tokens.units.making import FILES, Work, make_missing, read_entry
 from slm.tokens.vocabulary import describe
 
 Make = Callable[[list[Unit], Path], object]  # makes units in a folder, those that are not there
@@ -96,9 +96,9 @@ def documents_bar(name: str, units: list[Unit]) -> tqdm:
 
 def _collected(out: Path, units: list[Unit], folder: Path) -> TokenSplit:
     """Links the files of all units of a split into `out`; returns its entry."""
-    entries: list[TokenSplit] = [read_json(folder / unit.name / ENTRY) for unit in units]
+    entries = [read_entry(folder, unit) for unit in units]
     for unit in units:
-        for name in ("ids", "totals"):
+        for name in FILES:
             link_or_copy(folder / unit.name / name, out / f"{unit.name}.{name}")
     if len(entries) == 1:
         return entries[0]

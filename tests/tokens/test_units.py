@@ -243,14 +243,28 @@ def test_what_is_finished_is_not_made_again_unless_it_is_damaged(ground, tmp_pat
         every[5]: lambda unit: (unit / "entry.json").write_text("{"),
         every[6]: lambda unit: (unit / "entry.json").unlink(),
         every[7]: lambda unit: (unit / "totals").write_bytes(bytes(16)),
+        every[8]: lambda unit: edit(unit / "entry.json", '"documents": ', '"documents": 1'),
     }
     for name, do in damage.items():
         do(shutil.copytree(folder / name, tmp_path / name))  # a copy: the files are linked
         shutil.rmtree(folder / name)
         (tmp_path / name).rename(folder / name)
     second = tokens(ground, "second", CUT, kept)
-    assert names == [every[i] for i in (2, 4, 5, 6, 7)]
+    assert names == [every[i] for i in (2, 4, 5, 6, 7, 8)]
     assert hashes(second) == hashes(first) == hashes(tokens_once(ground, CUT))
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    content = path.read_text()
+    path.write_text(content.replace(old, new, 1))
+    assert path.read_text() != content
+
+
+def test_a_raw_file_with_other_rows_than_were_counted_is_refused(tmp_path):
+    raw = build(tmp_path, files())
+    (raw / "train-00001-of-00003.parquet").write_bytes(parquet(["x"] * 9, use_dictionary=False))
+    with pytest.raises(UserError, match=r"but raw/source.json counted"):
+        tokens(tmp_path, "tokens", CUT)
 
 
 def test_another_text_vocabulary_cut_or_code_has_units_of_its_own(ground, monkeypatch):

@@ -7,13 +7,15 @@ from who makes it. Reading, encoding and writing overlap; memory does not grow w
 """
 
 import errno
+import hashlib
 import os
 import platform
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from uuid import uuid4
 
 import numpy as np
 
@@ -28,7 +30,7 @@ from slm.text.units import Unit
 from slm.tokens.from_file import FileTokenizer
 from slm.tokens.reference import Encode, Encoding, Unencodable
 
-ENTRY = "entry.json"
+ENTRY, FILES = "entry.json", ("ids", "totals")
 Told = Callable[[int], object]
 
 
@@ -61,25 +63,44 @@ def make_missing(work: Work, unit: Unit, folder: Path, told: Told = nobody) -> b
     `told` is given numbers of documents that are done. Raises UserError, which names file and row,
     at the first document that cannot be encoded.
     """
-    if is_finished(folder / unit.name):
+    if is_finished(folder, unit):
         told(unit.documents)
         return False
     make_unit(work, unit, folder, told)
     return True
 
 
-def is_finished(folder: Path) -> bool:
+def is_finished(folder: Path, unit: Unit) -> bool:
     """Whether a unit is there, by its hashes; a damaged one is removed."""
-    if not folder.is_dir():
+    path = folder / unit.name
+    if not path.is_dir():
         return False
     try:
-        hashes = read_json(folder / ENTRY)["sha256"]
-        if all(chunk_hashes(folder / name) == own for name, own in hashes.items()):
+        hashes = read_entry(folder, unit)["sha256"]
+        if all(chunk_hashes(path / name) == hashes[name] for name in FILES):  # type: ignore[literal-required]
             return True
-    except (UserError, OSError, AttributeError, KeyError, TypeError):
+    except (UserError, OSError, KeyError):
         pass
-    shutil.rmtree(folder)
+    shutil.rmtree(path)
     return False
+
+
+def read_entry(folder: Path, unit: Unit) -> TokenSplit:
+    """Returns the entry of a finished unit; raises UserError if it is damaged, or another's."""
+    path = folder / unit.name / ENTRY
+    told = read_json(path)
+    entry = told.get("entry")
+    check(
+        told == _proven(entry, unit),
+        f"{path} is damaged; `rm -r {path.parent}`, then run the same command again",
+    )
+    return entry
+
+
+def _proven(entry: Any, unit: Unit) -> dict[str, Any]:
+    """Returns what is written of a unit: its entry, and a hash of that and of the unit."""
+    digest = hashlib.sha256(to_json([entry, unit])).hexdigest()
+    return {"entry": entry, "proof": digest}
 
 
 def make_unit(work: Work, unit: Unit, folder: Path, told: Told = nobody) -> None:
@@ -95,17 +116,18 @@ def make_unit(work: Work, unit: Unit, folder: Path, told: Told = nobody) -> None
             f"{unit.name} has {documents} documents, but raw/source.json counted "
             f"{unit.documents}; the source changed while it was read: run `make data` again",
         )
-        write_hashed(out / ENTRY, [to_json(entry)])
+        write_hashed(out / ENTRY, [to_json(_proven(entry, unit))])
 
 
 @contextmanager
 def landing_once(folder: Path) -> Iterator[Path]:
     """Yields an empty folder; it is renamed to `folder`, unless one is there, which is the same.
 
-    Its name has host and process, and nobody removes that of another: the disk may be shared.
+    Its name has host, process and a random number, and nobody removes that of another, as the disk
+    may be shared.
     """
-    temporary = folder.with_name(f"{folder.name}.{platform.node()}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)  # of a dead process that had this id
+    mark = f"{platform.node()}.{os.getpid()}.{uuid4().hex[:12]}"
+    temporary = folder.with_name(f"{folder.name}.{mark}.tmp")
     temporary.mkdir(parents=True)
     try:
         yield temporary
