@@ -18,7 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 WORK = ROOT / "benchmark" / "stories"
 TOKENIZER = (  # a line of params.yaml, as it is shipped
     "tokenizer: {encoding: gpt2, vocab_size: null, pattern: gpt2, special_tokens: [], file: null, "
-    "path: null, revision: null, sha256: null, end_of_text: null, engine: gigatoken}\n"
+    "path: null, revision: null, sha256: null, end_of_text: null, unit_bytes: 2000000000, "
+    "engine: gigatoken}\n"
 )
 
 
