@@ -22,9 +22,9 @@ from slm.tokens.reference import Encoding
 from slm.tokens.token_files import documents_bar, folder_of, in_turn, tokens_in_units
 from slm.tokens.tokenizer import ENGINES, choose_engine, encoder
 from slm.tokens.units.cluster import Cluster, carried_out, wanted
-from slm.tokens.units.identity import libraries
+from slm.tokens.units.identity import CODE, libraries
 from slm.tokens.units.making import Work, make_missing
-from slm.tokens.units.orders import CODE, Order
+from slm.tokens.units.orders import Order
 from slm.tokens.vocabulary import describe, load_described
 
 

@@ -22,7 +22,8 @@ import pytest
 from slm.core.errors import UserError
 from slm.text.units import Unit
 from slm.tokens.units import cluster
-from slm.tokens.units.orders import CODE, Order
+from slm.tokens.units.identity import CODE
+from slm.tokens.units.orders import Order
 from tests.helpers import json_lines
 from tests.tokens.test_units import CUT, command, finished, ground, place, tokens_once
 from tests.workspace import ROOT, hashes

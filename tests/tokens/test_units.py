@@ -274,7 +274,7 @@ def test_another_text_vocabulary_cut_or_code_has_units_of_its_own(ground, monkey
     found.append(identity.identity(source | {"column": "story"}, vocabulary, CUT))
     found.append(identity.identity(source, vocabulary | {"encoding": "llama3"}, CUT))
     found.append(identity.identity(source, vocabulary, CUT + 1))
-    monkeypatch.setattr(identity, "code", lambda: "other")
+    monkeypatch.setattr(identity, "CODE", "other")
     found.append(identity.identity(source, vocabulary, CUT))
     monkeypatch.setattr(identity, "libraries", lambda: {"tiktoken": "1"})
     found.append(identity.identity(source, vocabulary, CUT))

@@ -18,7 +18,7 @@ ENGINES = HERE / "tokens" / "engines.txt"
 
 def identity(source: dict, vocabulary: Vocabulary, unit_bytes: int | None) -> str:
     """Returns the name of the folder of these units: the first 16 digits of a SHA-256."""
-    told = [source, vocabulary, unit_bytes, code(), libraries()]
+    told = [source, vocabulary, unit_bytes, CODE, libraries()]
     return hashlib.sha256(to_json(told)).hexdigest()[:16]
 
 
@@ -44,3 +44,6 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+CODE = code()  # about as they were imported

@@ -14,11 +14,9 @@ from slm.core.errors import UserError, check
 from slm.core.files import read_json, to_json
 from slm.text.units import Unit
 from slm.tokens.tokenizer import choose_engine, encoder
-from slm.tokens.units.identity import code, libraries
+from slm.tokens.units.identity import CODE, libraries
 from slm.tokens.units.making import Work, make_missing
 from slm.tokens.vocabulary import load_described
-
-CODE = code()  # of our modules, about as they were imported
 
 
 class Order(NamedTuple):
