@@ -6,7 +6,8 @@ and keeps its traceback.
 
 Ctrl-C, SIGTERM and SIGHUP end a command in one line too, but for one that is ignored, as nohup has
 it. Each raises KeyboardInterrupt, again where it came amid a `__del__`, from which Python drops
-what is raised; a second one ends the command at once.
+what is raised; a second one ends the command at once. A stage that a command runs leaves the line
+to it, since Ctrl-C reaches both.
 """
 
 import errno
@@ -14,8 +15,8 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Timer, main_thread
 from typing import Any, NoReturn
@@ -23,6 +24,8 @@ from typing import Any, NoReturn
 _CAME = Event()  # whether one came: what fails after it, as something cleans up, fails for it
 _DROPPED = Event()  # whether it comes again
 _LINE = b"error: interrupted; run the same command again to go on\n"
+_SAID_ABOVE = "SLM_INTERRUPT_IS_SAID_ABOVE"  # for what a command runs; scripts/__init__ has it too
+INTERRUPTED = 130  # the exit status that leaves the line to the command above, as shells have it
 
 
 class UserError(ValueError):
@@ -71,8 +74,20 @@ def end_at_once(*_: object) -> NoReturn:
     """Says the line and ends the command, without what Python and libraries do at their end."""
     with suppress(OSError, RuntimeError):  # its reader is gone; or it was being written
         sys.stdout.flush()
+    if _SAID_ABOVE in os.environ:
+        os._exit(INTERRUPTED)
     os.write(2, _LINE)
     os._exit(1)  # and not by the signal, which DVC would report a second time
+
+
+@contextmanager
+def saying_interrupts() -> Iterator[None]:
+    """For a block that runs other commands: they leave the line to this one."""
+    os.environ[_SAID_ABOVE] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[_SAID_ABOVE]
 
 
 def _interrupted(*_: object) -> None:

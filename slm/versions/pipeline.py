@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
-from slm.core.errors import UserError
+from slm.core.errors import INTERRUPTED, UserError, saying_interrupts
 from slm.core.files import md5_of
 from slm.core.git import git_text
 from slm.versions.dvc_internals import (
@@ -26,11 +26,7 @@ from slm.versions.dvc_internals import (
 from slm.versions.leftovers import clean_up
 from slm.versions.lock import locked_outs
 
-INTERRUPTED = (
-    "exited with -1",
-    "exited with -2",
-    "exited with -15",
-)  # by a signal, as a stage ended
+BY_A_SIGNAL = tuple(f"exited with {status}" for status in (INTERRUPTED, -1, -2, -15))
 FOLDERS = {  # the stages before the bins, and which folder each writes
     "download": "raw",
     "audit": "facts",
@@ -117,14 +113,14 @@ def experiment(name: str) -> None:
 @contextmanager
 def _running() -> Iterator[Repository]:
     """DVC's repository for a block that runs stages; what fails is said once."""
-    with open_repo() as repo, failed_copies() as copies:
+    with open_repo() as repo, failed_copies() as copies, saying_interrupts():
         try:
             yield repo
         except dvc_errors() as error:
             if full := _cause(error, OSError):
                 raise full from None  # the disk is full, most likely
             failed = _cause(error, stage_failed())
-            if str(failed).endswith(INTERRUPTED):
+            if str(failed).endswith(BY_A_SIGNAL):
                 raise KeyboardInterrupt from None
             if str(failed).endswith("exited with 1"):
                 sys.exit(1)  # the stage's own line says why

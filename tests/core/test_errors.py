@@ -47,6 +47,28 @@ def test_an_interrupt_is_one_line(body, number):
     assert (run.returncode, run.stdout) == (1, "")
 
 
+@pytest.mark.parametrize("when", ["as it runs", "as it imports"])
+def test_what_a_command_runs_leaves_the_line_to_it(when):
+    """Ctrl-C reaches both."""
+    child = f"import signal, scripts; signal.raise_signal({int(signal.SIGINT)})"
+    if when == "as it runs":
+        child = COMMAND.format(body=BODIES["at rest"].format(number=2), number=2)
+    body = f"""
+    import subprocess, sys
+    from slm.core.errors import saying_interrupts
+    with saying_interrupts():
+        print(subprocess.run([sys.executable, "-c", {child!r}]).returncode, flush=True)
+    os.kill(os.getpid(), 2)
+    time.sleep(20)"""
+    run = subprocess.run(
+        [sys.executable, "-c", COMMAND.format(body=body, number=2)],
+        capture_output=True, text=True, timeout=60,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    assert run.stderr == "error: interrupted; run the same command again to go on\n"
+    assert (run.returncode, run.stdout) == (1, "130\n")
+
+
 def test_an_error_without_an_interrupt_keeps_its_traceback():
     body = 'open("absent/file")'
     code = COMMAND.format(body=body, number=2)

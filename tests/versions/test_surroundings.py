@@ -146,6 +146,7 @@ def test_a_signal_to_the_group_leaves_params_yaml_and_no_temporary_files(copy, n
     os.killpg(process.pid, number)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 1 and "Traceback" not in said, said
+    assert said.count("error: ") == 1
     assert "dataset: sample" in params.read_text()
     assert not [*copy.glob("*.tmp"), *copy.glob("data/*/*.tmp")]
 
