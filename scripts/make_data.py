@@ -20,7 +20,7 @@ from slm.bins.manifest import read_manifest
 from slm.bins.opening import open_bins
 from slm.core.errors import UserError, run_main
 from slm.core.git import git
-from slm.core.params import choice, dataset_of, whole
+from slm.core.params import choice, dataset_of, whole, whole_or_none
 from slm.selection import wanted as select
 from slm.text.finding import check_source
 from slm.text.hub.pins import read_pins
@@ -79,6 +79,7 @@ def check(params: dict, name: str) -> None:
     choice(params, "tokenizer", "engine", ENGINES)
     whole(params, "tokenizer", "unit_bytes")
     cluster.wanted(os.environ)
+    whole_or_none(params, "bins", "shard_tokens")
     policy = choice(params, "bins", "end_of_text", END_OF_TEXT)
     copies = [Path("data", name, folder, FILE) for folder in ("vocabulary", "bins")]
     check_wanted(tokenizer.wanted(params), policy, copies)

@@ -5,10 +5,11 @@ from functools import cache
 from pathlib import Path
 
 from slm.bins.format import END_OF_TEXT
+from slm.bins.manifest import lengths_of
 from slm.bins.writing.from_tokens import write_bins
 from slm.core.errors import run_main
 from slm.core.files import landing, read_json
-from slm.core.params import choice, chosen, read_params
+from slm.core.params import choice, chosen, read_params, whole_or_none
 from slm.tokens.agreement import AGREEMENTS
 from slm.tokens.reference import Encode
 from slm.tokens.tokenizer import ENGINES, choose_engine, encoder
@@ -20,13 +21,14 @@ def main() -> None:
     params = read_params(Path("params.yaml"))
     name = chosen(params, sys.argv[1:])
     policy = choice(params, "bins", "end_of_text", END_OF_TEXT)
+    shard_tokens = whole_or_none(params, "bins", "shard_tokens")
     folder = Path("data", name)
     engine = choice(params, "tokenizer", "engine", ENGINES)
     tokens, vocabulary, selection = (folder / n for n in ("tokens", "vocabulary", "selection"))
     selected = (selection, _encoder(vocabulary, engine))
     with landing(folder / "bins") as out:
-        manifest = write_bins(tokens, out, policy, vocabulary, selected)
-    size = sum(f["bytes"] for s in manifest["splits"].values() for f in s["files"].values())
+        manifest = write_bins(tokens, out, policy, vocabulary, selected, shard_tokens)
+    size = sum(length for _, length in lengths_of(manifest))
     print(f"bins:       {size / 1e6:,.1f} MB, {manifest['dtype']}, end of text: {policy}")
 
 

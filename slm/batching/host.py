@@ -5,6 +5,7 @@ CPU, of one gather of narrow ids and widening copies.
 """
 
 from copy import copy
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,14 +16,17 @@ from slm.batching.orders.rows import Rows
 from slm.batching.paging import Pages
 from slm.batching.sampling import Plan
 from slm.batching.tensors import NO_TARGET, Batch, Source, empty
+from slm.bins.shards import ShardedIds
 
 
-def windows(ids: np.ndarray, block_size: int) -> np.ndarray:
+def windows(ids: Any, block_size: int) -> Any:
     """Returns every window, (tokens - block_size, block_size + 1), without a copy."""
+    if isinstance(ids, ShardedIds):
+        return ids.windows(block_size + 1)
     return np.lib.stride_tricks.sliding_window_view(np.asarray(ids), block_size + 1)
 
 
-def take(view: np.ndarray, starts: np.ndarray) -> np.ndarray:
+def take(view: Any, starts: np.ndarray) -> np.ndarray:
     """Returns the windows at `starts`, (rows, block_size + 1), with 0 past the last token."""
     last = len(view) - 1
     if starts[-1] <= last:  # only "sequential", which ascends, goes further
@@ -46,7 +50,7 @@ class Reader:
 
     def __init__(self, rows: Rows) -> None:
         self.rows, self._coming = rows, copy(rows)  # which draws what is to be read
-        self._ids = [np.asarray(split.ids) for split in rows.splits]
+        self._ids = [split.ids for split in rows.splits]
         self._views = [] if rows.packed else [windows(ids, rows.size) for ids in self._ids]
         self._places = np.arange(rows.batch_size * rows.size)
         # "sequential" is left to the kernel, which reads ahead.
@@ -170,7 +174,7 @@ class Reader:
             flat_y[pieces.begin[i] : last[i] + 1] = NO_TARGET
 
 
-def gather(ids: np.ndarray, index: np.ndarray) -> np.ndarray:
+def gather(ids: Any, index: np.ndarray) -> np.ndarray:
     """Returns ids[index], and of what is beyond the end the last.
 
     One of each 32 is read first, so that the processor waits for many lines of its cache at once;

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from slm.bins.shards import ShardedIds
+
 try:
     import resource
 except ImportError:  # Windows
@@ -26,7 +28,9 @@ WARM = 64  # at most one page per so many rows is read: naming all pages would c
 class Pages:
     """The pages of rows; `cold` while they come from the disk."""
 
-    def __init__(self, ids: np.ndarray) -> None:
+    def __init__(self, ids: Any) -> None:
+        self._place = ids.places if isinstance(ids, ShardedIds) else None
+        ids = ids.spaced if isinstance(ids, ShardedIds) else ids
         self._map, self._itemsize = mapping(ids), ids.itemsize
         self.cold = self._map is not None  # until the first rows tell
         if self._map is not None:
@@ -39,6 +43,7 @@ class Pages:
         if self._map is None or not self.cold:
             return
         last = (len(self._map) - 1) // mmap.PAGESIZE
+        starts = starts if self._place is None else self._place(starts)
         ranges = page_ranges(starts, lengths, self._itemsize, self._offset, last)
         with suppress(OSError):  # it is advice
             for begin, size in ranges:

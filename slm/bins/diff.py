@@ -16,11 +16,12 @@ import numpy as np
 from slm.bins.documents import document
 from slm.bins.end_of_text import without_end_of_text
 from slm.bins.opening import Bins
+from slm.bins.reading import ids_of
 from slm.core.files import CHUNK_BYTES
 from slm.tokens.from_file import Encoding, FileTokenizer
 from slm.tokens.vocabulary import load_described
 
-ABOUT = ("dataset", "tokenizer", "end_of_text", "dtype")
+ABOUT = ("dataset", "tokenizer", "end_of_text", "dtype", "shard_tokens")
 COUNTS = ("documents", "tokens", "bytes of text")
 VALUES = 20  # of the manifests, at most; a hub dataset may have hundreds of files
 SHOWN = 200  # characters of a document
@@ -135,11 +136,20 @@ def _hashed_alike(a: Bins, b: Bins, split: str) -> int:
     """Returns how many documents are entirely in leading chunks of equal hash."""
     if a.manifest["end_of_text"] != b.manifest["end_of_text"]:
         return 0
-    name = f"{split}.bin"
-    hashes = (bins.manifest["splits"][split]["files"][name]["sha256"] for bins in (a, b))
+    pieces = [_pieces(bins, split) for bins in (a, b)]
+    if pieces[0][0] != pieces[1][0]:
+        return 0
+    hashes = (hashes for _, hashes in pieces)
     alike = takewhile(lambda pair: pair[0] == pair[1], zip(*hashes, strict=False))
-    ids = len(list(alike)) * CHUNK_BYTES // a.ids(split).itemsize
-    return bisect_right(a.docs(split)[:, 0], ids) - 1
+    return bisect_right(a.docs(split)[:, 0], len(list(alike)) * pieces[0][0]) - 1
+
+
+def _pieces(bins: Bins, split: str) -> tuple[int, list[str]]:
+    """Returns how many ids have a hash of their own, and these: of chunks, or of shards."""
+    entry, width = bins.manifest["splits"][split], np.dtype(bins.manifest["dtype"]).itemsize
+    if "shard_tokens" in bins.manifest:
+        return bins.manifest["shard_tokens"], [shard["sha256"] for shard in entry["shards"]]
+    return CHUNK_BYTES // width, entry["files"][f"{split}.bin"]["sha256"]
 
 
 def _content(
@@ -150,7 +160,8 @@ def _content(
     They are ids without end-of-text, or with `encoding` bytes of text.
     """
     rows = bins.docs(split)[start : stop + 1].astype(np.int64)
-    ids, policy = bins.ids(split)[rows[0, 0] : rows[-1, 0]], bins.manifest["end_of_text"]
+    ids = ids_of(bins, split, *rows[[0, -1], 0].tolist())
+    policy = bins.manifest["end_of_text"]
     rows -= rows[0]
     if policy != "none":
         [ids] = without_end_of_text(iter([ids]), rows[:, 0], policy)

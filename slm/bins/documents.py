@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from slm.bins.opening import Bins
+from slm.bins.reading import ids_of
 from slm.core.errors import check
 from slm.selection.wanted import TRAIN
 from slm.text.raw import locate
@@ -32,7 +33,7 @@ def document(bins: Bins, split: str, number: int) -> Document:
     check(inside, f"{split} has documents 0 to {last:,}; {number:,} is none of them")
     (start, first_byte), (end, last_byte) = offsets[number : number + 2].tolist()
     source = _source(bins, split, number)
-    return Document(number, start, bins.ids(split)[start:end], last_byte - first_byte, source)
+    return Document(number, start, ids_of(bins, split, start, end), last_byte - first_byte, source)
 
 
 def _source(bins: Bins, split: str, number: int) -> str:

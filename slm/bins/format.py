@@ -5,7 +5,13 @@ all documents end to end, little-endian, without a header: uint16 if the vocabul
 65,536 ids, else uint32. The other is a (documents + 1, 2) array of little-endian uint64: offsets in
 tokens and in UTF-8 bytes of text; rows i and i + 1 bound document i. If the documents are not all
 of the source's, in its order, `<split>.rows.npy` has their rows there: (documents,) little-endian
-uint64. If the vocabulary was trained on this text, the folder holds its ranks in tiktoken's format,
+uint64.
+In shards, where `bins.shard_tokens` asks for them, the files of a split are <split>-00000-of-00104
+and so on: .bin, each of that many tokens but the last, wherever documents end; .docs.npy and
+.rows.npy with the rows of the documents that begin in it, counted in the whole split, so that those
+of all shards end to end are the split's; and .json with the hashes of these, whose own hash the
+manifest has.
+If the vocabulary was trained on this text, the folder holds its ranks in tiktoken's format,
 and of a tokenizer.json that file.
 manifest.json names dataset, tokenizer, end-of-text policy and selection and has the SHA-256 of each
 16 MiB of each file, and its own. The same data gives the same bytes: they have no time, path, host
@@ -14,6 +20,7 @@ or library version.
 
 import hashlib
 import io
+import math
 from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
@@ -37,6 +44,11 @@ def npy_header(shape: tuple[int, ...]) -> bytes:
     form = {"descr": "<u8", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(header, form)
     return header.getvalue()
+
+
+def npy_bytes(shape: tuple[int, ...]) -> int:
+    """Returns the length of such a file."""
+    return len(npy_header(shape)) + 8 * math.prod(shape)
 
 
 def write_docs(path: Path, offsets: Iterable[np.ndarray], documents: int) -> FileEntry:

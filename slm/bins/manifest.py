@@ -1,13 +1,24 @@
 """What does the manifest of a folder of bins hold, and which files must be there?"""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
-from slm.bins.format import FORMAT, MANIFEST, REPAIR, self_hash
+import numpy as np
+
+from slm.bins.format import FORMAT, MANIFEST, REPAIR, npy_bytes, self_hash
 from slm.core.errors import UserError, check
-from slm.core.formats import FileEntry, Vocabulary
+from slm.core.formats import FileEntry, Vocabulary, shard_name
+
+
+class Shard(TypedDict):
+    """A shard of a split in manifest.json; its own entry, <shard>.json, has the key `files`."""
+
+    documents: int  # that begin in it
+    bytes: int  # length of the entry
+    sha256: str  # hexadecimal, of the entry
 
 
 class BinSplit(TypedDict):
@@ -16,7 +27,9 @@ class BinSplit(TypedDict):
     tokens: int  # ids in the bin, end-of-text included
     documents: int
     text_bytes: int  # UTF-8, without end-of-text
-    files: dict[str, FileEntry]  # <split>.bin, <split>.docs.npy and <split>.rows.npy, by name
+    files: NotRequired[dict[str, FileEntry]]  # <split>.bin, .docs.npy and .rows.npy, by name
+    kinds: NotRequired[list[str]]  # in shards: the ends of the names of each one's files,
+    shards: NotRequired[list[Shard]]  # and what each is
 
 
 class Taken(TypedDict):
@@ -36,6 +49,7 @@ class Manifest(TypedDict):
     tokenizer: Vocabulary
     end_of_text: str  # policy, one of END_OF_TEXT
     dtype: str  # of the ids: "uint16" or "uint32"
+    shard_tokens: NotRequired[int]  # of each shard but a split's last, in shards
     splits: dict[str, BinSplit]  # by name
     selection: NotRequired[Taken]
     vocabulary: NotRequired[dict[str, FileEntry]]  # its file, by name, if it is no published one
@@ -66,14 +80,68 @@ def read_manifest(folder: Path) -> Manifest:
 
 def file_names(folder: Path) -> list[str]:
     """Returns the names of the files of a folder of bins, its manifest first."""
-    return [MANIFEST, *(name for name, _ in files_of(read_manifest(folder)))]
+    manifest = read_manifest(folder)
+    of_splits = [name for of, split in manifest["splits"].items() for name in names_of(of, split)]
+    return [MANIFEST, *manifest.get("vocabulary", {}), *of_splits]
 
 
-def files_of(manifest: Manifest) -> Iterator[tuple[str, FileEntry]]:
-    """Yields the name and the entry of each file but the manifest."""
+def names_of(name: str, split: BinSplit) -> list[str]:
+    """Returns the names of the files of a split."""
+    if "shards" not in split:
+        return list(split["files"])
+    kinds = ["json", *split["kinds"]]
+    return [f"{shard}.{kind}" for shard in shard_names(name, split) for kind in kinds]
+
+
+def shard_names(name: str, split: BinSplit) -> list[str]:
+    """Returns what the names of each shard's files begin with; of a split in one piece its own."""
+    if "shards" not in split:
+        return [name]
+    count = len(split["shards"])
+    return [shard_name(name, i, count) for i in range(count)]
+
+
+def has_rows(name: str, split: BinSplit) -> bool:
+    """Whether a split has its documents' rows in the source, as it has not all in order."""
+    return "rows.npy" in split.get("kinds", []) or f"{name}.rows.npy" in split.get("files", {})
+
+
+def lengths_of(manifest: Manifest) -> Iterator[tuple[str, int]]:
+    """Yields the name of each file but the manifest, and its length in bytes."""
+    for name, entry in manifest.get("vocabulary", {}).items():
+        yield name, entry["bytes"]
+    width, per_shard = np.dtype(manifest["dtype"]).itemsize, manifest.get("shard_tokens", 0)
+    for name, split in manifest["splits"].items():
+        for file, entry in split.get("files", {}).items():
+            yield file, entry["bytes"]
+        left, shards = split["tokens"], split.get("shards", [])
+        for i, (of, shard) in enumerate(zip(shard_names(name, split), shards, strict=False)):
+            yield f"{of}.json", shard["bytes"]
+            yield f"{of}.bin", min(left, per_shard) * width
+            left -= per_shard
+            offsets = (shard["documents"] + (i == len(shards) - 1), 2)
+            yield f"{of}.docs.npy", npy_bytes(offsets)
+            if has_rows(name, split):
+                yield f"{of}.rows.npy", npy_bytes((shard["documents"],))
+
+
+def files_of(folder: Path, manifest: Manifest) -> Iterator[tuple[str, FileEntry]]:
+    """Yields the name and the entry of each file but the manifest.
+
+    Where the entry of a shard is not as the manifest says, those of its files are left out.
+    """
     yield from manifest.get("vocabulary", {}).items()
-    for split in manifest["splits"].values():
-        yield from split["files"].items()
+    for name, split in manifest["splits"].items():
+        yield from split.get("files", {}).items()
+        for of, shard in zip(shard_names(name, split), split.get("shards", []), strict=False):
+            yield f"{of}.json", {"bytes": shard["bytes"], "sha256": [shard["sha256"]]}
+            yield from _shard_files(folder / f"{of}.json", shard).items()
+
+
+def _shard_files(path: Path, shard: Shard) -> dict[str, FileEntry]:
+    content = path.read_bytes() if path.is_file() else b""
+    intact = hashlib.sha256(content).hexdigest() == shard["sha256"]
+    return json.loads(content)["files"] if intact else {}
 
 
 def wrong_size(path: Path, expected: int) -> str:

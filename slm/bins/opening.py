@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from slm.bins.format import REPAIR
-from slm.bins.manifest import Manifest, files_of, read_manifest, wrong_size
+from slm.bins.manifest import Manifest, has_rows, lengths_of, read_manifest, shard_names, wrong_size
+from slm.bins.shards import ShardedIds
 from slm.bins.verifying import check_bytes
 from slm.core.errors import check
 
@@ -28,23 +29,42 @@ class Bins(NamedTuple):
             f"end_of_text={manifest['end_of_text']} sha256:{manifest['sha256']}"
         )
 
-    def ids(self, split: str) -> np.ndarray:
-        """Returns the ids of a split, (tokens,) uint16 or uint32, mapped and read-only."""
+    def ids(self, split: str) -> Any:
+        """Returns the ids of a split, (tokens,) uint16 or uint32, mapped and read-only.
+
+        They are an array; of bins in shards a ShardedIds, which is indexed as one.
+        """
         path, dtype = self.folder / f"{split}.bin", np.dtype(self.manifest["dtype"])
+        if "shard_tokens" in self.manifest:
+            entry = self.manifest["splits"][split]
+            files = [self.folder / f"{name}.bin" for name in shard_names(split, entry)]
+            per_shard = self.manifest["shard_tokens"]
+            mapped = ShardedIds(files, entry["tokens"], per_shard, dtype.newbyteorder("<"))
+            self._check_same()
+            return mapped
         if not path.stat().st_size:
             return np.empty(0, dtype)  # an empty file cannot be mapped
         return self._same(np.memmap(path, dtype.newbyteorder("<"), "r"))
 
     def docs(self, split: str) -> np.ndarray:
-        """Returns (documents + 1, 2) uint64: offsets in tokens and in bytes of text, mapped."""
-        return self._same(np.load(self.folder / f"{split}.docs.npy", mmap_mode="r"))
+        """Returns (documents + 1, 2) uint64: offsets in tokens and in bytes of text, mapped.
+
+        Those of bins in shards are read, 16 bytes a document.
+        """
+        return self._same(self._by_document(split, "docs.npy"))
 
     def rows(self, split: str) -> np.ndarray | None:
         """Returns (documents,) uint64: rows of the source split, mapped; None if they are all."""
-        name = f"{split}.rows.npy"
-        if name not in self.manifest["splits"][split]["files"]:
+        if not has_rows(split, self.manifest["splits"][split]):
             return None
-        return self._same(np.load(self.folder / name, mmap_mode="r"))
+        return self._same(self._by_document(split, "rows.npy"))
+
+    def _by_document(self, split: str, kind: str) -> np.ndarray:
+        names = tuple(shard_names(split, self.manifest["splits"][split]))
+        if "shard_tokens" in self.manifest:
+            self._check_same()
+            return _end_to_end(self.folder, names, kind, self.manifest["sha256"])
+        return np.load(self.folder / f"{split}.{kind}", mmap_mode="r")
 
     @property
     def vocab_size(self) -> int:
@@ -107,6 +127,14 @@ class Bins(NamedTuple):
         check(here, f"{self.folder} has other bins than when it was opened; open it again")
 
 
+@lru_cache(maxsize=2)
+def _end_to_end(folder: Path, names: tuple[str, ...], kind: str, sha256: str) -> np.ndarray:
+    """Returns what all shards have by document, in the bins in `folder` with this hash."""
+    joined = np.concatenate([np.load(folder / f"{name}.{kind}") for name in names])
+    joined.flags.writeable = False
+    return joined
+
+
 @lru_cache(maxsize=8)
 def _loaded(folder: Path, sha256: str) -> Any:
     """Returns the encoding of the bins in `folder`, whose manifest has this hash."""
@@ -136,8 +164,8 @@ def open_bins(path: str | Path, *, verify: bool = False) -> Bins:
 def open_folder(folder: Path, verify: bool, cure: str, revision: str | None = None) -> Bins:
     """Opens a folder of bins; the message of a UserError ends in `cure`."""
     manifest = read_manifest(folder)
-    for name, entry in files_of(manifest):
-        wrong = wrong_size(folder / name, entry["bytes"])
+    for name, length in lengths_of(manifest):
+        wrong = wrong_size(folder / name, length)
         check(not wrong, f"{folder / name} {wrong}; {cure}")
     if verify:
         check_bytes(folder, cure)

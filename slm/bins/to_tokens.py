@@ -14,7 +14,9 @@ import numpy as np
 from tqdm import tqdm
 
 from slm.bins.end_of_text import without_end_of_text
+from slm.bins.manifest import files_of, shard_names
 from slm.bins.opening import Bins
+from slm.bins.reading import id_parts
 from slm.core.errors import check
 from slm.core.files import CHUNK_BYTES, chunk_hashes, link_or_copy, to_json, write_hashed
 from slm.core.formats import Tokens, TokenSplit, unit_name
@@ -65,16 +67,16 @@ def _write_split(bins: Bins, out: Path, split: str) -> TokenSplit:
 
 def _write_unit(bins: Bins, split: str, offsets: np.ndarray, path: Path) -> TokenSplit:
     """Writes the files of a unit, whose documents have these offsets, (documents + 1, 2)."""
-    policy, bin_ = bins.manifest["end_of_text"], bins.folder / f"{split}.bin"
+    policy = bins.manifest["end_of_text"]
     dtype = dtype_for(bins.manifest["tokenizer"]["vocab_size"])
     more, bounds = int(policy != "none"), offsets[[0, -1]].tolist()
     own = offsets - offsets[0]
-    target, entry = Path(f"{path}.ids"), bins.manifest["splits"][split]["files"][bin_.name]
-    if not more and path.name == split:
-        link_or_copy(bin_, target)
-        ids = entry["sha256"]
+    target, entry = Path(f"{path}.ids"), bins.manifest["splits"][split]
+    if not more and path.name == split and "files" in entry:
+        link_or_copy(bins.folder / f"{split}.bin", target)
+        ids = entry["files"][f"{split}.bin"]["sha256"]
     else:
-        parts = prefetch(_chunks(bin_, dtype, bounds[0][0], bounds[1][0]))
+        parts = prefetch(_shown(bins, split, bounds[0][0], bounds[1][0]))
         parts = without_end_of_text(parts, own[:, 0], policy) if more else parts
         ids = write_ids(target, parts, dtype)["sha256"]
     totals = write_hashed(Path(f"{path}.totals"), _with_fewer(own, more))
@@ -88,22 +90,22 @@ def _write_unit(bins: Bins, split: str, offsets: np.ndarray, path: Path) -> Toke
 
 def _offsets(bins: Bins, split: str) -> np.ndarray:
     """Returns the offsets, verified first: a wrong one would remove a wrong id."""
-    path = bins.folder / f"{split}.docs.npy"
-    intact = chunk_hashes(path) == bins.manifest["splits"][split]["files"][path.name]["sha256"]
-    check(intact, f"{path} is corrupt: it differs from the manifest of {bins.folder}")
+    known = dict(files_of(bins.folder, bins.manifest))
+    for name in shard_names(split, bins.manifest["splits"][split]):
+        path = bins.folder / f"{name}.docs.npy"
+        intact = path.name in known and chunk_hashes(path) == known[path.name]["sha256"]
+        check(intact, f"{path} is corrupt: it differs from the manifest of {bins.folder}")
     return bins.docs(split)
 
 
-def _chunks(path: Path, dtype: np.dtype, first: int, last: int) -> Iterator[np.ndarray]:
-    """Yields some ids of a bin, 16 MiB at a time; read, as mapped pages would count as memory."""
-    size, left = dtype.itemsize, last - first
-    bar = tqdm(desc=path.name, total=left * size, unit="B", unit_scale=True, delay=2, disable=None)
-    with bar, path.open("rb", buffering=0) as file:
-        file.seek(first * size)
-        while left and len(chunk := np.fromfile(file, dtype, min(left, CHUNK_BYTES // size))):
-            yield chunk
-            left -= len(chunk)
-            bar.update(chunk.nbytes)
+def _shown(bins: Bins, split: str, first: int, last: int) -> Iterator[np.ndarray]:
+    """Yields some ids of a split, 16 MiB at a time, under a bar."""
+    size = np.dtype(bins.manifest["dtype"]).itemsize
+    what, total = f"{split}.bin", (last - first) * size
+    with tqdm(desc=what, total=total, unit="B", unit_scale=True, delay=2, disable=None) as bar:
+        for part in id_parts(bins, split, first, last, CHUNK_BYTES // size):
+            yield part
+            bar.update(part.nbytes)
 
 
 def _with_fewer(offsets: np.ndarray, more: int) -> Iterator[np.ndarray]:

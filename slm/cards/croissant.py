@@ -8,7 +8,7 @@ import hashlib
 from pathlib import Path
 
 from slm.bins.format import MANIFEST
-from slm.bins.manifest import Manifest
+from slm.bins.manifest import Manifest, names_of
 from slm.cards.about import summary, url
 from slm.core.files import to_json
 
@@ -41,7 +41,7 @@ def croissant(bins: Path, manifest: Manifest) -> bytes:
     """Returns croissant.json of these bins; reads each file once."""
     source = manifest["dataset"]
     about = {"license": source.get("license"), "url": url(manifest), "citeAs": source.get("cite")}
-    names = [*(name for split in manifest["splits"].values() for name in split["files"])]
+    names = [name for of, split in manifest["splits"].items() for name in names_of(of, split)]
     names += [*manifest.get("vocabulary", {}), MANIFEST]
     return to_json(
         {

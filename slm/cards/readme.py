@@ -43,7 +43,6 @@ def _body(manifest: Manifest) -> str:
         f"| {name} | {split['documents']:,} | {split['tokens']:,} | {split['text_bytes']:,} |"
         for name, split in manifest["splits"].items()
     ]
-    first = next(iter(manifest["splits"]))
     page = f" ({url(manifest)})" if url(manifest) else ""
     lines = [
         f"# {source['name']}, as token bins",
@@ -65,9 +64,26 @@ def _body(manifest: Manifest) -> str:
         "```python",
         "import numpy as np",
         "",
-        f'ids = np.memmap("{first}.bin", dtype=np.{manifest["dtype"]}, mode="r")',
-        f'docs = np.load("{first}.docs.npy")  # (documents + 1, 2): offsets in tokens, in bytes',
+        *_reading(manifest),
         "```",
         "",
     ]
     return "\n".join(lines)
+
+
+def _reading(manifest: Manifest) -> list[str]:
+    """How NumPy reads the first split."""
+    name, split = next(iter(manifest["splits"].items()))
+    docs, dtype = "(documents + 1, 2): offsets in tokens, in bytes", manifest["dtype"]
+    if "shards" not in split:
+        return [
+            f'ids = np.memmap("{name}.bin", dtype=np.{dtype}, mode="r")',
+            f'docs = np.load("{name}.docs.npy")  # {docs}',
+        ]
+    count = len(split["shards"])
+    return [
+        f'shards = [f"{name}-{{i:05d}}-of-{count:05d}" for i in range({count})]',
+        f'ids = [np.memmap(f"{{shard}}.bin", dtype=np.{dtype}, mode="r") for shard in shards]',
+        'docs = np.concatenate([np.load(f"{shard}.docs.npy") for shard in shards])',
+        f"# {docs}",
+    ]

@@ -50,6 +50,10 @@ def check_split(name: str) -> None:
     """Raises UserError if a split has a name that stands for something else among its figures."""
     taken = ("selection", "vocab_size")
     check(name not in taken, f"a split is named {name}, as a key of metrics/; name it otherwise")
+    check(
+        re.search(r"-\d{5,}-of-\d{5,}$", name) is None,
+        f"a split is named {name}, as a shard of another would be; name it otherwise",
+    )
 
 
 def splits_of(entry: dict) -> tuple[str, ...]:

@@ -1,8 +1,7 @@
 """How does a complete file or folder get its name?
 
 It is written under a temporary name with the process id, flushed to the disk, and renamed once. So
-a file that has its final name is complete, even after a crash. The next process that writes the
-same file removes the temporary files of killed processes.
+a file that has its final name is complete. The next writer removes what killed processes left.
 """
 
 import errno
@@ -114,6 +113,8 @@ def write_hashed(path: Path, parts: Iterable[bytes | np.ndarray]) -> FileEntry:
 def chunk_hashes(path: Path) -> list[str]:
     """Returns the SHA-256 of each 16 MiB of a file, computed on all cores."""
     starts = range(0, path.stat().st_size, CHUNK_BYTES)
+    if len(starts) <= 1:
+        return [_hash_of(path, start) for start in starts]  # sooner than a thread starts
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(lambda start: _hash_of(path, start), starts))
 
@@ -124,8 +125,7 @@ def make_writable(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder}: {error.strerror}; name another folder with --out") from None
-    writable = os.access(folder, os.W_OK)
-    check(writable, f"{folder} cannot be written; name another folder with --out")
+    check(os.access(folder, os.W_OK), f"{folder} cannot be written; name another with --out")
 
 
 def md5_of(path: Path) -> str:

@@ -48,7 +48,12 @@ class TokenSplit(TypedDict):
 
 def unit_name(split: str, number: int, units: int) -> str:
     """Returns the name of unit `number`, from 0, of so many; of a single one the split's."""
-    return split if units == 1 else f"{split}-{number:05d}-of-{units:05d}"
+    return split if units == 1 else shard_name(split, number, units)
+
+
+def shard_name(split: str, number: int, shards: int) -> str:
+    """Returns the name of the files of shard `number`, from 0, of so many."""
+    return f"{split}-{number:05d}-of-{shards:05d}"
 
 
 def units_of(split: str, entry: TokenSplit) -> list[tuple[str, TokenSplit]]:

@@ -142,6 +142,11 @@ def whole(params: dict, section: str, key: str) -> int:
     return value
 
 
+def whole_or_none(params: dict, section: str, key: str) -> int | None:
+    """The same, or None where it is null or missing."""
+    return None if _value(params, section, key) is None else whole(params, section, key)
+
+
 def _value(params: dict, section: str, key: str) -> object:
     values = params.get(section)
     return values.get(key) if isinstance(values, dict) else None

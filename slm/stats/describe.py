@@ -8,12 +8,11 @@ says that end-of-text was appended or prepended, it is one more token of each do
 too, and counts in every figure but documents, empty documents and text bytes.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from slm.bins.format import REPAIR
 from slm.bins.opening import Bins
+from slm.bins.reading import id_parts
 from slm.core.errors import UserError
 from slm.core.rounding import ratio
 from slm.stats.histograms import rank_rows, slope
@@ -50,7 +49,7 @@ def figures(bins: Bins, split: str, block_size: int, seen: np.ndarray | None = N
         "empty_documents": int(np.count_nonzero(np.diff(bins.docs(split)[:, 1]) == 0)),
         "tokens": tokens,
         "text_bytes": text_bytes,
-        "bin_bytes": about["files"][f"{split}.bin"]["bytes"],
+        "bin_bytes": tokens * np.dtype(bins.manifest["dtype"]).itemsize,
         "bytes_per_token": ratio(text_bytes, tokens),
         "tokens_per_document": _spread(long, tokens),
         "vocabulary_share": ratio(int(np.count_nonzero(seen)), len(seen)),
@@ -66,10 +65,10 @@ def counts(bins: Bins, split: str) -> np.ndarray:
     """(vocabulary size,) int64: how often each id stands in a split."""
     size = bins.manifest["tokenizer"]["vocab_size"]
     counted = np.zeros(size, np.int64)
-    for ids in _chunks(bins, split):
+    for ids in id_parts(bins, split, most=CHUNK):
         if (largest := int(ids.max())) >= size:
             raise UserError(
-                f"{bins.folder / split}.bin holds the id {largest} and its vocabulary has {size}; "
+                f"{bins.folder}: {split} holds the id {largest} and its vocabulary has {size}; "
                 f"{REPAIR}"
             )
         counted += np.bincount(ids, minlength=size)
@@ -96,13 +95,6 @@ def across(lengths: np.ndarray, tokens: int, block_size: int) -> float | None:
     starts = tokens - block_size
     within = int((lengths - block_size).clip(min=0).sum())
     return (starts - within) / starts if starts > 0 else None
-
-
-def _chunks(bins: Bins, split: str) -> Iterator[np.ndarray]:
-    """The ids of a split in parts. Each part is mapped anew: the pages of those before are let go,
-    which would otherwise count as this process's memory, all of the file in the end."""
-    for first in range(0, bins.manifest["splits"][split]["tokens"], CHUNK):
-        yield bins.ids(split)[first : first + CHUNK]
 
 
 def _spread(lengths: np.ndarray, tokens: int) -> dict:

@@ -27,7 +27,7 @@ TOGETHER = 128  # steps that are drawn at once, since a single one costs as many
 class Split(NamedTuple):
     """What rows are cut from."""
 
-    ids: np.ndarray  # uint16 or uint32
+    ids: Any  # uint16 or uint32: an array, or slm.bins.shards.ShardedIds
     plan: Plan
     documents: Any = None  # their DocumentIndex, for "packed", and where documents are asked for
 

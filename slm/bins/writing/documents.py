@@ -4,7 +4,7 @@ In: pieces (slm.bins.writing.pieces) in the order of the bins. Out: <split>.bin,
 and, where it is asked for, <split>.rows.npy (slm.bins.format). Memory is a few pieces.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from slm.bins.format import npy_header
 from slm.bins.manifest import BinSplit
 from slm.bins.writing.pieces import Piece
 from slm.bins.writing.reading import joined
+from slm.bins.writing.sharding import write_shards
 from slm.core.files import HashedFile
 from slm.core.formats import Vocabulary
 from slm.core.ids import dtype_for
@@ -31,11 +32,15 @@ def write_documents(
     vocabulary: Vocabulary,
     policy: str,
     rows: bool,
+    shard_tokens: int | None = None,
 ) -> BinSplit:
     """Writes the files of a split of so many documents; `rows` says whether that of rows, too."""
     dtype, end_of_text = dtype_for(vocabulary["vocab_size"]), vocabulary["end_of_text"]
     marked = (with_end_of_text(piece, dtype, policy, end_of_text) for piece in pieces)
-    return _write(out, split, prefetch(marked, 1), documents, rows)
+    parts = shown(prefetch(marked, 1), f"{split}.bin", documents)
+    if shard_tokens is not None:
+        return write_shards(out, split, parts, shard_tokens, dtype, rows)
+    return _write(out, split, parts, documents, rows)
 
 
 def with_end_of_text(piece: Piece, dtype: np.dtype, policy: str, end_of_text: int | None) -> Marked:
@@ -51,8 +56,17 @@ def with_end_of_text(piece: Piece, dtype: np.dtype, policy: str, end_of_text: in
     return more, np.insert(ids, at, end_of_text)
 
 
-def _bar(what: str, documents: int) -> tqdm:
-    return tqdm(desc=what, total=documents, unit="doc", delay=2, disable=None)
+def shown(parts: Iterable[Marked], what: str, documents: int) -> Iterator[Marked]:
+    """Yields the parts, under a bar."""
+    with tqdm(desc=what, total=documents, unit="doc", delay=2, disable=None) as bar:
+        for part in parts:
+            yield part
+            bar.update(len(part[0]))
+
+
+def totals(part: np.ndarray) -> np.ndarray:
+    """Returns (documents, 2) uint64: running totals of tokens and of bytes, of PLACED documents."""
+    return np.cumsum(np.stack([part["tokens"], part["bytes"]], 1), 0, "<u8")
 
 
 def _write(out: Path, split: str, parts: Iterable[Marked], documents: int, rows: bool) -> BinSplit:
@@ -60,16 +74,14 @@ def _write(out: Path, split: str, parts: Iterable[Marked], documents: int, rows:
     files, end = [HashedFile(out / name) for name in names], np.zeros(2, "<u8")
     with ExitStack() as stack:
         bin_, docs, *others = map(stack.enter_context, files)
-        bar = stack.enter_context(_bar(names[0], documents))
         docs.write(npy_header((documents + 1, 2)) + end.tobytes())
         for file in others:
             file.write(npy_header((documents,)))
         for part, ids in parts:
-            bar.update(len(part))
             bin_.write(ids)
             for file in others:
                 file.write(part["row"].astype("<u8"))
-            offsets = end + np.cumsum(np.stack([part["tokens"], part["bytes"]], 1), 0, "<u8")
+            offsets = end + totals(part)
             docs.write(offsets)
             end = offsets[-1] if len(offsets) else end
     tokens, text_bytes = end.tolist()

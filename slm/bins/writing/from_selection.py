@@ -18,7 +18,13 @@ from slm.tokens.reference import Encode
 
 
 def write_selected(
-    folder: Path, out: Path, tokens: Tokens, chosen: Chosen, policy: str, encode: Encode
+    folder: Path,
+    out: Path,
+    tokens: Tokens,
+    chosen: Chosen,
+    policy: str,
+    encode: Encode,
+    shard_tokens: int | None = None,
 ) -> tuple[BinSplit, Counts]:
     """Writes the files of a split into `out`; returns its entry, and what was asked for.
 
@@ -32,5 +38,7 @@ def write_selected(
         width = dtype_for(vocabulary["vocab_size"]).itemsize
         size = source["tokens"] * width * documents // max(1, source["documents"])
         some = prefetch(in_order(some, documents, size, out.parent), 1)
-    made = write_documents(out, chosen.split, some, documents, vocabulary, policy, rows=True)
+    made = write_documents(
+        out, chosen.split, some, documents, vocabulary, policy, True, shard_tokens
+    )
     return made, counts

@@ -37,25 +37,28 @@ def write_bins(
     end_of_text: str,
     vocabulary: Path | None = None,
     selected: tuple[Path, Encode] | None = None,
+    shard_tokens: int | None = None,
 ) -> Manifest:
     """Fills the empty folder `out` with the bins of every split; returns the manifest.
 
     `folder` is tokens/, `end_of_text` the policy, `vocabulary` the folder of a vocabulary that is
     not a published one, whose file becomes part of the bins; `selected` is selection/ and what
     encodes the texts that it has of its own (slm.tokens.tokenizer), or None for all documents in
-    source order. Raises UserError if a file is corrupt.
+    source order; `shard_tokens` of each file, or None for one file a split. Raises UserError if a
+    file is corrupt.
     """
     tokens = cast(Tokens, read_json(folder / TOKENS))
     source = dict(tokens["source"])
     expected = source.pop("expected_tokens", {})
     _check_end_of_text(tokens["vocabulary"], end_of_text)
     _check_counts(tokens["splits"], expected.get(tokens["vocabulary"]["encoding"], {}))
-    splits, selection = _write_splits(folder, out, tokens, end_of_text, selected)
+    splits, selection = _write_splits(folder, out, tokens, end_of_text, selected, shard_tokens)
     content: dict[str, Any] = {
         "dataset": source,
         "tokenizer": tokens["vocabulary"],
         "end_of_text": end_of_text,
         "dtype": dtype_for(tokens["vocabulary"]["vocab_size"]).name,
+        **({} if shard_tokens is None else {"shard_tokens": shard_tokens}),
         "splits": splits,
         **selection,
         **({} if selection else _units(tokens)),
@@ -70,18 +73,23 @@ def write_bins(
 
 
 def _write_splits(
-    folder: Path, out: Path, tokens: Tokens, policy: str, selected: tuple[Path, Encode] | None
+    folder: Path,
+    out: Path,
+    tokens: Tokens,
+    policy: str,
+    selected: tuple[Path, Encode] | None,
+    shard_tokens: int | None,
 ) -> tuple[dict[str, BinSplit], dict[str, Taken]]:
     """Writes every split; returns their entries, and `selection` of the manifest, if any."""
     selection = read_selection(selected[0]) if selected else all_in_order(list(tokens["splits"]))
     splits, counts = dict[str, BinSplit](), dict[str, Counts]()
     for split in selection["splits"]:
         if selected is None or is_all(selection, split):
-            splits[split] = _write_split(folder, out, split, tokens, policy)
+            splits[split] = _write_split(folder, out, split, tokens, policy, shard_tokens)
             counts[split] = Counts(tokens["splits"][split])
         else:
             chosen, encode = Chosen(selected[0], selection, split), selected[1]
-            made = write_selected(folder, out, tokens, chosen, policy, encode)
+            made = write_selected(folder, out, tokens, chosen, policy, encode, shard_tokens)
             splits[split], counts[split] = made
     return splits, taken(selection, counts)
 
@@ -112,14 +120,17 @@ def _check_counts(splits: dict[str, TokenSplit], expected: dict[str, int]) -> No
         )
 
 
-def _write_split(folder: Path, out: Path, split: str, tokens: Tokens, policy: str) -> BinSplit:
+def _write_split(
+    folder: Path, out: Path, split: str, tokens: Tokens, policy: str, shard_tokens: int | None
+) -> BinSplit:
     """Writes all documents in source order; without end-of-text the ids are only linked."""
     entry, vocabulary = tokens["splits"][split], tokens["vocabulary"]
-    if policy == "none":
+    if policy == "none" and shard_tokens is None:
         return _linked(folder, out, split, entry)
     width = dtype_for(vocabulary["vocab_size"]).itemsize
     pieces = prefetch(all_pieces(folder, split, entry, width), 1)
-    return write_documents(out, split, pieces, entry["documents"], vocabulary, policy, rows=False)
+    documents = entry["documents"]
+    return write_documents(out, split, pieces, documents, vocabulary, policy, False, shard_tokens)
 
 
 def _linked(folder: Path, out: Path, split: str, entry: TokenSplit) -> BinSplit:
