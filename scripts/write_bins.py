@@ -29,7 +29,8 @@ def main() -> None:
     with landing(folder / "bins") as out:
         manifest = write_bins(tokens, out, policy, vocabulary, selected, shard_tokens)
     size = sum(length for _, length in lengths_of(manifest))
-    print(f"bins:       {size / 1e6:,.1f} MB, {manifest['dtype']}, end of text: {policy}")
+    cut = f", shards of {shard_tokens:,} tokens" if shard_tokens else ""
+    print(f"bins:       {size / 1e6:,.1f} MB, {manifest['dtype']}, end of text: {policy}{cut}")
 
 
 def _encoder(vocabulary: Path, wanted: str) -> Encode:

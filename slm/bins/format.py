@@ -31,7 +31,7 @@ import numpy as np
 from slm.core.files import CHUNK_BYTES, to_json, write_hashed
 from slm.core.formats import FileEntry
 
-FORMAT = 1
+FORMATS = (1, 2)  # 2 in shards, which an slm that knows 1 alone then refuses
 END_OF_TEXT = ("none", "append", "prepend")
 MANIFEST = "manifest.json"
 REPAIR = "`make verify FIX=1` repairs it"
@@ -59,7 +59,8 @@ def write_docs(path: Path, offsets: Iterable[np.ndarray], documents: int) -> Fil
 
 def write_manifest(folder: Path, content: Mapping[str, object]) -> dict[str, Any]:
     """Writes manifest.json, with format, chunk size and its own hash added; returns it."""
-    manifest: dict[str, Any] = {"format": FORMAT, "chunk_bytes": CHUNK_BYTES, **content}
+    number = FORMATS["shard_tokens" in content]
+    manifest: dict[str, Any] = {"format": number, "chunk_bytes": CHUNK_BYTES, **content}
     manifest["sha256"] = self_hash(manifest)
     (folder / MANIFEST).write_bytes(to_json(manifest))
     return manifest

@@ -8,7 +8,7 @@ from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
-from slm.bins.format import FORMAT, MANIFEST, REPAIR, npy_bytes, self_hash
+from slm.bins.format import FORMATS, MANIFEST, REPAIR, npy_bytes, self_hash
 from slm.core.errors import UserError, check
 from slm.core.formats import FileEntry, Vocabulary, shard_name
 
@@ -43,7 +43,7 @@ class Taken(TypedDict):
 class Manifest(TypedDict):
     """manifest.json, in the order of its keys."""
 
-    format: int  # FORMAT
+    format: int  # one of FORMATS
     chunk_bytes: int  # CHUNK_BYTES: of a file, per SHA-256
     dataset: dict[str, Any]  # source of tokens.json: name, kind, and the files of each split
     tokenizer: Vocabulary
@@ -69,8 +69,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise UserError(f"{path} is corrupt: not JSON; {REPAIR}") from None
     version = manifest.get("format") if isinstance(manifest, dict) else None
     check(
-        version == FORMAT,
-        f"{path} has format {version!r}, this version of slm reads {FORMAT}; build the bins again "
+        version in FORMATS,
+        f"{path} has format {version!r}, this version of slm reads 1 and 2; build the bins again "
         "with `make data`, or use the slm that wrote them",
     )
     intact = manifest.get("sha256") == self_hash(manifest)

@@ -144,7 +144,11 @@ def whole(params: dict, section: str, key: str) -> int:
 
 def whole_or_none(params: dict, section: str, key: str) -> int | None:
     """The same, or None where it is null or missing."""
-    return None if _value(params, section, key) is None else whole(params, section, key)
+    value = _value(params, section, key)
+    if value is not None and (type(value) is not int or value < 1):
+        wanted = "a whole number, 1 up, or null"
+        raise UserError(f"params.yaml: {section}.{key} is {value!r}, expected {wanted}")
+    return value
 
 
 def _value(params: dict, section: str, key: str) -> object:

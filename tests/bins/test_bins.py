@@ -250,7 +250,7 @@ def test_a_manifest_of_another_format_is_refused_with_both_numbers(tokens, tmp_p
     folder = built(tokens, tmp_path / "bins")
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps({**manifest, "format": 99}))
-    with pytest.raises(UserError, match="has format 99, this version of slm reads 1"):
+    with pytest.raises(UserError, match="has format 99, this version of slm reads 1 and 2"):
         open_bins(folder)
 
 

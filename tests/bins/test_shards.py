@@ -78,6 +78,7 @@ def test_shards_end_to_end_are_the_file_in_one_piece(folders, policy, size):
         for i, part in enumerate(docs[:-1]):  # those of the documents that begin in it
             assert ((i * size <= part[:, 0]) & (part[:, 0] < (i + 1) * size)).all()
     assert not list(damage(cut))
+    assert [open_bins(of).manifest["format"] for of in (whole, cut)] == [1, 2]
     about, made = open_bins(whole).manifest["splits"], open_bins(cut).manifest["splits"]
     for split, entry in about.items():
         assert {k: made[split][k] for k in ("tokens", "documents", "text_bytes")} == {

@@ -145,6 +145,28 @@ def test_end_of_text_is_changed_without_tokenizing_again(copy):
     assert np.count_nonzero(ids == 50_256) == 60
 
 
+def test_bins_are_cut_into_shards_and_joined_again_from_what_is_there(copy):
+    lock, bins = (copy / "dvc.lock").read_bytes(), copy / "data/sample/bins"
+    before = hashes(bins)
+    edit(copy / "params.yaml", "shard_tokens: null", "shard_tokens: 2000")
+    said = script(copy, "make_data")
+    assert "tokenize:" not in said and "end of text: none, shards of 2,000 tokens" in said
+    shard = sorted(bins.glob("train-*.docs.npy"))[1]
+    assert len(open_bins(bins).ids("train")[1990:2010]) == 20  # of two shards
+    assert script(copy, "make_data").startswith("nothing to do")
+    commit(copy)
+    shard.unlink()
+    shard.write_bytes(b"other")
+    assert f"{shard.relative_to(copy)} has 5 bytes" in script(copy, "verify", fails=True)
+    script(copy, "verify", "--fix")
+    assert len(open_bins(bins, verify=True).docs("train")) == 61
+    for made in ("raw", "tokens"):
+        shutil.rmtree(copy / "data/sample" / made)
+    edit(copy / "params.yaml", "shard_tokens: 2000", "shard_tokens: null")
+    assert "restored from the bins, nothing fetched" in script(copy, "make_data")
+    assert hashes(bins) == before and (copy / "dvc.lock").read_bytes() == lock
+
+
 # Each stage is killed where a crash would hurt most: its files are written, its name is not given.
 KILLED = """
 import os, runpy, signal, sys
