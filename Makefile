@@ -24,7 +24,7 @@ help:  ## print these lines
 
 setup: ready  ## make .venv from requirements.lock (every other target does so when needed)
 
-data: ready  ## build the bins (DATASET=name to build another entry of params.yaml; EXECUTOR=dask SCHEDULER=tcp://… on a cluster)
+data: ready  ## build the bins (DATASET=name to build another entry of params.yaml; EXECUTOR=dask SCHEDULER=tcp://… or EXECUTOR=ray RAY_ADDRESS=host:port on a cluster)
 	@$(PY) -m scripts.make_data $(if $(DATASET),"$(DATASET)")
 
 datasets: ready  ## list the datasets of params.yaml: where each comes from, how large it is, its license, and whether it is built

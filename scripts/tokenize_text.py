@@ -34,10 +34,11 @@ def main() -> None:
     folder, params = Path("data", args.dataset), read_params(Path("params.yaml"))
     unit_bytes, engine = whole(params, "tokenizer", "unit_bytes"), _engine(params)
     raw, vocabulary, below = (folder / name for name in ("raw", "vocabulary", "units"))
-    _check_there(folder)
+    _check_there(folder, "raw")
     if args.count:
         print(len(all_units(raw, unit_bytes)))
         return
+    _check_there(folder, "vocabulary")
     encoding = load_described(read_json(vocabulary / "vocabulary.json"), vocabulary)
     if args.unit is not None:
         units, own = all_units(raw, unit_bytes), folder_of(below, raw, encoding, unit_bytes)
@@ -88,6 +89,12 @@ def _elsewhere(cluster: Cluster, order: Order, units: list[Unit], folder: Path) 
     here = order._replace(folder=str(folder.resolve()))
     with documents_bar(f"{len(units)} units", units) as bar:
         carried_out(cluster, [here._replace(unit=unit) for unit in units], bar.update)
+    for unit in units:
+        check(
+            (folder / unit.name).is_dir(),
+            f"the workers made {unit.name}, and {folder / unit.name} is not on this disk; run them "
+            "on this clone, on a disk that all share",
+        )
 
 
 def _make_one(args: argparse.Namespace, units: list[Unit], folder: Path, work: Work) -> None:
@@ -100,13 +107,12 @@ def _make_one(args: argparse.Namespace, units: list[Unit], folder: Path, work: W
     print(f"unit {args.unit}: {unit.name}, {'made' if made else 'was there'}")
 
 
-def _check_there(folder: Path) -> None:
-    for name in ("raw", "vocabulary"):
-        check(
-            (folder / name).is_dir(),
-            f"{folder / name} is missing; set `dataset: {folder.name}` in params.yaml, then "
-            "`dvc repro vocabulary` makes it",
-        )
+def _check_there(folder: Path, name: str) -> None:
+    check(
+        (folder / name).is_dir(),
+        f"{folder / name} is missing; set `dataset: {folder.name}` in params.yaml, then "
+        "`dvc repro vocabulary` makes it",
+    )
 
 
 def _number(word: str) -> int:

@@ -15,6 +15,7 @@ CANNOT = {  # commands that this test cannot run, and why
     "make data DATASET=tinystories": "asks the true hub for 1 GB; test_hub.py has a stand-in",
     "make data DATASET=name": "a name to fill in; two that exist are built here",
     "make data EXECUTOR=dask SCHEDULER=tcp://…": "needs a cluster; test_clusters.py starts one",
+    "make data EXECUTOR=ray RAY_ADDRESS=host:port": "needs a cluster; test_ray.py starts one",
     "PIP_FIND_LINKS=/that/folder make data": "a folder to fill in, and a set-up that takes minutes",
     "make data DATASET=shakespeare": "a file of the reader's; test_recipes.py cuts a stand-in",
     "make compare TRAIN=1": "takes minutes; tests/training/test_training.py trains small",

@@ -191,7 +191,7 @@ def test_half_of_a_cluster_and_one_that_does_not_answer_are_refused(monkeypatch,
     monkeypatch.setattr(cluster, "SECONDS", 1)
     with (
         pytest.raises(UserError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1 "),
-        cluster.attached(cluster.Cluster("dask", "tcp://127.0.0.1:1")),
+        cluster.on_dask("tcp://127.0.0.1:1"),
     ):
         raise AssertionError("it answered")
     with (
@@ -199,7 +199,7 @@ def test_half_of_a_cluster_and_one_that_does_not_answer_are_refused(monkeypatch,
         pytest.raises(UserError, match=f"{of.address} has no workers; `dask worker {of.address}`"),
     ):
         of.wait_for(0)
-        with cluster.attached(cluster.Cluster("dask", of.address)):
+        with cluster.on_dask(of.address):
             raise AssertionError("it has workers")
 
 

@@ -3,6 +3,7 @@
 Plans are compared with a slow reading of the rule, tokens and bins with those of a single unit.
 """
 
+import errno
 import json
 import os
 import random
@@ -20,6 +21,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scripts import tokenize_text
 from slm.bins.opening import open_bins
 from slm.bins.to_tokens import write_tokens
 from slm.bins.writing.from_tokens import write_bins
@@ -32,8 +34,10 @@ from slm.tokens.published import load_encoding
 from slm.tokens.token_files import in_turn, tokens_in_units
 from slm.tokens.tokenizer import encoder
 from slm.tokens.units import identity, making
+from slm.tokens.units.cluster import Cluster
+from slm.tokens.units.orders import Order
 from slm.versions.verify import _wrong_file
-from tests.helpers import NASTY, build, json_lines, parquet, texts_of
+from tests.helpers import NASTY, build, json_lines, one_line, parquet, texts_of
 from tests.workspace import ROOT, hashes
 
 GPT2 = load_encoding("gpt2")
@@ -254,6 +258,28 @@ def test_what_is_finished_is_not_made_again_unless_it_is_damaged(ground, tmp_pat
     assert hashes(second) == hashes(first) == hashes(tokens_once(ground, CUT))
 
 
+def test_a_disk_that_cannot_be_read_is_no_damage(ground, tmp_path, monkeypatch):
+    kept = tmp_path / "kept"
+    tokens(ground, "readable", CUT, kept)
+    before = hashes(kept)
+
+    def unreadable(path: Path) -> list[str]:
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    monkeypatch.setattr(making, "chunk_hashes", unreadable)
+    with pytest.raises(OSError, match="Input/output error"):
+        tokens(ground, "unreadable", CUT, kept)
+    assert hashes(kept) == before
+
+
+def test_what_workers_made_on_another_disk_is_one_line(ground, tmp_path, monkeypatch):
+    monkeypatch.setattr(tokenize_text, "carried_out", lambda *_: None)
+    units, order = all_units(ground / "raw", CUT), Order(*[""] * len(Order._fields))
+    with pytest.raises(UserError) as error:
+        tokenize_text._elsewhere(Cluster("dask", "tcp://10.0.0.5:8786"), order, units, tmp_path)
+    assert f"{tmp_path / units[0].name} is not on this disk" in one_line(error)
+
+
 def edit(path: Path, old: str, new: str) -> None:
     content = path.read_text()
     path.write_text(content.replace(old, new, 1))
@@ -340,7 +366,12 @@ def place(ground, tmp_path) -> Path:
 
 
 def test_units_made_by_hand_in_any_order_give_the_same_tokens(ground, place):
-    data, count = place / "data/mine", int(said(place, "--count"))
+    data = place / "data/mine"
+    (data / "vocabulary").rename(data / "away")
+    count = int(said(place, "--count"))  # which raw/ alone decides
+    error = said(place, "--unit", "0", fails=True)
+    assert "data/mine/vocabulary is missing" in error
+    (data / "away").rename(data / "vocabulary")
     assert count == len(all_units(ground / "raw", CUT))
     numbers = random.Random(3).sample(range(count), 5)
     for number in numbers:

@@ -1,7 +1,7 @@
 """Who makes the units, where it is not this process? Workers of a cluster that runs already.
 
-In: an executor's name and address, as the environment says (EXECUTOR, SCHEDULER), and units. Out:
-the units, finished. The seam is concurrent.futures.Executor; what travels are orders
+In: an executor's name and address, as the environment says (EXECUTOR, SCHEDULER, RAY_ADDRESS), and
+units. Out: the units, finished. The seam is concurrent.futures.Executor; what travels are orders
 (slm.tokens.units.orders). We attach, and start nothing. No byte follows from who makes a unit.
 """
 
@@ -13,10 +13,17 @@ from queue import SimpleQueue
 from typing import NamedTuple
 
 from slm.core.errors import UserError, check
+from slm.tokens.units import on_ray
 from slm.tokens.units.making import Told
 from slm.tokens.units.orders import Order, carry_out
 
-EXECUTORS = ("dask",)
+ADDRESSES = {"dask": "SCHEDULER", "ray": "RAY_ADDRESS"}  # by executor, the variable that has it
+EXAMPLES = {
+    "dask": "SCHEDULER=tcp://host:port, of a scheduler that runs: `dask scheduler` starts one, and "
+    "`dask worker ADDRESS` workers",
+    "ray": "RAY_ADDRESS=host:port, of a cluster that runs: `ray start --head` starts one, and "
+    "`ray start --address=ADDRESS` adds a machine",
+}
 WAITING = 1000  # units that a cluster is given beforehand, so that memory is flat
 SECONDS = 10  # to answer
 
@@ -30,22 +37,19 @@ class Cluster(NamedTuple):
 
 def wanted(environment: Mapping[str, str]) -> Cluster | None:
     """Returns the cluster that is asked for; None where there is none. UserError if half of it."""
-    name, address = environment.get("EXECUTOR", ""), environment.get("SCHEDULER", "")
+    name = environment.get("EXECUTOR", "")
+    address = environment.get(ADDRESSES.get(name, "SCHEDULER"), "")
     if not name:
         stray = "://" not in address  # another program's, such as SCHEDULER=slurm
         check(stray, f"SCHEDULER is {address}, and no EXECUTOR is named; add EXECUTOR=dask")
         return None
-    check(name in EXECUTORS, f"EXECUTOR is {name!r}, expected one of {', '.join(EXECUTORS)}")
-    check(
-        address != "",
-        "EXECUTOR=dask needs SCHEDULER=tcp://host:port, of a scheduler that runs: `dask scheduler` "
-        "starts one, and `dask worker ADDRESS` workers",
-    )
+    check(name in ADDRESSES, f"EXECUTOR is {name!r}, expected one of {', '.join(ADDRESSES)}")
+    check(address != "", f"EXECUTOR={name} needs {EXAMPLES.get(name)}")
     return Cluster(name, address)
 
 
 @contextmanager
-def attached(cluster: Cluster) -> Iterator[Executor]:
+def on_dask(scheduler: str) -> Iterator[Executor]:
     """Yields an executor; what it has not begun is cancelled if the block fails."""
     from distributed import Client
 
@@ -53,17 +57,16 @@ def attached(cluster: Cluster) -> Iterator[Executor]:
         if name.startswith("distributed"):
             logging.getLogger(name).setLevel(logging.CRITICAL)  # what is lost we say ourselves
     try:
-        client = Client(cluster.scheduler, timeout=SECONDS, set_as_default=False)
+        client = Client(scheduler, timeout=SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"no Dask scheduler answers at {cluster.scheduler} ({_brief(error)}); `dask scheduler` "
+            f"no Dask scheduler answers at {scheduler} ({_brief(error)}); `dask scheduler` "
             "starts one"
         ) from None
     with client:
         check(
             client.scheduler_info()["workers"] != {},
-            f"the scheduler at {cluster.scheduler} has no workers; `dask worker "
-            f"{cluster.scheduler}` starts some",
+            f"the scheduler at {scheduler} has no workers; `dask worker {scheduler}` starts some",
         )
         executor = client.get_executor(pure=False)
         try:
@@ -77,7 +80,8 @@ def carried_out(cluster: Cluster, orders: list[Order], told: Told) -> None:
 
     Raises UserError at the first that cannot be, or where the cluster cannot be used.
     """
-    with attached(cluster) as executor:
+    attach = on_ray.attached if cluster.executor == "ray" else on_dask
+    with attach(cluster.scheduler) as executor:
         spread(executor, carry_out, orders, told)
 
 

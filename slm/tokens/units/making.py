@@ -79,8 +79,8 @@ def is_finished(folder: Path, unit: Unit) -> bool:
         hashes = read_entry(folder, unit)["sha256"]
         if all(chunk_hashes(path / name) == hashes[name] for name in FILES):  # type: ignore[literal-required]
             return True
-    except (UserError, OSError, KeyError):
-        pass
+    except (UserError, FileNotFoundError, KeyError):
+        pass  # and not a disk that cannot be read now: what lies there may be right
     shutil.rmtree(path)
     return False
 
