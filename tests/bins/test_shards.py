@@ -212,6 +212,25 @@ def test_no_file_of_a_shard_stays_open(tmp_path):
     assert int(ids[:].astype(int).sum()) == few * (2 * few - 1)
 
 
+def test_ids_past_two_to_the_34(tmp_path):
+    """34 GB of files that are holes but for a few ids around the border of two shards."""
+    per_shard, border, count = 2**30, 2**34, 2**34 + 50
+    files = [tmp_path / f"{i}.bin" for i in range(17)]
+    for path in files:
+        path.touch()
+        os.truncate(path, 2 * (per_shard if path != files[-1] else 50))
+    for path, at, ids in ((files[-2], per_shard - 20, range(1, 21)), (files[-1], 0, range(21, 71))):
+        with path.open("r+b") as file:
+            file.seek(2 * at)
+            file.write(np.array(ids, "<u2").data)
+    cut = ShardedIds(files, count, per_shard, np.dtype("<u2"))
+    assert len(cut) == count and cut[border - 21 : border + 3].tolist() == [*range(24)]
+    rows = take(windows(cut, 9), np.array([5, border - 20, border - 5, border + 40]))
+    firsts = [row[0] for row in rows.tolist()]
+    assert firsts == [0, 1, 16, 61] and rows[2].tolist() == [*range(16, 26)]
+    assert gather(cut, np.array([border - 1, border, border + 99])).tolist() == [20, 21, 70]
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_documents_lie_in_the_shard_where_they_begin(tmp_path_factory, data):
