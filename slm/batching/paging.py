@@ -71,7 +71,7 @@ def page_ranges(
 def mapping(ids: Any) -> mmap.mmap | None:
     """Returns the memory map that `ids` are a view of, if its pages can be named and counted."""
     while ids is not None and not isinstance(ids, mmap.mmap):
-        ids = getattr(ids, "base", None)
+        ids = ids.obj if isinstance(ids, memoryview) else getattr(ids, "base", None)
     return ids if resource is not None and hasattr(mmap, "MADV_WILLNEED") else None
 
 

@@ -141,7 +141,11 @@ def _hashed_alike(a: Bins, b: Bins, split: str) -> int:
         return 0
     hashes = (hashes for _, hashes in pieces)
     alike = takewhile(lambda pair: pair[0] == pair[1], zip(*hashes, strict=False))
-    return bisect_right(a.docs(split)[:, 0], len(list(alike)) * pieces[0][0]) - 1
+    ids = len(list(alike)) * pieces[0][0]
+    offsets = [bins.docs(split)[:, 0] for bins in (a, b)]
+    count = min(bisect_right(of, ids) for of in offsets)
+    others = np.flatnonzero(offsets[0][:count] != offsets[1][:count])
+    return int(others[0] if len(others) else count) - 1
 
 
 def _pieces(bins: Bins, split: str) -> tuple[int, list[str]]:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from slm.bins.format import REPAIR
+from slm.bins.format import MANIFEST, REPAIR
 from slm.bins.manifest import Manifest, has_rows, lengths_of, read_manifest, shard_names, wrong_size
 from slm.bins.shards import ShardedIds
 from slm.bins.verifying import check_bytes
@@ -39,8 +39,9 @@ class Bins(NamedTuple):
             entry = self.manifest["splits"][split]
             files = [self.folder / f"{name}.bin" for name in shard_names(split, entry)]
             per_shard = self.manifest["shard_tokens"]
+            self.check_same()
             mapped = ShardedIds(files, entry["tokens"], per_shard, dtype.newbyteorder("<"))
-            self._check_same()
+            self.check_same()
             return mapped
         if not path.stat().st_size:
             return np.empty(0, dtype)  # an empty file cannot be mapped
@@ -62,7 +63,7 @@ class Bins(NamedTuple):
     def _by_document(self, split: str, kind: str) -> np.ndarray:
         names = tuple(shard_names(split, self.manifest["splits"][split]))
         if "shard_tokens" in self.manifest:
-            self._check_same()
+            self.check_same()
             return _end_to_end(self.folder, names, kind, self.manifest["sha256"])
         return np.load(self.folder / f"{split}.{kind}", mmap_mode="r")
 
@@ -110,24 +111,36 @@ class Bins(NamedTuple):
 
         It is made once and read-only.
         """
-        self._check_same()
+        self.check_same()
         return _token_bytes(self.folder, self.manifest["sha256"])
 
     def _encoding(self) -> Any:
-        self._check_same()
+        self.check_same()
         return _loaded(self.folder, self.manifest["sha256"])
 
     def _same(self, mapped: np.ndarray) -> np.ndarray:
         """Returns it; raises UserError if the folder was replaced by other bins since it opened."""
-        self._check_same()
+        self.check_same()
         return mapped
 
-    def _check_same(self) -> None:
-        here = read_manifest(self.folder)["sha256"] == self.manifest["sha256"]
+    def check_same(self) -> None:
+        """Raises UserError if the folder was replaced by other bins since it was opened."""
+        try:
+            about = (self.folder / MANIFEST).stat()
+        except OSError:
+            about = None
+        stamp = about and (about.st_ino, about.st_mtime_ns, about.st_size)
+        here = _sha256_of(self.folder, stamp) == self.manifest["sha256"]
         check(here, f"{self.folder} has other bins than when it was opened; open it again")
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=64)
+def _sha256_of(folder: Path, stamp: tuple | None) -> str:
+    """Returns the hash of the bins in `folder`, whose manifest's file has this stamp."""
+    return read_manifest(folder)["sha256"]
+
+
+@lru_cache(maxsize=8)
 def _end_to_end(folder: Path, names: tuple[str, ...], kind: str, sha256: str) -> np.ndarray:
     """Returns what all shards have by document, in the bins in `folder` with this hash."""
     joined = np.concatenate([np.load(folder / f"{name}.{kind}") for name in names])

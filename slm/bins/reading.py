@@ -17,6 +17,7 @@ def id_parts(
 ) -> Iterator[np.ndarray]:
     """Yields ids first … last - 1 of a split, or all from `first`, in arrays of at most `most`."""
     entry, dtype = bins.manifest["splits"][split], np.dtype(bins.manifest["dtype"])
+    bins.check_same()
     last = entry["tokens"] if last is None else last
     names, per_shard = shard_names(split, entry), bins.manifest.get("shard_tokens", entry["tokens"])
     while first < last:

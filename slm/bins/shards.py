@@ -4,10 +4,11 @@ A shard begins at a page there, so that the range has gaps, and where a token li
 number alone: every shard but the last has as many. No file stays open. Windows and other reads of
 scattered ids are gathered from the range at once, as from a file in one piece.
 
-The kernel has room for some 65,000 maps in a process (vm.max_map_count).
+Linux has room for some 65,000 maps in a process (vm.max_map_count).
 """
 
 import ctypes
+import errno
 import mmap
 import os
 from collections.abc import Iterator, Sequence
@@ -16,13 +17,17 @@ from typing import Any
 
 import numpy as np
 
+from slm.bins.format import REPAIR
 from slm.core.errors import UserError, check
 
 FIXED = 0x10  # MAP_FIXED, of Linux and of macOS; Python's mmap has no name for it
 
 
 class ShardedIds:
-    """The ids of a split, (tokens,) uint16 or uint32, read-only; indexed as an array is."""
+    """The ids of a split, (tokens,) uint16 or uint32, read-only.
+
+    They are indexed as an array is by a number, a slice, an array of numbers, and a mask.
+    """
 
     ndim = 1
 
@@ -30,11 +35,12 @@ class ShardedIds:
         """`per_shard` is the tokens of every file but the last."""
         self.shape, self.dtype, self.itemsize = (tokens,), dtype, dtype.itemsize
         self.nbytes = tokens * dtype.itemsize
-        self._per_shard = per_shard
+        self._per_shard, self._files = per_shard, files
         page, size = mmap.ALLOCATIONGRANULARITY, per_shard * dtype.itemsize
         span = -(-size // page) * page
         self._gap = (span - size) // dtype.itemsize
-        self._range = _mapped(files, span, self.nbytes - (len(files) - 1) * size)
+        sizes = [size] * (len(files) - 1) + [self.nbytes - (len(files) - 1) * size]
+        self._range = _mapped(files, sizes, span)
         count = tokens + (len(files) - 1) * self._gap
         self.spaced = np.frombuffer(self._range, dtype, count)  # with what lies in the gaps
 
@@ -58,18 +64,27 @@ class ShardedIds:
         """Returns one id, or an array: of a slice within a shard without a copy."""
         if isinstance(key, slice):
             first, last, step = key.indices(len(self))
-            if step > 0:
-                return self._run(first, max(first, last))[::step]
-            return self._run(min(last + 1, first + 1), first + 1)[::-1][::-step]
+            if step == 1:
+                return self._run(first, last)
+            key = np.arange(first, last, step)
         numbers = np.asarray(key)
-        numbers = np.flatnonzero(numbers) if numbers.dtype == bool else numbers
+        if numbers.dtype == bool:
+            if numbers.shape != self.shape:
+                raise IndexError(f"a mask of {numbers.shape} does not fit {self.shape}")
+            numbers = np.flatnonzero(numbers)
+        numbers = numbers if numbers.size else numbers.astype(np.int64)
         numbers = np.where(numbers < 0, numbers + len(self), numbers)
         if numbers.size and not 0 <= numbers.min() <= numbers.max() < len(self):
             raise IndexError(f"{key} is out of range: there are {len(self):,} ids")
         return self.spaced[self.places(numbers)]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(self[:], dtype or self.dtype)
+        made = self[:]
+        made = made.copy() if copy and not made.flags.owndata else made
+        return made.astype(dtype or self.dtype, copy=False)
+
+    def __reduce__(self) -> tuple:
+        return ShardedIds, (self._files, len(self), self._per_shard, self.dtype)
 
     def _run(self, first: int, last: int) -> np.ndarray:
         parts = list(self._parts(first, last))
@@ -105,8 +120,8 @@ class Windows:
         return rows
 
 
-def _mapped(files: Sequence[Path], span: int, last: int) -> mmap.mmap:
-    """Returns a range of addresses that has a file each `span` bytes; the last one's has `last`.
+def _mapped(files: Sequence[Path], sizes: Sequence[int], span: int) -> mmap.mmap:
+    """Returns a range of addresses that has a file, of so many bytes, each `span` bytes.
 
     Python's map keeps a descriptor of its file; the system's own, laid over a range of nothing,
     does not. The range is let go with all that lies in it.
@@ -117,22 +132,27 @@ def _mapped(files: Sequence[Path], span: int, last: int) -> mmap.mmap:
             "bins.shard_tokens: null"
         )
     kind = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-    size = max(1, (len(files) - 1) * span + last)
-    found = mmap.mmap(-1, size, flags=kind, prot=mmap.PROT_READ)
+    whole = max(1, (len(files) - 1) * span + sizes[-1])
+    found = mmap.mmap(-1, whole, flags=kind, prot=mmap.PROT_READ)
     begin = np.frombuffer(found, np.uint8).ctypes.data
     lay = ctypes.CDLL(None, use_errno=True).mmap
     lay.restype = ctypes.c_void_p
     lay.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_int64]
-    for i, path in enumerate(files):
-        length = span if i < len(files) - 1 else last
+    for i, (path, size) in enumerate(zip(files, sizes, strict=True)):
+        where = begin + i * span
         with path.open("rb") as file:
-            fits = os.fstat(file.fileno()).st_size > 0
-            where = begin + i * span
-            given = (where, length, mmap.PROT_READ, mmap.MAP_SHARED | FIXED, file.fileno(), 0)
-            laid = lay(*given) if fits and length else where
-        check(
-            laid == where,
-            f"{path}: {os.strerror(ctypes.get_errno())}: {len(files):,} shards are more maps than "
-            "this system allows (vm.max_map_count); build with a larger bins.shard_tokens",
-        )
+            there = os.fstat(file.fileno()).st_size
+            check(there == size, f"{path} has {there:,} bytes, expected {size:,}; {REPAIR}")
+            given = (where, size, mmap.PROT_READ, mmap.MAP_SHARED | FIXED, file.fileno(), 0)
+            laid = lay(*given) if size else where
+        check(laid == where, f"{path}: {_why(ctypes.get_errno())}")
     return found
+
+
+def _why(number: int) -> str:
+    if number != errno.ENOMEM:
+        return os.strerror(number)
+    return (
+        "all shards that this process has open are more maps than the system allows "
+        "(vm.max_map_count); build with a larger bins.shard_tokens"
+    )

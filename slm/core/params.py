@@ -145,8 +145,8 @@ def whole(params: dict, section: str, key: str) -> int:
 def whole_or_none(params: dict, section: str, key: str) -> int | None:
     """The same, or None where it is null or missing."""
     value = _value(params, section, key)
-    if value is not None and (type(value) is not int or value < 1):
-        wanted = "a whole number, 1 up, or null"
+    if value is not None and (type(value) is not int or not 1 <= value <= 10**15):
+        wanted = "a whole number from 1 to 10^15, or null"
         raise UserError(f"params.yaml: {section}.{key} is {value!r}, expected {wanted}")
     return value
 

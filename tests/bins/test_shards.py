@@ -1,7 +1,9 @@
 """Bins in shards are the bins in one piece: every reader gives the same, whatever the cut."""
 
 import json
+import mmap
 import os
+import pickle
 import resource
 import shutil
 from pathlib import Path
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from slm.batching.batches import Batches
 from slm.batching.host import gather, take, windows
 from slm.batching.mixture import Mixture
+from slm.batching.paging import Pages
 from slm.bins.diff import differences
 from slm.bins.documents import document, number_at
 from slm.bins.manifest import file_names
@@ -30,7 +33,7 @@ from slm.core.errors import UserError
 from slm.stats.describe import figures
 from tests.bins.test_bins import STORIES, tokenized
 from tests.helpers import one_line
-from tests.workspace import hashes
+from tests.workspace import hashes, script
 
 POLICIES = ("none", "append", "prepend")
 SIZES = (7, 50, 64, 600, 10**9)  # documents longer than a shard, …, all in one
@@ -308,6 +311,84 @@ def test_a_shard_that_is_missing_or_cut_is_refused_at_opening(folders, tmp_path,
     path.unlink()
     with pytest.raises(UserError, match="is missing"):
         open_bins(folder)
+
+
+def test_a_shard_that_was_cut_since_is_refused(folders, tmp_path):
+    folder = tmp_path / "bins"
+    shutil.copytree(folders["append", 50], folder)
+    opened = open_bins(folder)
+    os.truncate(joined(folder, "train", "bin")[2], 0)
+    with pytest.raises(UserError, match="has 0 bytes, expected 100; `make verify FIX=1`"):
+        opened.ids("train")
+
+
+@pytest.mark.parametrize("size", [None, 64])
+def test_a_folder_that_was_replaced_is_refused(folders, tmp_path, size):
+    folder = tmp_path / "bins"
+    shutil.copytree(folders["append", 50], folder)
+    opened = open_bins(folder)
+    assert len(opened.docs("train"))
+    shutil.rmtree(folder)
+    shutil.copytree(folders["append", size], folder)
+    for read in (opened.ids, opened.docs, lambda split: document(opened, split, 0)):
+        with pytest.raises(UserError, match="has other bins than when it was opened"):
+            read("train")
+
+
+def test_empty_documents_at_a_border_and_other_borders_of_documents_differ(tmp_path):
+    """Their shards are equal, and what they say of documents is not."""
+    made = []
+    for i, texts in enumerate((["a b c d e", "", "x y z"], ["a b c d e", "ww", "x y z"],
+                               ["a b", " c d e", "x y z"])):  # fmt: skip
+        (tmp_path / f"{i}").mkdir()
+        (tmp_path / f"{i}.bins").mkdir()
+        source = tokenized(tmp_path / f"{i}", {"train": texts})
+        write_bins(source, tmp_path / f"{i}.bins", "none", shard_tokens=5)
+        made.append(open_bins(tmp_path / f"{i}.bins"))
+    assert "train: document 1 is the first whose text differs" in [*differences(*made[:2])]
+    assert "train: document 0 is the first whose text differs" in [*differences(made[0], made[2])]
+
+
+def test_rows_of_shards_on_the_disk_are_read_in_advance(pair):
+    assert all(Pages(bins.ids("train")).cold for bins in pair)
+    ids = pair[1].ids("train")
+    pages = Pages(ids)
+    asked = []
+    pages._map = type("Map", (), {"__len__": lambda _: len(ids._range),
+                                  "madvise": lambda _, *given: asked.append(given)})()  # fmt: skip
+    pages.advise(np.array([0, 120]), np.array([3, 3]))
+    assert [begin for _, begin, _ in asked] == [0, 2 * mmap.PAGESIZE]  # 50 ids a page and shard
+
+
+def test_a_gap_of_one_id_is_a_gap(tmp_path):
+    ids = np.arange(9000, dtype="<u2")
+    cut = sharded(tmp_path, ids, mmap.PAGESIZE // 2 - 1)
+    starts = np.arange(8990)
+    assert np.array_equal(take(windows(cut, 9), starts), take(windows(ids, 9), starts))
+
+
+def test_ids_in_shards_are_copied_and_sent_like_others(pair):
+    one, cut = (bins.ids("train") for bins in pair)
+    assert np.array_equal(pickle.loads(pickle.dumps(cut))[:], one)  # noqa: S301
+    assert cut[[]].tolist() == [] and cut[::7].tolist() == one[::7].tolist()
+    with pytest.raises(IndexError, match="mask"):
+        cut[np.array([True, False])]
+
+
+def test_a_selection_is_cut_into_shards(small_sample, tmp_path):
+    """Its documents have their rows in the source, shard by shard."""
+    copy = shutil.copytree(small_sample, tmp_path / "copy", symlinks=True)
+    params = copy / "params.yaml"
+    chosen = "select:\n  sample: {shuffle: 3, first: 40}\n"
+    params.write_text(params.read_text().replace("select:\n", chosen, 1))
+    script(copy, "make_data")
+    one = open_bins(shutil.copytree(copy / "data/sample/bins", tmp_path / "one"))
+    params.write_text(params.read_text().replace("shard_tokens: null", "shard_tokens: 900"))
+    assert "shards of 900 tokens" in script(copy, "make_data")
+    cut = open_bins(copy / "data/sample/bins", verify=True)
+    assert [*cut.rows("train")] == [*one.rows("train")] and len(cut.rows("train")) == 40
+    assert np.array_equal(cut.ids("train")[:], one.ids("train"))
+    assert document(cut, "train", 7).source == document(one, "train", 7).source
 
 
 def test_a_file_that_is_no_shard_of_these_is_named(folders, tmp_path):
