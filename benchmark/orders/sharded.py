@@ -17,6 +17,7 @@ import numpy as np
 from benchmark.batches.synthetic import synthetic
 from benchmark.data.measure import machine_line
 from benchmark.data.runs import size_asked
+from benchmark.orders.paging import spread
 from slm.batching.batches import Batches
 from slm.bins.documents import number_at
 from slm.bins.format import write_manifest
@@ -114,14 +115,8 @@ def timed(do: Callable[[Path], object], folder: Path) -> float:
 
 
 def line(what: str, taken: list[list[float]]) -> str:
-    one, cut = (spread(times) for times in taken)
+    one, cut = (spread(times) if len(times) > 1 else f"{times[0]:.3f}" for times in taken)
     return f"| {what} | {one} | {cut} | {median(taken[1]) / median(taken[0]):.2f} |"
-
-
-def spread(times: list[float]) -> str:
-    if len(times) == 1:
-        return f"{times[0]:.3f}"
-    return f"{median(times):,.0f} ({min(times):,.0f}–{max(times):,.0f})"
 
 
 if __name__ == "__main__":

@@ -80,7 +80,11 @@ def read_manifest(folder: Path) -> Manifest:
 
 def file_names(folder: Path) -> list[str]:
     """Returns the names of the files of a folder of bins, its manifest first."""
-    manifest = read_manifest(folder)
+    return all_names(read_manifest(folder))
+
+
+def all_names(manifest: Manifest) -> list[str]:
+    """Returns the names of the files of bins with this manifest, itself first."""
     of_splits = [name for of, split in manifest["splits"].items() for name in names_of(of, split)]
     return [MANIFEST, *manifest.get("vocabulary", {}), *of_splits]
 

@@ -40,9 +40,8 @@ class Bins(NamedTuple):
             files = [self.folder / f"{name}.bin" for name in shard_names(split, entry)]
             per_shard = self.manifest["shard_tokens"]
             self.check_same()
-            mapped = ShardedIds(files, entry["tokens"], per_shard, dtype.newbyteorder("<"))
-            self.check_same()
-            return mapped
+            laid = ShardedIds(files, entry["tokens"], per_shard, dtype.newbyteorder("<"))
+            return self._same(laid)
         if not path.stat().st_size:
             return np.empty(0, dtype)  # an empty file cannot be mapped
         return self._same(np.memmap(path, dtype.newbyteorder("<"), "r"))
@@ -118,7 +117,7 @@ class Bins(NamedTuple):
         self.check_same()
         return _loaded(self.folder, self.manifest["sha256"])
 
-    def _same(self, mapped: np.ndarray) -> np.ndarray:
+    def _same(self, mapped: Any) -> Any:
         """Returns it; raises UserError if the folder was replaced by other bins since it opened."""
         self.check_same()
         return mapped

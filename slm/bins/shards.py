@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from slm.bins.format import REPAIR
+from slm.bins.manifest import wrong_size
 from slm.core.errors import UserError, check
 
 FIXED = 0x10  # MAP_FIXED, of Linux and of macOS; Python's mmap has no name for it
@@ -140,9 +141,9 @@ def _mapped(files: Sequence[Path], sizes: Sequence[int], span: int) -> mmap.mmap
     lay.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_int64]
     for i, (path, size) in enumerate(zip(files, sizes, strict=True)):
         where = begin + i * span
+        wrong = wrong_size(path, size)
+        check(not wrong, f"{path} {wrong}; {REPAIR}")
         with path.open("rb") as file:
-            there = os.fstat(file.fileno()).st_size
-            check(there == size, f"{path} has {there:,} bytes, expected {size:,}; {REPAIR}")
             given = (where, size, mmap.PROT_READ, mmap.MAP_SHARED | FIXED, file.fileno(), 0)
             laid = lay(*given) if size else where
         check(laid == where, f"{path}: {_why(ctypes.get_errno())}")

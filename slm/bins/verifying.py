@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from slm.bins.format import REPAIR, STRAYS
-from slm.bins.manifest import file_names, files_of, read_manifest, wrong_size
+from slm.bins.manifest import all_names, files_of, read_manifest, wrong_size
 from slm.core.errors import UserError
 from slm.core.files import CHUNK_BYTES, chunk_hashes
 
@@ -33,7 +33,7 @@ def damage(folder: Path) -> Iterator[str]:
                 start = number * CHUNK_BYTES
                 end = min(start + CHUNK_BYTES, path.stat().st_size) - 1
                 yield f"{path} differs in chunk {number}, bytes {start:,} to {end:,}"
-    known = {*file_names(folder), *STRAYS}
+    known = {*all_names(manifest), *STRAYS}
     for path in sorted(folder.iterdir()):
         if path.name not in known:
             yield f"{path} is not of these bins; remove it"

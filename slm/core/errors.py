@@ -119,6 +119,11 @@ def cause_chain(error: BaseException) -> list[BaseException]:
     return chain
 
 
+def brief(error: BaseException) -> str:
+    """Returns an error's kind and the first line of what it says."""
+    return f"{type(error).__name__}: {error}".splitlines()[0][:200]
+
+
 def positive(word: str) -> int:
     """Returns a command-line argument as an integer above 0; raises ValueError (for argparse)."""
     if not (word.isascii() and word.isdecimal() and int(word) > 0):

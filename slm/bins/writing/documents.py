@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from slm.bins.format import npy_header
 from slm.bins.manifest import BinSplit
-from slm.bins.writing.pieces import Piece
+from slm.bins.writing.pieces import Piece, totals
 from slm.bins.writing.reading import joined
 from slm.bins.writing.sharding import write_shards
 from slm.core.files import HashedFile
@@ -37,7 +37,7 @@ def write_documents(
     """Writes the files of a split of so many documents; `rows` says whether that of rows, too."""
     dtype, end_of_text = dtype_for(vocabulary["vocab_size"]), vocabulary["end_of_text"]
     marked = (with_end_of_text(piece, dtype, policy, end_of_text) for piece in pieces)
-    parts = shown(prefetch(marked, 1), f"{split}.bin", documents)
+    parts = _shown(prefetch(marked, 1), f"{split}.bin", documents)
     if shard_tokens is not None:
         return write_shards(out, split, parts, shard_tokens, dtype, rows)
     return _write(out, split, parts, documents, rows)
@@ -56,17 +56,12 @@ def with_end_of_text(piece: Piece, dtype: np.dtype, policy: str, end_of_text: in
     return more, np.insert(ids, at, end_of_text)
 
 
-def shown(parts: Iterable[Marked], what: str, documents: int) -> Iterator[Marked]:
+def _shown(parts: Iterable[Marked], what: str, documents: int) -> Iterator[Marked]:
     """Yields the parts, under a bar."""
     with tqdm(desc=what, total=documents, unit="doc", delay=2, disable=None) as bar:
         for part in parts:
             yield part
             bar.update(len(part[0]))
-
-
-def totals(part: np.ndarray) -> np.ndarray:
-    """Returns (documents, 2) uint64: running totals of tokens and of bytes, of PLACED documents."""
-    return np.cumsum(np.stack([part["tokens"], part["bytes"]], 1), 0, "<u8")
 
 
 def _write(out: Path, split: str, parts: Iterable[Marked], documents: int, rows: bool) -> BinSplit:

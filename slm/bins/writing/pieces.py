@@ -25,6 +25,11 @@ from slm.tokens.reference import Encode, Unencodable
 PLACED = np.dtype([("place", "<i8"), ("row", "<i8"), ("tokens", "<i8"), ("bytes", "<i8")])
 
 
+def totals(documents: np.ndarray) -> np.ndarray:
+    """Returns (documents, 2) uint64: running totals of tokens and of bytes, of PLACED documents."""
+    return np.cumsum(np.stack([documents["tokens"], documents["bytes"]], 1), 0, "<u8")
+
+
 class Piece(NamedTuple):
     """Some documents of a split."""
 

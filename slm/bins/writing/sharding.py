@@ -13,6 +13,7 @@ import numpy as np
 
 from slm.bins.format import npy_header
 from slm.bins.manifest import BinSplit
+from slm.bins.writing.pieces import totals
 from slm.core.files import HashedFile, to_json, write_hashed
 from slm.core.formats import FileEntry, shard_name
 
@@ -105,7 +106,7 @@ class _Documents:
 
     def add(self, placed: np.ndarray) -> None:
         """Adds documents, (documents,) PLACED."""
-        ends = self.total + np.cumsum(np.stack([placed["tokens"], placed["bytes"]], 1), 0, "<u8")
+        ends = self.total + totals(placed)
         new = np.empty(len(placed), ROW)
         new["offsets"], new["row"] = np.concatenate([self.total[None], ends])[:-1], placed["row"]
         self._waiting = np.concatenate([self._waiting, new])

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import NamedTuple
 
-from slm.core.errors import UserError, check
+from slm.core.errors import UserError, brief, check
 from slm.tokens.units import on_ray
 from slm.tokens.units.making import Told
 from slm.tokens.units.orders import Order, carry_out
@@ -60,7 +60,7 @@ def on_dask(scheduler: str) -> Iterator[Executor]:
         client = Client(scheduler, timeout=SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"no Dask scheduler answers at {scheduler} ({_brief(error)}); `dask scheduler` "
+            f"no Dask scheduler answers at {scheduler} ({brief(error)}); `dask scheduler` "
             "starts one"
         ) from None
     with client:
@@ -120,11 +120,6 @@ def _result(future: Future, name: str) -> None:
         ) from None
     except Exception as error:
         raise UserError(
-            f"{name} could not be made by the workers ({_brief(error)}); see their logs, and run "
+            f"{name} could not be made by the workers ({brief(error)}); see their logs, and run "
             "the same command again: what is finished is kept"
         ) from error
-
-
-def _brief(error: BaseException) -> str:
-    """Returns an error's kind and the first line of what it says."""
-    return f"{type(error).__name__}: {error}".splitlines()[0][:200]

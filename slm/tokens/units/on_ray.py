@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from slm.core.errors import UserError
+from slm.core.errors import UserError, brief
 
 RETRIES = 10  # of a task whose worker died
 SECONDS = 10  # to answer
@@ -55,10 +55,9 @@ def attached(address: str) -> Iterator[Executor]:
     try:
         ray.init(address=address, log_to_driver=False, logging_level="CRITICAL")
     except (OSError, ValueError, RuntimeError) as error:
-        brief = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         raise UserError(
-            f"the Ray cluster at {address} does not take us ({brief}); run on a machine of it, "
-            "with its versions of Python and Ray"
+            f"the Ray cluster at {address} does not take us ({brief(error)}); run on a "
+            "machine of it, with its versions of Python and Ray"
         ) from None
     try:
         yield Tasks()
