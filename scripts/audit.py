@@ -17,6 +17,7 @@ from slm.selection.audit import Make, audit, shares
 from slm.selection.facts import write_facts
 from slm.selection.faults import advice
 from slm.selection.workers import facts_by_workers, serve
+from slm.text.raw import bytes_elsewhere
 
 WORKER = [sys.executable, "-m", "scripts.audit", "--worker"]
 MUCH = 64 * 2**20  # bytes of raw/, from which on processes are worth their start
@@ -50,6 +51,7 @@ def _workers(raw: Path) -> Iterator[tuple[int, Make | None]]:
     """How many threads make facts, and by what: by processes where there is much text."""
     cores = os.cpu_count() or 1
     size = sum(path.stat().st_size for path in raw.iterdir()) if raw.is_dir() else 0
+    size += bytes_elsewhere(raw) if size else 0
     if cores == 1 or size < MUCH:
         yield cores, None
     else:

@@ -10,6 +10,7 @@ from slm.bins.opening import open_bins
 from slm.core.errors import UserError, run_main
 from slm.core.params import dataset_of, read_params
 from slm.core.tables import aligned
+from slm.text.by_url.taking import is_by_url, listed
 from slm.text.finding import find_files
 from slm.text.hub.cache import gb
 from slm.text.hub.pins import read_pins
@@ -31,13 +32,16 @@ def main() -> None:
 def _row(params: dict, name: str) -> tuple[str, ...]:
     try:
         entry = dataset_of(params, name)
+        origin = _origin(entry)
     except UserError as error:
         return name, str(error), "", "", ""
     folder = Path("data", name)
-    return name, _origin(entry), _size(entry, folder), entry.get("license") or "-", _built(folder)
+    return name, origin, _size(entry, folder), entry.get("license") or "-", _built(folder)
 
 
 def _origin(entry: dict) -> str:
+    if is_by_url(entry):
+        return ", ".join(url for of in entry["files"].values() for url in listed(of))
     return f"hub: {entry['path']}" if entry["kind"] == "hub" else entry["kind"]
 
 

@@ -22,6 +22,7 @@ from slm.core.errors import UserError, run_main
 from slm.core.git import git
 from slm.core.params import choice, dataset_of, whole, whole_or_none
 from slm.selection import wanted as select
+from slm.text.by_url.taking import is_by_url
 from slm.text.finding import check_source
 from slm.text.hub.pins import read_pins
 from slm.tokens import wanted as tokenizer
@@ -83,11 +84,15 @@ def check(params: dict, name: str) -> None:
     policy = choice(params, "bins", "end_of_text", END_OF_TEXT)
     copies = [Path("data", name, folder, FILE) for folder in ("vocabulary", "bins")]
     check_wanted(tokenizer.wanted(params), policy, copies)
-    if not Path("data", name, "source").is_dir():
-        raise UserError(f"data/{name}/source is no folder; make it, or link it to your files")
-    check_source(Path("data", name, "source"))
+    source = Path("data", name, "source")
+    if is_by_url(entry) and not source.exists():  # DVC wants one, and git an entry in it
+        source.mkdir(parents=True)
+        (source / ".gitkeep").touch()
+    if not source.is_dir():
+        raise UserError(f"{source} is no folder; make it, or link it to your files")
+    check_source(source)
     if entry["kind"] == "hub":
-        read_pins(entry, Path("data", name, "source", "pins.json"))
+        read_pins(entry, source / "pins.json")
 
 
 def _is_selected(params: dict, name: str) -> bool:

@@ -19,6 +19,10 @@ def origin(manifest: Manifest) -> str:
         return f"{source['path']} on the Hugging Face hub, revision {source['revision']}"
     if source["kind"] == "generated":
         return f"stories that slm generates from seed {source['seed']}"
+    names = [file["name"] for files in source["files"].values() for file in files]
+    at_urls = [name for name in names if "://" in name]
+    if at_urls:
+        return f"{len(names):,} files at their URLs, {at_urls[0]} the first"
     return "files of their author's own"
 
 

@@ -8,20 +8,21 @@ once and in order. The text is valid Unicode or a UserError says which file and 
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from slm.core.errors import UserError
+from slm.text.by_url.objects import Object
 from slm.text.columnar import read_arrow, read_parquet
 from slm.text.json_lines import read_json_lines
-from slm.text.raw import locate, read_source
+from slm.text.raw import locate, places, read_source
 from slm.text.units import Part, Unit
 
 BLOCK_BYTES = 4 * 2**20  # enough to keep a core busy, little enough to keep several in memory
 
-READERS = {".parquet": read_parquet, ".arrow": read_arrow}
+READERS: dict[str, Any] = {".parquet": read_parquet, ".arrow": read_arrow}  # Arrow not by URL
 
 
 class Block(NamedTuple):
@@ -56,17 +57,21 @@ def read_blocks(
     Raises UserError at the first one that is not text.
     """
     source = read_source(raw)
-    first = unit.first if unit else 0
-    for part in unit.parts if unit else map(Part, source["splits"][split]["raw"]):
-        read = READERS.get(Path(part.raw).suffix, read_json_lines)
+    first, entry = unit.first if unit else 0, source["splits"][split]
+    there = places(raw, entry)
+    for part in unit.parts if unit else map(Part, entry["raw"]):
+        kind, place = Path(part.raw).suffix, there[part.raw]
+        read = READERS.get(kind) or partial(read_json_lines, kind=kind)
         read = partial(read_parquet, groups=range(*part.groups)) if part.groups else read
-        for actual, texts in read(raw / part.raw, source["column"], block_bytes):
+        for actual, texts in read(place, source["column"], block_bytes):
             if actual is None:
                 yield _block(first, texts)
                 first += len(texts)
             else:
-                position = locate(source["splits"][split]["files"], first + actual)
+                position = locate(entry["files"], first + actual)
                 raise UserError(f"{split}: {position} {texts}; correct that row in the source")
+        if isinstance(place, Object):
+            place.check_same()
 
 
 def _block(first: int, texts: pa.Array) -> Block:

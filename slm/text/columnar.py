@@ -6,6 +6,7 @@ there literally comes first. Out: arrays of text in order, or what is wrong with
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from slm.core.errors import UserError, check
-from slm.text.raw import no_column
+from slm.text.raw import Place, no_column
 
 BATCH_ROWS = 4096  # of Parquet, decoded at a time at most
 STRINGS = (pa.string(), pa.large_string(), pa.string_view())
@@ -26,10 +27,17 @@ STREAM_END = b"\xff\xff\xff\xff\0\0\0\0"  # of an Arrow stream that was written 
 Read = Iterator[tuple[int | None, pa.Array | str]]
 
 
-def read_parquet(path: Path, column: str, block_bytes: int, groups: range | None = None) -> Read:
+@contextmanager
+def _parquet(place: Place, **options: Any) -> Iterator[pq.ParquetFile]:
+    with ExitStack() as stack:
+        file = place if isinstance(place, Path) else stack.enter_context(place.open())
+        yield stack.enter_context(pq.ParquetFile(file, **options))
+
+
+def read_parquet(path: Place, column: str, block_bytes: int, groups: range | None = None) -> Read:
     """The texts of a Parquet file, or of some row groups, in arrays of about `block_bytes`."""
     try:
-        with pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:
+        with _parquet(path, buffer_size=2**20, pre_buffer=False) as file:
             batches = partial(file.iter_batches, columns=[column], row_groups=groups)
             rows = _batch_rows(next(batches(64), None), block_bytes)
             yield from _checked(batches(rows), column, block_bytes)
@@ -95,6 +103,13 @@ def _batches(file: Any, column: str) -> Iterator[pa.RecordBatch]:
 def _path(schema: pa.Schema, column: str) -> list[str]:
     """The names from a column of the table down to `column`."""
     return [column] if column in schema.names else column.split(".")
+
+
+def groups_of(about: pq.FileMetaData, column: str) -> list[list[int]]:
+    """Returns documents, and bytes of text before they are packed, of each row group."""
+    mine = [i for i in range(len(about.schema)) if about.schema.column(i).path == column]
+    groups = map(about.row_group, range(about.num_row_groups))
+    return [[g.num_rows, sum(g.column(i).total_uncompressed_size for i in mine)] for g in groups]
 
 
 def check_column(schema: pa.Schema, name: str, column: str) -> None:

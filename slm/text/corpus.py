@@ -13,6 +13,7 @@ from tqdm import tqdm
 from slm.core.entries import ABOUT, check_entry
 from slm.core.errors import UserError
 from slm.core.files import to_json
+from slm.text.by_url.taking import is_by_url, take_urls
 from slm.text.hub.download import take_hub
 from slm.text.local import take_files
 from slm.text.raw import PART_BYTES, json_line, raw_name
@@ -26,6 +27,7 @@ def make_raw(name: str, entry: dict, source: Path, raw: Path) -> dict:
     """
     check_entry(name, entry)
     make = {"generated": _generate, "files": take_files, "hub": take_hub}[entry["kind"]]
+    make = take_urls if is_by_url(entry) else make
     identity, splits = make(entry, source, raw)
     for split, of_split in splits.items():
         if not sum(file["rows"] for file in of_split["files"]):

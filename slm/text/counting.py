@@ -8,32 +8,39 @@ import hashlib
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import BinaryIO
 
 from slm.core.errors import UserError
-from slm.text.raw import UNPACKING, SourceFile, parts_of, unpacked, unpacked_parts, without_mark
+from slm.text.raw import (
+    UNPACKING,
+    Place,
+    SourceFile,
+    parts_of,
+    unpacked,
+    unpacked_parts,
+    without_mark,
+)
 
 PACKED = {".jsonl.gz": b"\x1f\x8b", ".jsonl.zst": b"\x28\xb5\x2f\xfd"}
 
 
-def read_through(path: Path) -> tuple[str, int]:
+def read_through(place: Place) -> tuple[str, int]:
     """SHA-256 of a file and how many lines it has, in one pass over its bytes."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        lines = _lines_in(parts_of(file, path, digest))
+    with place.open("rb") as file:
+        lines = _lines_in(parts_of(file, place, digest))
     return digest.hexdigest(), lines
 
 
-def source_file(path: Path, name: str, rows: int, sha256: str) -> SourceFile:
+def source_file(place: Place, name: str, rows: int, sha256: str) -> SourceFile:
     """What source.json says of a file; that it begins with a byte order mark where it does."""
-    with unpacked(path, packing(path)) as file:
+    with unpacked(place, packing(place)) as file:
         marked = file.read(len(BOM_UTF8)) == BOM_UTF8
     named: SourceFile = {"name": name, "rows": rows, "sha256": sha256}
     return named | {"byte_order_mark": True} if marked else named
 
 
-def packed_lines(path: Path, name: str, kind: str) -> int:
+def packed_lines(place: Place, name: str, kind: str) -> int:
     """How many lines a packed file has; raises UserError where it is cut off or corrupt."""
     lines = 0
 
@@ -44,7 +51,7 @@ def packed_lines(path: Path, name: str, kind: str) -> int:
             yield part
 
     try:
-        with unpacked(path, kind) as file:
+        with unpacked(place, kind) as file:
             return _lines_in(parts(file))
     except UNPACKING as error:
         raise UserError(f"{name} cannot be unpacked after row {lines}: {error}") from None
@@ -61,15 +68,15 @@ def _lines_in(parts: Iterable[bytes]) -> int:
     return lines - blank + 1 if filled else 0
 
 
-def packing(path: Path) -> str:
+def packing(place: Place) -> str:
     """The ending in raw/ of a file of JSON Lines: how its first bytes say that it is packed."""
-    with path.open("rb") as file:
+    with place.open("rb") as file:
         start = file.read(4)
     return next((kind for kind, magic in PACKED.items() if start.startswith(magic)), ".jsonl")
 
 
-def is_array(path: Path) -> bool:
+def is_array(place: Place) -> bool:
     """Whether a file, packed or not, begins as a JSON array."""
-    with suppress(*UNPACKING), unpacked(path, packing(path)) as file:
+    with suppress(*UNPACKING), unpacked(place, packing(place)) as file:
         return next(unpacked_parts(file)).removeprefix(BOM_UTF8).lstrip()[:1] == b"["
     return False

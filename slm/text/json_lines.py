@@ -12,7 +12,6 @@ from codecs import BOM_UTF8
 from collections.abc import Iterator
 from itertools import chain
 from operator import itemgetter
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import orjson
@@ -21,7 +20,7 @@ import pyarrow.json
 
 from slm.core.errors import UserError
 from slm.text.columnar import Read
-from slm.text.raw import UNPACKING, no_column, unpacked, value_of, whole_number, without_mark
+from slm.text.raw import UNPACKING, Place, no_column, unpacked, value_of, whole_number, without_mark
 
 NUMBERS = re.compile(
     rb"NaN|Infinity|\d[eE]\+?\d{3}|\d{300}"
@@ -29,10 +28,10 @@ NUMBERS = re.compile(
 TOO_DEEP = "depth limit"  # orjson's words
 
 
-def read_json_lines(path: Path, column: str, block_bytes: int) -> Read:
-    """The texts of a file, in arrays of about `block_bytes`."""
+def read_json_lines(place: Place, column: str, block_bytes: int, kind: str) -> Read:
+    """The texts of a file, in arrays of about `block_bytes`; `kind` ends as its name in raw/."""
     try:
-        with unpacked(path, path.suffix) as file:
+        with unpacked(place, kind) as file:
             for lines in _lines(file, block_bytes):
                 texts = _texts(lines, column)
                 if texts is None:

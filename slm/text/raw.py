@@ -1,14 +1,13 @@
 """How is text stored before it is read? The layout of a dataset's raw/ folder.
 
 `<split>-<i>-of-<n>` and an ending (.parquet, .arrow, .jsonl, .jsonl.gz or .jsonl.zst), and
-source.json, a `Source`.
+source.json, a `Source`. Files that stay at their URLs have names here, too, and are not here.
 Names here come from the split and a number, never from a source's own names.
 """
 
 import gzip
 import hashlib
 import json
-import os
 import zlib
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
@@ -19,7 +18,10 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from slm.core.files import read_json
+from slm.text.by_url.objects import Object
 
+Place = Path | Object  # of a file of text
+GROUPS = "groups.json"  # of files at URLs, their row groups (slm.text.by_url.taking)
 PART_BYTES = 2**20
 PIECE_BYTES = 2**14  # of what is unpacked: at a cut, less than so much is lost
 UNPACKING = (EOFError, OSError, zlib.error)
@@ -31,14 +33,16 @@ class SourceFile(TypedDict):
 
     name: str  # as the source calls it
     rows: int  # documents
-    sha256: str  # hexadecimal
+    sha256: NotRequired[str]  # hexadecimal; where it was read through
+    bytes: NotRequired[int]  # length, of a file that stays at its URL, which is its name
+    etag: NotRequired[str]  # what its server called this content
     byte_order_mark: NotRequired[bool]  # true where one was at its beginning; it is no text
 
 
 class SourceSplit(TypedDict):
     """A split of the source."""
 
-    raw: list[str]  # the names of its files in raw/
+    raw: list[str]  # the names of its files in raw/, also where they stay at their URLs
     files: list[SourceFile]  # in the order of the documents
 
 
@@ -61,24 +65,42 @@ def json_line(column: str, text: str) -> bytes:
     return f"{{{_ENCODE(column)}: {_ENCODE(text)}}}\n".encode()
 
 
-def parts_of(file: BinaryIO, path: Path, digest: "hashlib._Hash") -> Iterator[bytes]:
+def places(raw: Path, entry: SourceSplit) -> dict[str, Place]:
+    """Where the files of a split are, by their names in raw/."""
+    if not any("bytes" in file for file in entry["files"]):
+        return {name: raw / name for name in entry["raw"]}
+    made = (raw / "source.json").stat().st_mtime
+    files = zip(entry["raw"], entry["files"], strict=True)
+    return {name: Object(f["name"], f["bytes"], f.get("etag"), made) for name, f in files}
+
+
+def bytes_elsewhere(raw: Path) -> int:
+    """How many bytes of text stay at their URLs."""
+    splits = read_source(raw)["splits"].values()
+    return sum(file.get("bytes", 0) for split in splits for file in split["files"])
+
+
+def parts_of(file: Any, place: Place, digest: "hashlib._Hash") -> Iterator[bytes]:
     """The bytes of a file in parts, hashed into `digest` as they pass, with a progress bar."""
-    size = os.fstat(file.fileno()).st_size
-    with tqdm(desc=path.name, total=size, unit="B", unit_scale=True, delay=2, disable=None) as bar:
+    size = place.stat().st_size if isinstance(place, Path) else place.bytes
+    with tqdm(desc=place.name, total=size, unit="B", unit_scale=True, delay=2, disable=None) as bar:
         while part := file.read(PART_BYTES):
             digest.update(part)
             bar.update(len(part))
             yield part
 
 
-def unpacked(path: Path, kind: str) -> Any:
+def unpacked(place: Place, kind: str) -> Any:
     """An open file of the unpacked bytes of a file; `kind` ends in .gz or .zst where it is packed.
 
     Reading raises one of UNPACKING where the file is cut off or corrupt.
     """
     if kind.endswith(".zst"):
-        return pa.CompressedInputStream(pa.OSFile(str(path)), "zstd")
-    return gzip.open(path, "rb") if kind.endswith(".gz") else path.open("rb")
+        packed = pa.OSFile(str(place)) if isinstance(place, Path) else place.open()
+        return pa.CompressedInputStream(packed, "zstd")
+    if kind.endswith(".gz"):
+        return gzip.open(place if isinstance(place, Path) else place.open(), "rb")
+    return place.open("rb")
 
 
 def unpacked_parts(file: BinaryIO) -> Iterator[bytes]:

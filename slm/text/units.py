@@ -6,15 +6,16 @@ several files of the source became one of raw/, as .txt do, a split is one unit.
 group are those of its column, unpacked, as its file says; of another file its length.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from slm.core.files import read_json
 from slm.core.formats import unit_name
-from slm.text.raw import SourceSplit, read_source
+from slm.text.columnar import groups_of
+from slm.text.raw import GROUPS, Source, read_source
 
 
 class Part(NamedTuple):
@@ -50,8 +51,8 @@ def all_units(raw: Path, unit_bytes: int | None) -> list[Unit]:
     """Returns the units of all splits, in order; with None each split is one."""
     source = read_source(raw)
     made = list[Unit]()
-    for split, entry in source["splits"].items():
-        runs = _runs(_pieces(raw, entry, source["column"], unit_bytes), unit_bytes)
+    for split in source["splits"]:
+        runs = _runs(_pieces(raw, split, source, unit_bytes), unit_bytes)
         first = 0
         for number, run in enumerate(runs):
             documents = sum(piece.documents for piece in run)
@@ -60,35 +61,33 @@ def all_units(raw: Path, unit_bytes: int | None) -> list[Unit]:
     return made
 
 
-def _pieces(raw: Path, entry: SourceSplit, column: str, unit_bytes: int | None) -> list[_Piece]:
+def _pieces(raw: Path, split: str, source: Source, unit_bytes: int | None) -> list[_Piece]:
     """Returns what units are made of."""
+    entry = source["splits"][split]
     names, files = entry["raw"], entry["files"]
     if unit_bytes is None or len(names) != len(files):
         rows = sum(file["rows"] for file in files)
         return [_Piece(Part(name), 0 if i else rows, 0) for i, name in enumerate(names)]
+    known = read_json(raw / GROUPS)[split] if (raw / GROUPS).exists() else None
     pieces = list[_Piece]()
-    for name, file in zip(names, files, strict=True):
+    for number, (name, file) in enumerate(zip(names, files, strict=True)):
         path = raw / name
-        groups = [*_groups(path, column)] if path.suffix == ".parquet" else []
-        if sum(group.documents for group in groups) == file["rows"] and groups:
-            pieces += groups
+        groups = (known[number] or []) if known else _groups(path, source["column"])
+        if sum(documents for documents, _ in groups) == file["rows"] and groups:
+            for i, (documents, size) in enumerate(groups):
+                pieces.append(_Piece(Part(name, (i, i + 1)), documents, size))
         else:  # another kind, or a file that was changed or is gone: who reads it says so
-            size = path.stat().st_size if path.is_file() else 0
+            size = path.stat().st_size if path.is_file() else file.get("bytes", 0)
             pieces.append(_Piece(Part(name), file["rows"], size))
     return pieces
 
 
-def _groups(path: Path, column: str) -> Iterator[_Piece]:
-    """Yields the row groups of a Parquet file; none if it cannot be read: who reads it says so."""
+def _groups(path: Path, column: str) -> list[list[int]]:
+    """Returns the row groups of a Parquet file; none if it cannot be read: who reads it says so."""
     try:
-        about = pq.read_metadata(path)
+        return groups_of(pq.read_metadata(path), column) if path.suffix == ".parquet" else []
     except (pa.ArrowException, OSError):
-        return
-    mine = [i for i in range(len(about.schema)) if about.schema.column(i).path == column]
-    for number in range(about.num_row_groups):
-        group = about.row_group(number)
-        size = sum(group.column(i).total_uncompressed_size for i in mine)
-        yield _Piece(Part(path.name, (number, number + 1)), group.num_rows, size)
+        return []
 
 
 def _runs(pieces: list[_Piece], unit_bytes: int | None) -> list[list[_Piece]]:
