@@ -15,9 +15,10 @@ from pathlib import Path
 
 from compare.scratch import run_git, scratch
 from compare.variants import Variant
-from slm.bins.opening import Bins, open_bins
+from slm.bins.opening import Bins
 from slm.core.files import link_or_copy
 from slm.core.params import set_values
+from slm.stores.opening import open_bins
 from slm.versions.cache import corrupt_objects, file_list, missing_objects, object_path, objects_of
 from slm.versions.leftovers import remove
 from slm.versions.lock import hash_at

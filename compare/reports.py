@@ -21,7 +21,6 @@ from slm.bins.documents import document
 from slm.bins.opening import Bins
 from slm.core.errors import UserError
 from slm.core.files import write_file
-from slm.tokens.vocabulary import load_described
 
 WHOLE = {"data", "runs", "bits_per_byte", "parameters", "steps", "tokens", "bytes"}  # of a variant
 CANDIDATES = 50  # documents that the story is chosen from
@@ -37,7 +36,7 @@ def collected(
             label=variant.label,
             name=name,
             commit=commit,
-            encoding=load_described(bins[name].manifest["tokenizer"], bins[name].folder),
+            encoding=bins[name].encoding,
             end_of_text=variant.end_of_text,
             metrics=json.loads(content(commit, f"metrics/{dataset}/tokens.json")),
             training=by_data.get(bins[name].manifest["sha256"]),

@@ -18,11 +18,11 @@ from benchmark.batches.steps import measure_steps
 from benchmark.batches.steps_table import steps_table
 from benchmark.batches.synthetic import synthetic
 from benchmark.batches.timing import FULL, QUICK
-from slm.bins.opening import open_bins
 from slm.core.errors import UserError, positive, run_main
 from slm.core.files import make_writable, to_json, write_file
 from slm.core.rounding import rounded
 from slm.core.tables import say
+from slm.stores.opening import open_bins
 from slm.training.hardware import device_name, kebab, machine, this_device
 from slm.training.settings import read_settings
 

@@ -8,13 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from slm.bins.opening import Bins, open_bins
+from slm.bins.opening import Bins
 from slm.core.errors import run_main
 from slm.core.files import read_json, to_json, write_file
 from slm.core.params import chosen, read_params, whole
 from slm.core.rounding import ratio, rounded
 from slm.stats.describe import counts, figures, lengths
 from slm.stats.histograms import byte_rows, length_rows, rank_rows, to_csv
+from slm.stores.opening import open_bins
 
 
 def main() -> None:

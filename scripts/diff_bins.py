@@ -8,8 +8,8 @@ from pathlib import Path
 
 from scripts._command import DEFAULT_REMOTE, asked, parser
 from slm.bins.diff import differences
-from slm.bins.opening import open_bins
 from slm.core.errors import run_main
+from slm.stores.opening import open_bins
 from slm.versions.revisions import open_revision
 
 

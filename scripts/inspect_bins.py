@@ -7,8 +7,9 @@ from pathlib import Path
 
 from scripts._command import asked
 from slm.bins.documents import document, number_at
-from slm.bins.opening import Bins, open_bins
+from slm.bins.opening import Bins
 from slm.core.errors import UserError, positive, run_main
+from slm.stores.opening import open_bins
 
 SHOWN = 12  # ids of a document, unless --ids asks for all
 

@@ -6,10 +6,10 @@ A size is known where source/pins.json has it, or where the files are the user's
 from pathlib import Path
 
 from scripts._command import PARAMS
-from slm.bins.opening import open_bins
 from slm.core.errors import UserError, run_main
 from slm.core.params import dataset_of, read_params
 from slm.core.tables import aligned
+from slm.stores.opening import open_bins
 from slm.text.by_url.taking import is_by_url, listed
 from slm.text.finding import find_files
 from slm.text.hub.cache import gb

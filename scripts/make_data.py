@@ -17,11 +17,12 @@ from pathlib import Path
 from scripts._command import alone, asked, choosing, parser, summary
 from slm.bins.format import END_OF_TEXT
 from slm.bins.manifest import read_manifest
-from slm.bins.opening import open_bins
 from slm.core.errors import UserError, run_main
 from slm.core.git import git
 from slm.core.params import choice, dataset_of, whole, whole_or_none
 from slm.selection import wanted as select
+from slm.stores.opening import open_bins
+from slm.stores.sending import check_store
 from slm.text.by_url.taking import is_by_url
 from slm.text.finding import check_source
 from slm.text.hub.pins import read_pins
@@ -81,6 +82,7 @@ def check(params: dict, name: str) -> None:
     whole(params, "tokenizer", "unit_bytes")
     cluster.wanted(os.environ)
     whole_or_none(params, "bins", "shard_tokens")
+    check_store(params["bins"].get("store"))
     policy = choice(params, "bins", "end_of_text", END_OF_TEXT)
     copies = [Path("data", name, folder, FILE) for folder in ("vocabulary", "bins")]
     check_wanted(tokenizer.wanted(params), policy, copies)

@@ -7,8 +7,8 @@ it again where the pull fails. What was in the workspace stays until the new bin
 from pathlib import Path
 
 from scripts._command import DEFAULT_REMOTE, alone, asked, choosing, parser, summary
-from slm.bins.opening import open_bins
 from slm.core.errors import run_main
+from slm.stores.opening import open_bins
 from slm.versions.remote import pull
 
 

@@ -15,13 +15,13 @@ from compare.pictures.draw import describe_pictures
 from compare.table import lines
 from scripts._command import alone, asked, parser
 from scripts.make_data import built
-from slm.bins.opening import open_bins
 from slm.cards.about import tokenizer
 from slm.core.errors import run_main
 from slm.core.files import read_json
 from slm.core.tables import aligned
 from slm.selection.faults import faults
 from slm.selection.left_out import left_out, repaired_texts
+from slm.stores.opening import open_bins
 from slm.versions.pipeline import build
 
 OF_SELECTION = {"dropped": left_out, "repaired": repaired_texts}

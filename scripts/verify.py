@@ -4,12 +4,15 @@ Corrupt objects in DVC's cache and corrupt tokens/ are removed. `FIX=1` repairs 
 """
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 from scripts._command import DEFAULT_REMOTE, alone, asked, parser
-from slm.bins.manifest import file_names
+from slm.bins.manifest import file_names, shard_names, url_in
 from slm.core.errors import UserError, run_main
+from slm.stores.opening import open_bins
+from slm.stores.sending import damage_at, send_again
 from slm.versions.lock import folder_hash
 from slm.versions.repair import repair
 from slm.versions.verify import Versions, damaged, remove_corrupt, versions
@@ -29,6 +32,13 @@ def main() -> None:
         removed, wrong = _said(remove_corrupt(name, known)), _said(damaged(folder, known))
         if args.fix:
             _said(repair(name, args.remote, known, wrong))
+            _said(_repaired_there(folder))
+        elif there := not wrong and [line for _, line in _damage_there(folder)]:
+            _said(there)
+            raise UserError(
+                f"{url_in(folder)} is not what was sent; `make verify FIX=1` sends it "
+                "again from the local store"
+            )
         elif removed or wrong:
             state = "is not what was built" if wrong else "is intact, what was beside it was not"
             cure = f"`make verify DATASET={name} FIX=1` repairs it"
@@ -37,6 +47,22 @@ def main() -> None:
             raise UserError(f"{folder} {state}; {cure}")
     print(f"{folder}: every byte is as manifest.json and dvc.lock say")
     print(_note(folder, known), end="")
+
+
+def _damage_there(folder: Path) -> Iterator[tuple[str, str]]:
+    """What is wrong with bins that lie in object storage: names, and a line about each."""
+    if url := url_in(folder):
+        bins = open_bins(folder)
+        names = ([f"{shard}.json" for shard in shard_names(split, of)]
+                 for split, of in bins.manifest["splits"].items() if "shards" in of)  # fmt: skip
+        bins.need(chain.from_iterable(names))
+        yield from damage_at(url, bins.folder)
+
+
+def _repaired_there(folder: Path) -> Iterator[str]:
+    if wrong := [name for name, _ in _damage_there(folder)]:
+        send_again(str(url_in(folder)), wrong)
+        yield f"{len(wrong)} files were sent again"
 
 
 def _said(lines: Iterable[str]) -> bool:

@@ -5,11 +5,12 @@ from functools import cache
 from pathlib import Path
 
 from slm.bins.format import END_OF_TEXT
-from slm.bins.manifest import lengths_of
+from slm.bins.manifest import Manifest, lengths_of
 from slm.bins.writing.from_tokens import write_bins
 from slm.core.errors import run_main
 from slm.core.files import landing, read_json
 from slm.core.params import choice, chosen, read_params, whole_or_none
+from slm.stores.sending import check_store, write_to_store
 from slm.tokens.agreement import AGREEMENTS
 from slm.tokens.reference import Encode
 from slm.tokens.tokenizer import ENGINES, choose_engine, encoder
@@ -26,11 +27,17 @@ def main() -> None:
     engine = choice(params, "tokenizer", "engine", ENGINES)
     tokens, vocabulary, selection = (folder / n for n in ("tokens", "vocabulary", "selection"))
     selected = (selection, _encoder(vocabulary, engine))
+    store = check_store(params["bins"].get("store"))
+
+    def write(out: Path) -> Manifest:
+        return write_bins(tokens, out, policy, vocabulary, selected, shard_tokens)
+
     with landing(folder / "bins") as out:
-        manifest = write_bins(tokens, out, policy, vocabulary, selected, shard_tokens)
+        manifest = write_to_store(write, out, store, name) if store else write(out)
     size = sum(length for _, length in lengths_of(manifest))
     cut = f", shards of {shard_tokens:,} tokens" if shard_tokens else ""
-    print(f"bins:       {size / 1e6:,.1f} MB, {manifest['dtype']}, end of text: {policy}{cut}")
+    more = f"{cut}, in {store}" if store else cut
+    print(f"bins:       {size / 1e6:,.1f} MB, {manifest['dtype']}, end of text: {policy}{more}")
 
 
 def _encoder(vocabulary: Path, wanted: str) -> Encode:

@@ -11,7 +11,7 @@ from importlib import import_module
 TYPE_CHECKING = False  # true to type checkers, and costs no import of typing
 if TYPE_CHECKING:
     from slm.batching import Batches, Mixture
-    from slm.bins import open_bins
+    from slm.stores.opening import open_bins
     from slm.training.bits import bits_per_byte
     from slm.versions.revisions import open_revision
 
@@ -22,7 +22,7 @@ _HOMES = {
     "Batches": "slm.batching",
     "Mixture": "slm.batching",
     "bits_per_byte": "slm.training.bits",
-    "open_bins": "slm.bins",
+    "open_bins": "slm.stores.opening",
     "open_revision": "slm.versions.revisions",
 }
 

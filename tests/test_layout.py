@@ -17,6 +17,7 @@ ORDER = (
     "slm.selection",
     "slm.tokens",
     "slm.bins",
+    "slm.stores",
     "slm.stats",
     "slm.cards",
     "slm.versions",

@@ -3,7 +3,8 @@
 In: a number of generated train stories (100,000 where none is given). Runs our four stages, and
 on the first 100,000 rows the recipe and a process pool over tiktoken, each as a whole process,
 and refuses to report unless all wrote the same bytes; then the whole of `make data` through a
-stand-in hub and DVC. Out: two tables, what they were measured on, and as the last line one line
+stand-in hub and DVC. Before that the stage tokenize in one piece, in units, and in units on a Dask
+and a Ray cluster. Out: three tables, what they were measured on, and as the last line one line
 of JSON. Leaves nothing behind but the stories, in benchmark/stories.
 """
 
@@ -14,7 +15,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from benchmark.data.figures import figures
+from benchmark.data.engines import engines
+from benchmark.data.figures import figures, of_engines
 from benchmark.data.measure import Measured, measure
 from benchmark.data.rehearsal import rehearse
 from benchmark.data.runs import ROOT, TOKENIZER, WORK, python, stage, stories
@@ -51,12 +53,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="run-", dir=work) as name:
         folder = Path(name)
         runs = _run_ours(folder, source, REPEATS if documents <= REPEATED else 1)
+        ways = engines(folder, REPEATS if documents <= REPEATED else 1)
         first = _run_theirs(folder, source / "first.parquet", "first")
         # More than they ran on is told from two points, so that their start-up counts once.
         start = (
             _run_theirs(folder, source / "start.parquet", "start") if documents > FIRST_ROWS else {}
         )
         measured = figures(documents, folder, runs, first, start)
+        measured["engines"] = of_engines(ways)
         say("the whole `make data` through a stand-in hub: cold, warm, nothing to do")
         measured["make_data"] = rehearse(folder, source, python("scripts.make_data", "bench"))
     print(report(measured))

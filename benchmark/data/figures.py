@@ -74,6 +74,13 @@ def scaled(documents: int, rows: int, seconds: float, start_seconds: float | Non
     return seconds + (documents - rows) * (seconds - start_seconds) / (rows - START_ROWS)
 
 
+def of_engines(ways: dict[str, list[Measured]]) -> dict[str, dict]:
+    """The figures of each way to run the stage tokenize, beside the first of them."""
+    figures = {name: _summary(runs) for name, runs in ways.items()}
+    first = next(iter(figures.values()))["seconds"]
+    return {name: {**of, "ratio": round(of["seconds"] / first, 2)} for name, of in figures.items()}
+
+
 def _summary(runs: list[Measured]) -> dict:
     seconds = [round(run.seconds, 3) for run in runs]
     peak = max(run.peak_bytes for run in runs)

@@ -1,4 +1,4 @@
-"""The figures of `make bench-data` as a table for people, at most 100 columns wide."""
+"""The figures of `make bench-data` as tables for people, at most 100 columns wide."""
 
 from collections.abc import Iterator
 
@@ -26,6 +26,8 @@ WHOLE = {  # the stages of `make data`
 }
 WIDE_WIDTHS = (40, 12, 12, 12, 12, 12)
 WIDE = ("seconds", "MB/s", "M tokens/s", "peak MB", "disk MB")
+ENGINE_WIDTHS = (32, 12, 18, 12, 12)
+ENGINES = ("stage tokenize, cluster and all", "seconds", "min to max", "ratio", "peak MB")
 WIDTHS = (28, 12, 10, 16, 10, 12, 10)
 HEAD = ("whole process", "documents", "seconds", "min to max", "MB/s", "M tokens/s", "peak MB")
 
@@ -35,7 +37,17 @@ def report(figures: dict) -> str:
     rows = [_row(name, figures["steps"][name]) for name in NAMES]
     whole = _make_data(figures["make_data"], figures["steps"])
     head = table_line(HEAD, WIDTHS)
-    return "\n".join([head, *rows, "", *whole, "", *wrapped(_notes(figures)), ""])
+    ways = _engines(figures["engines"])
+    return "\n".join([head, *rows, "", *ways, "", *whole, "", *wrapped(_notes(figures)), ""])
+
+
+def _engines(ways: dict) -> list[str]:
+    """The table of the ways to run the stage tokenize, clusters started in the time of each."""
+    rows = [ENGINES]
+    for name, of in ways.items():
+        times = (f"{of['seconds']:.2f}", f"{min(of['runs']):.2f} to {max(of['runs']):.2f}")
+        rows.append((name, *times, f"{of['ratio']:.2f}", f"{of['peak_mb']:,}"))
+    return [table_line(cells, ENGINE_WIDTHS) for cells in rows]
 
 
 def _make_data(figures: dict, steps: dict) -> list[str]:

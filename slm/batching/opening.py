@@ -7,7 +7,7 @@ from warnings import warn
 from slm.batching.orders.pieces import DocumentIndex
 from slm.batching.orders.rows import Split
 from slm.batching.sampling import plan
-from slm.bins.opening import Bins, open_bins
+from slm.bins.opening import Bins
 from slm.bins.verifying import check_bytes
 from slm.core.errors import check
 
@@ -15,8 +15,8 @@ from slm.core.errors import check
 def opened(bins: str | Path | Bins, split: str, verify: bool) -> Bins:
     """Returns bins that have the split, in an absolute folder: the working folder may change."""
     given = isinstance(bins, str | PathLike | Bins)
-    check(given, f"bins is {bins!r}; give a folder, or what open_bins returned")
-    bins = bins if isinstance(bins, Bins) else open_bins(bins)
+    check(given, f"bins is {bins!r}; give a folder, a URL, or what open_bins returned")
+    bins = bins if isinstance(bins, Bins) else _opened(bins)
     bins = bins._replace(folder=bins.folder.absolute())
     splits = bins.manifest["splits"]
     check(
@@ -24,8 +24,15 @@ def opened(bins: str | Path | Bins, split: str, verify: bool) -> Bins:
         f"split is {split!r}; {bins.folder} has {', '.join(splits)}",
     )
     if verify:
+        bins.need(None)
         check_bytes(bins.folder)
     return bins
+
+
+def _opened(path: str | Path) -> Bins:
+    from slm.stores.opening import open_bins  # which knows URLs, too
+
+    return open_bins(path)
 
 
 def split_of(

@@ -19,7 +19,6 @@ from slm.bins.opening import Bins
 from slm.bins.reading import ids_of
 from slm.core.files import CHUNK_BYTES
 from slm.tokens.from_file import Encoding, FileTokenizer
-from slm.tokens.vocabulary import load_described
 
 ABOUT = ("dataset", "tokenizer", "end_of_text", "dtype", "shard_tokens")
 COUNTS = ("documents", "tokens", "bytes of text")
@@ -109,7 +108,7 @@ def _text(bins: Bins, split: str, number: int) -> str | None:
 
 
 def _encoding(bins: Bins) -> Encoding:
-    return load_described(bins.manifest["tokenizer"], bins.folder)
+    return bins.encoding
 
 
 def first_document(a: Bins, b: Bins, split: str) -> int | None:

@@ -13,6 +13,8 @@ of all shards end to end are the split's; and .json with the hashes of these, wh
 manifest has.
 If the vocabulary was trained on this text, the folder holds its ranks in tiktoken's format,
 and of a tokenizer.json that file.
+Bins that lie in object storage (bins.store) have beside their manifest store.json alone, with the
+URL of the folder that has all files.
 manifest.json names dataset, tokenizer, end-of-text policy and selection and has the SHA-256 of each
 16 MiB of each file, and its own. The same data gives the same bytes: they have no time, path, host
 or library version.
@@ -34,6 +36,7 @@ from slm.core.formats import FileEntry
 FORMATS = (1, 2)  # 2 in shards, which an slm that knows 1 alone then refuses
 END_OF_TEXT = ("none", "append", "prepend")
 MANIFEST = "manifest.json"
+STORE = "store.json"  # beside a manifest alone: at which URL the other files lie (bins.store)
 REPAIR = "`make verify FIX=1` repairs it"
 STRAYS = {".DS_Store", "Thumbs.db"}  # file managers write these; .dvcignore lists them too
 

@@ -8,7 +8,7 @@ from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
-from slm.bins.format import FORMATS, MANIFEST, REPAIR, npy_bytes, self_hash
+from slm.bins.format import FORMATS, MANIFEST, REPAIR, STORE, npy_bytes, self_hash
 from slm.core.errors import UserError, check
 from slm.core.formats import FileEntry, Vocabulary, shard_name
 
@@ -67,6 +67,11 @@ def read_manifest(folder: Path) -> Manifest:
         raise UserError(f"{path} not found: no bins here; build them with `make data`") from None
     except ValueError:
         raise UserError(f"{path} is corrupt: not JSON; {REPAIR}") from None
+    return checked_manifest(manifest, str(path), REPAIR)
+
+
+def checked_manifest(manifest: Any, path: str, cure: str) -> Manifest:
+    """Returns what was read of `path`; raises UserError if it is no manifest, or another format."""
     version = manifest.get("format") if isinstance(manifest, dict) else None
     check(
         version in FORMATS,
@@ -74,12 +79,27 @@ def read_manifest(folder: Path) -> Manifest:
         "with `make data`, or use the slm that wrote them",
     )
     intact = manifest.get("sha256") == self_hash(manifest)
-    check(intact, f"{path} is corrupt: its own SHA-256 differs; {REPAIR}")
+    check(intact, f"{path} is corrupt: its own SHA-256 differs; {cure}")
     return manifest
+
+
+def url_in(folder: Path) -> str | None:
+    """Returns the URL where the bins of a folder lie, if it is not the folder that has them."""
+    path = folder / STORE
+    try:
+        url = json.loads(path.read_bytes())["url"]
+        check(isinstance(url, str) and "://" in url, f"{path} names no URL; {REPAIR}")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path} is corrupt; {REPAIR}") from None
+    return url
 
 
 def file_names(folder: Path) -> list[str]:
     """Returns the names of the files of a folder of bins, its manifest first."""
+    if (folder / STORE).exists():
+        return [MANIFEST, STORE]
     return all_names(read_manifest(folder))
 
 

@@ -1,5 +1,6 @@
 """How are bins opened? The manifest is checked, and the arrays are mapped."""
 
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ class Bins(NamedTuple):
     folder: Path
     manifest: Manifest
     revision: str | None = None  # the commit, if they were opened by revision
+    far: Any = None  # what brings files of bins at a URL (slm.stores.bringing.Far)
 
     @property
     def version(self) -> str:
@@ -34,17 +36,18 @@ class Bins(NamedTuple):
 
         They are an array; of bins in shards a ShardedIds, which is indexed as one.
         """
-        path, dtype = self.folder / f"{split}.bin", np.dtype(self.manifest["dtype"])
+        entry, dtype = self.manifest["splits"][split], np.dtype(self.manifest["dtype"])
+        files = [self.folder / f"{name}.bin" for name in shard_names(split, entry)]
+        self.need(path.name for path in files)
+        self.check_same()
         if "shard_tokens" in self.manifest:
-            entry = self.manifest["splits"][split]
-            files = [self.folder / f"{name}.bin" for name in shard_names(split, entry)]
             per_shard = self.manifest["shard_tokens"]
-            self.check_same()
-            laid = ShardedIds(files, entry["tokens"], per_shard, dtype.newbyteorder("<"))
-            return self._same(laid)
-        if not path.stat().st_size:
+            return self._same(
+                ShardedIds(files, entry["tokens"], per_shard, dtype.newbyteorder("<"))
+            )
+        if not files[0].stat().st_size:
             return np.empty(0, dtype)  # an empty file cannot be mapped
-        return self._same(np.memmap(path, dtype.newbyteorder("<"), "r"))
+        return self._same(np.memmap(files[0], dtype.newbyteorder("<"), "r"))
 
     def docs(self, split: str) -> np.ndarray:
         """Returns (documents + 1, 2) uint64: offsets in tokens and in bytes of text, mapped.
@@ -61,6 +64,7 @@ class Bins(NamedTuple):
 
     def _by_document(self, split: str, kind: str) -> np.ndarray:
         names = tuple(shard_names(split, self.manifest["splits"][split]))
+        self.need(f"{name}.{kind}" for name in names)
         if "shard_tokens" in self.manifest:
             self.check_same()
             return _end_to_end(self.folder, names, kind, self.manifest["sha256"])
@@ -79,7 +83,7 @@ class Bins(NamedTuple):
     @property
     def vocabulary(self) -> Any:
         """Returns what encoded the text: a tiktoken.Encoding or a tokenizers.Tokenizer."""
-        encoding = self._encoding()
+        encoding = self.encoding
         return getattr(encoding, "tokenizer", encoding)
 
     def encode(self, text: str) -> list[int]:
@@ -89,7 +93,7 @@ class Bins(NamedTuple):
         """
         from slm.tokens.vocabulary import encode  # needs tiktoken, and reading bins does not
 
-        return encode(self._encoding(), text).tolist()
+        return encode(self.encoding, text).tolist()
 
     def decode(self, ids: Any) -> str:
         """Returns the text of ids, (tokens,): a list, an array or a tensor.
@@ -102,7 +106,7 @@ class Bins(NamedTuple):
             known = isinstance(number, int | np.integer) and 0 <= number < self.vocab_size
             wrong = f"{number!r} is no id; expected whole numbers below {self.vocab_size}"
             check(bool(known), wrong)
-        return self._encoding().decode(numbers)
+        return self.encoding.decode(numbers)
 
     @property
     def token_bytes(self) -> np.ndarray:
@@ -110,12 +114,21 @@ class Bins(NamedTuple):
 
         It is made once and read-only.
         """
+        self.need(self.manifest.get("vocabulary", {}))
         self.check_same()
         return _token_bytes(self.folder, self.manifest["sha256"])
 
-    def _encoding(self) -> Any:
+    @property
+    def encoding(self) -> Any:
+        """Returns what encodes and decodes text as these bins do (slm.tokens.reference)."""
+        self.need(self.manifest.get("vocabulary", {}))
         self.check_same()
         return _loaded(self.folder, self.manifest["sha256"])
+
+    def need(self, names: Iterable[str] | None) -> None:
+        """Brings files, by name (None: all), if these bins are at a URL and they are not here."""
+        if self.far is not None:
+            self.far.bring(names)
 
     def _same(self, mapped: Any) -> Any:
         """Returns it; raises UserError if the folder was replaced by other bins since it opened."""
@@ -173,10 +186,14 @@ def open_bins(path: str | Path, *, verify: bool = False) -> Bins:
     return open_folder(Path(path), verify, REPAIR)
 
 
-def open_folder(folder: Path, verify: bool, cure: str, revision: str | None = None) -> Bins:
-    """Opens a folder of bins; the message of a UserError ends in `cure`."""
+def open_folder(
+    folder: Path, verify: bool, cure: str, revision: str | None = None, partial: bool = False
+) -> Bins:
+    """Opens a folder of bins; if `partial`, files may be missing. UserErrors end in `cure`."""
     manifest = read_manifest(folder)
     for name, length in lengths_of(manifest):
+        if partial and not (folder / name).exists():
+            continue
         wrong = wrong_size(folder / name, length)
         check(not wrong, f"{folder / name} {wrong}; {cure}")
     if verify:

@@ -22,6 +22,7 @@ def id_parts(
     names, per_shard = shard_names(split, entry), bins.manifest.get("shard_tokens", entry["tokens"])
     while first < last:
         number, begin = divmod(first, per_shard)
+        bins.need([f"{names[number]}.bin"])
         stop = min(last, (number + 1) * per_shard)
         with (bins.folder / f"{names[number]}.bin").open("rb", buffering=0) as file:
             file.seek(begin * dtype.itemsize)

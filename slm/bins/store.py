@@ -6,7 +6,9 @@ processes want one, a single process fetches it.
 """
 
 import fcntl
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from slm.bins.opening import open_bins
@@ -15,24 +17,36 @@ from slm.core.errors import UserError
 from slm.core.files import landing
 
 
+def local_store(store: str | Path | None = None) -> Path:
+    """Returns the folder of the store: as named, or $SLM_STORE, or one for all clones."""
+    return Path(store or os.environ.get("SLM_STORE") or Path.home() / ".cache/slm/bins")
+
+
 def stored(store: Path, name: str, fill: Callable[[Path], None]) -> Path:
     """Returns the folder of bins `name` of the store; if it is missing, `fill` fills an empty one.
 
     Raises UserError if the filled bins are corrupt, and if the store cannot be written.
     """
     folder = store / name
+    if not is_there(folder):  # before the lock: the store may be read-only
+        with filling(folder):
+            _fill(folder, fill)
+    return folder
+
+
+@contextmanager
+def filling(folder: Path) -> Iterator[None]:
+    """Holds the lock of a folder of the store; UserError if the store cannot be written."""
     try:
-        if not is_there(folder):  # before the lock: the store may be read-only
-            store.mkdir(parents=True, exist_ok=True)
-            with folder.with_name(f"{name}.lock").open("a") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                _fill(folder, fill)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with folder.with_name(f"{folder.name}.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
     except OSError as error:
         raise UserError(
-            f"the store {store} cannot be written ({error.strerror or error}); free space there, "
-            "correct its owner or mode, or name another: open_revision(…, store=…)"
+            f"the store {folder.parent} cannot be written ({error.strerror or error}); free space "
+            "there, correct its owner or mode, or name another: SLM_STORE=folder, or store=…"
         ) from None
-    return folder
 
 
 def is_there(folder: Path) -> bool:

@@ -73,6 +73,7 @@ def _write_unit(bins: Bins, split: str, offsets: np.ndarray, path: Path) -> Toke
     own = offsets - offsets[0]
     target, entry = Path(f"{path}.ids"), bins.manifest["splits"][split]
     if not more and path.name == split and "files" in entry:
+        bins.need([f"{split}.bin"])
         link_or_copy(bins.folder / f"{split}.bin", target)
         ids = entry["files"][f"{split}.bin"]["sha256"]
     else:
@@ -90,8 +91,10 @@ def _write_unit(bins: Bins, split: str, offsets: np.ndarray, path: Path) -> Toke
 
 def _offsets(bins: Bins, split: str) -> np.ndarray:
     """Returns the offsets, verified first: a wrong one would remove a wrong id."""
+    names = shard_names(split, bins.manifest["splits"][split])
+    bins.need(f"{name}.docs.npy" for name in names)
     known = dict(files_of(bins.folder, bins.manifest))
-    for name in shard_names(split, bins.manifest["splits"][split]):
+    for name in names:
         path = bins.folder / f"{name}.docs.npy"
         intact = path.name in known and chunk_hashes(path) == known[path.name]["sha256"]
         check(intact, f"{path} is corrupt: it differs from the manifest of {bins.folder}")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from slm.bins.format import REPAIR, STRAYS
+from slm.bins.format import MANIFEST, REPAIR, STORE, STRAYS
 from slm.bins.manifest import all_names, files_of, read_manifest, wrong_size
 from slm.core.errors import UserError
 from slm.core.files import CHUNK_BYTES, chunk_hashes
@@ -23,7 +23,8 @@ def damage(folder: Path) -> Iterator[str]:
     except UserError as error:
         yield str(error)
         return
-    files = dict(files_of(folder, manifest))
+    far = (folder / STORE).exists()  # then the other files are elsewhere
+    files = {} if far else dict(files_of(folder, manifest))
     for name, entry in files.items():
         path = folder / name
         if wrong := wrong_size(path, entry["bytes"]):
@@ -33,7 +34,7 @@ def damage(folder: Path) -> Iterator[str]:
                 start = number * CHUNK_BYTES
                 end = min(start + CHUNK_BYTES, path.stat().st_size) - 1
                 yield f"{path} differs in chunk {number}, bytes {start:,} to {end:,}"
-    known = {*all_names(manifest), *STRAYS}
+    known = {*([MANIFEST, STORE] if far else all_names(manifest)), *STRAYS}
     for path in sorted(folder.iterdir()):
         if path.name not in known:
             yield f"{path} is not of these bins; remove it"

@@ -19,10 +19,11 @@ from typing import Any
 
 import torch
 
-from slm.bins.opening import Bins, open_bins
+from slm.bins.opening import Bins
 from slm.core.errors import check
 from slm.core.files import make_writable, to_json, write_file
 from slm.core.rounding import rounded
+from slm.stores.opening import open_bins
 from slm.training.hardware import device_name, kebab, machine
 from slm.training.trainer import Fitted, fit
 

@@ -8,14 +8,13 @@ hash is the one that dvc.lock names. Nothing is fetched or tokenized, and raw/ i
 
 from pathlib import Path
 
-from slm.bins.opening import open_bins
 from slm.bins.to_tokens import write_tokens
 from slm.core.errors import UserError
 from slm.core.files import landing
 from slm.selection.files import all_in_order, write_selection
+from slm.stores.opening import open_bins
 from slm.text.hub.pins import read_pins
 from slm.tokens.bpe import write_vocabulary
-from slm.tokens.vocabulary import load_described
 from slm.versions.lock import folder_hash, locked_hash
 from slm.versions.pipeline import FOLDERS
 
@@ -35,7 +34,7 @@ def restore(folder: Path, entry: dict, lock: Path) -> list[str]:
         with landing(folder / name) as out:
             bins = open_bins(folder / "bins")
             if name == "vocabulary":
-                write_vocabulary(out, load_described(bins.manifest["tokenizer"], bins.folder))
+                write_vocabulary(out, bins.encoding)
             elif "selection" in bins.manifest:
                 raise UserError(f"{bins.folder} holds selected documents, not all of the source's")
             elif name == "selection":

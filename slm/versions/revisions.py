@@ -17,15 +17,16 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from slm.bins.manifest import url_in
 from slm.bins.opening import Bins, open_folder
-from slm.bins.store import is_there, stored
+from slm.bins.store import is_there, local_store, stored
 from slm.core.errors import UserError
 from slm.core.files import write_file
 from slm.core.git import git, git_text
+from slm.stores.opening import open_bins
 from slm.versions.lock import outs_by_stage
 from slm.versions.places import Place, fill, from_cache, from_remote
 
-STORE = ".cache/slm/bins"  # in the home folder: one for all clones of all repositories
 FOLDER = re.compile(r"([0-9a-f]{32})\.dir")  # DVC's hash of a folder
 
 
@@ -49,11 +50,13 @@ def open_revision(
     """Open the bins at `path` in the repository `repo` as of revision `rev`.
 
     `rev` is a tag, commit, branch or DVC experiment, `repo` the folder of a clone or a URL. The
-    bins are opened from `store` (~/.cache/slm/bins), into which they are brought once: from DVC's
-    cache of that clone, or from `remote` (its default one). `verify` reads every byte first. Raises
-    UserError where the revision, its bins or an object of theirs is not found intact.
+    bins are brought once into `store` ($SLM_STORE, or ~/.cache/slm/bins): from DVC's cache of that
+    clone, or from `remote` (its default one). `verify` reads every byte first. Raises UserError
+    where the revision, its bins or an object of theirs is not found intact.
     """
     folder, commit = at_revision(path, rev, repo, remote, store)
+    if url_in(folder) is not None:
+        return open_bins(folder, verify=verify, store=store)._replace(revision=commit)
     return open_folder(folder, verify, f"`rm -r {folder}`, then open it again", commit)
 
 
@@ -64,7 +67,7 @@ def at_revision(
 
     Raises what `open_revision` raises.
     """
-    path, store = str(PurePosixPath(path)), Path(store or Path.home() / STORE)
+    path, store = str(PurePosixPath(path)), local_store(store)
     if Path(repo, ".dvc").is_dir():
         asked = _look(Path(repo), rev, path)
         places = _places(Path(repo), asked.commit, remote)
@@ -194,6 +197,6 @@ def _remembered(memory: Path, repo: str, path: str, rev: str) -> tuple[Revision 
         return None, False
 
 
-def _note(memory: Path, repo: str, path: str, rev: str) -> Path:
-    words = "\n".join((repo, path, rev))
-    return memory / f"{hashlib.sha256(words.encode()).hexdigest()[:32]}.json"
+def _note(memory: Path, *words: str) -> Path:
+    key = "\n".join(words).encode()
+    return memory / f"{hashlib.sha256(key).hexdigest()[:32]}.json"

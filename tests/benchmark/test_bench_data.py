@@ -65,6 +65,16 @@ def test_the_last_line_is_json_with_all_figures(lines):
     assert found["machine"]["cores"] >= 1
 
 
+def test_units_and_engines_have_a_row_each(lines):
+    ways = json.loads(lines[-1])["engines"]
+    names = ["in one piece", "in units, by threads", "in units, Dask, 2 workers"]
+    assert [*ways][:3] == names
+    for name in names:
+        assert any(line.startswith(name) for line in lines)
+        assert ways[name]["seconds"] > 0 and ways[name]["ratio"] > 0
+    assert ways[names[0]]["ratio"] == 1.0
+
+
 def test_the_bytes_were_compared(lines):
     assert json.loads(lines[-1])["same_bytes"] is True
     assert any(line.startswith("bytes: recipe and pool wrote the first") for line in lines)

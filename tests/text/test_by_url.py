@@ -226,7 +226,7 @@ def test_no_address_and_no_key_are_said(tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a")
     monkeypatch.setitem(client.RETRIES, "total_max_attempts", 1)
-    with pytest.raises(ValueError, match=r"cannot be read .*Could not connect") as error:
+    with pytest.raises(ValueError, match=r"cannot be read or written .*Could not connect") as error:
         raw_of(tmp_path / "a", "s3://text/a.parquet")
     assert "run the same command again" in one_line(error)
     _fresh()

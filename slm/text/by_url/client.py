@@ -38,6 +38,10 @@ NO_ACCESS = {  # names of classes
 }
 
 
+class Gone(UserError):
+    """There is nothing at a URL."""
+
+
 def is_url(name: str) -> bool:
     """Whether a name is a URL, and not that of a file below source/."""
     return "://" in name
@@ -78,7 +82,8 @@ def in_words(url: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        raise UserError(_message(url, error)) from None
+        kind = Gone if isinstance(error, FileNotFoundError) else UserError
+        raise kind(_message(url, error)) from None
 
 
 def _message(url: str, error: Exception) -> str:
@@ -88,7 +93,7 @@ def _message(url: str, error: Exception) -> str:
         scheme = urlsplit(url).scheme
         return f"{url} needs {CLIENTS[scheme]}: `pip install {CLIENTS[scheme]}` into .venv ({said})"
     if "FileNotFoundError" in kinds:
-        return f"{url} is not there; correct `files` in params.yaml ({said})"
+        return f"{url} is not there; correct that URL ({said})"
     if kinds & NO_ACCESS:
         return (
             f"{url} is refused to you ({said}); give its client your credentials: for S3 "
@@ -98,4 +103,7 @@ def _message(url: str, error: Exception) -> str:
         return f"{url} has changed since it was found; {TAKE}"
     if BUSY.search(said):
         return f"the server of {url} asks for fewer requests ({said}); wait, and {AGAIN}"
-    return f"{url} cannot be read ({said}); check the network and the server's address, and {AGAIN}"
+    return (
+        f"{url} cannot be read or written ({said}); check the network and the server's address, "
+        f"and {AGAIN}"
+    )

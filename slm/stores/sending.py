@@ -1,0 +1,136 @@
+"""How do bins go to object storage? Under the hash of their manifest, which goes last.
+
+In: a folder of bins and the URL of a store. Out: <store>/<dataset>/<sha256>/ has all of its files.
+What is there with its length is not sent again, and nothing is replaced but by a repair.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tqdm import tqdm
+
+from slm.bins.format import MANIFEST, STORE
+from slm.bins.manifest import Manifest, all_names, files_of, read_manifest
+from slm.bins.store import local_store
+from slm.core.errors import check
+from slm.core.files import chunk_hashes, landing, link_or_copy, to_json
+from slm.core.formats import FileEntry
+from slm.core.threads import in_order
+from slm.stores.bringing import FILES, parts
+from slm.text.by_url.client import Gone, file_system, in_words
+
+SCHEMES = ("s3", "gs")
+BUILD = "remove that object, then `dvc repro --force bins` sends it anew"
+
+
+def check_store(store: object) -> str | None:
+    """Returns `bins.store` of params.yaml; raises UserError if it is no place for bins."""
+    if store is None:
+        return None
+    where = urlsplit(store if isinstance(store, str) else "")
+    fits = where.scheme in SCHEMES and where.netloc and "@" not in where.netloc
+    expected = "null, or a place such as s3://bucket/bins"
+    check(bool(fits), f"params.yaml: bins.store is {store!r}, expected {expected}")
+    return str(store).rstrip("/")
+
+
+def send(folder: Path, url: str) -> int:
+    """Sends the files of a folder of bins that are not at `url`; returns how many."""
+    manifest, sent = read_manifest(folder), 0
+    names = [name for name in all_names(manifest) if name != MANIFEST]
+    sizes = {name: (folder / name).stat().st_size for name in [*names, MANIFEST]}
+    there = _sizes_at(url)
+    with tqdm(desc="sent", total=sum(sizes.values()), unit="B", unit_scale=True, delay=2,
+              disable=None) as bar:  # fmt: skip
+        for group in (names, [MANIFEST]):
+            missing = [name for name in group if there.get(name) != sizes[name]]
+            bar.update(sum(sizes[name] for name in group if name not in missing))
+            for name in in_order(lambda name: _put(folder, url, name), missing, FILES):
+                bar.update(sizes[name])
+                sent += 1
+    return sent
+
+
+def _sizes_at(url: str) -> dict[str, int]:
+    """How long each file at a URL is; none where nothing is there."""
+    client = file_system(url)
+    with in_words(url):
+        try:
+            listed = client.ls(url, detail=True)
+        except FileNotFoundError:
+            return {}
+    return {entry["name"].rpartition("/")[2]: entry["size"] for entry in listed}
+
+
+def _put(folder: Path, url: str, name: str) -> str:
+    client = file_system(url)
+    with in_words(f"{url}/{name}"):
+        client.put_file(str(folder / name), f"{url}/{name}")
+    return name
+
+
+def write_to_store(write: Callable[[Path], Manifest], out: Path, store: str, name: str) -> Manifest:
+    """Has `write` fill a folder of the local store with bins, and sends it; returns the manifest.
+
+    The empty folder `out` gets what stands for them. `name` is the dataset's.
+    """
+    here = hashlib.sha256(str(out.absolute().parent).encode()).hexdigest()[:12]
+    new = local_store() / f"new-{name}-{here}"
+    with landing(new) as made:
+        manifest = write(made)
+    folder = new.with_name(manifest["sha256"])
+    shutil.rmtree(folder, ignore_errors=True)  # which may have a part of the files alone
+    new.rename(folder)
+    url = f"{store}/{name}/{manifest['sha256']}"
+    send(folder, url)
+    link_or_copy(folder / MANIFEST, out / MANIFEST)
+    (out / STORE).write_bytes(to_json({"url": url}))
+    return manifest
+
+
+def damage_at(url: str, folder: Path) -> Iterator[tuple[str, str]]:
+    """Yields the name of each file at a URL that is not as it should be, and a line about it.
+
+    `folder` has the manifest, and the entries of shards, as they should be.
+    """
+    manifest = read_manifest(folder)
+    files = {
+        MANIFEST: _entry([(folder / MANIFEST).read_bytes()]),
+        **dict(files_of(folder, manifest)),
+    }
+    for name, line in in_order(lambda name: (name, _wrong(url, name, files[name])), files, FILES):
+        if line:
+            yield name, line
+
+
+def _wrong(url: str, name: str, expected: FileEntry) -> str:
+    """What is wrong with an object, or nothing."""
+    try:
+        same = _entry(parts(f"{url}/{name}")) == expected
+    except Gone as error:
+        return str(error)
+    return "" if same else f"{url}/{name} has other bytes than the manifest says"
+
+
+def _entry(chunks: Iterable[bytes]) -> FileEntry:
+    size, hashes = 0, list[str]()
+    for chunk in chunks:
+        size += len(chunk)
+        hashes.append(hashlib.sha256(chunk).hexdigest())
+    return {"bytes": size, "sha256": hashes}
+
+
+def send_again(url: str, names: list[str]) -> None:
+    """Replaces these files at a URL by those of the local store, if it has them intact."""
+    folder = local_store() / url.rpartition("/")[2]
+    manifest = read_manifest(folder)
+    known = dict(files_of(folder, manifest))
+    for name in sorted(names, key=lambda name: name == MANIFEST):  # which goes last
+        path = folder / name
+        there = name == MANIFEST or path.is_file()
+        intact = there and (name == MANIFEST or chunk_hashes(path) == known[name]["sha256"])
+        check(intact, f"{path} is not intact, from which {url}/{name} would be repaired; {BUILD}")
+        _put(folder, url, name)
