@@ -14,6 +14,8 @@ NAMES = (
             "tokenization",
             "tokenizers",
             "scaling",
+            "clusters",
+            "object-storage",
             "format",
             "versions",
             "sharing",

@@ -49,6 +49,7 @@ CANNOT = {  # commands that this test cannot run, and why
     "dvc status": "its answer is in the prose; tests/versions/test_pipeline.py runs it",
     "dvc status dvc.yaml": "its answer is in the prose; tests/versions/test_pipeline.py runs it",
     "dvc repro": "takes all stages; tests/versions/test_pipeline.py runs it alone",
+    "dvc repro --force download": "takes changed text at a URL; tests/text/test_by_url.py",
     "dvc add": "half a command: what to add is the reader's",
 }
 

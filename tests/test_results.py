@@ -3,6 +3,7 @@
 import json
 from statistics import mean, median
 
+from benchmark import scaling
 from benchmark.batches.steps import GRAPHS, NAMES
 from tests.pages import PAGES
 from tests.workspace import ROOT
@@ -58,6 +59,11 @@ def test_the_table_of_trainings_is_the_kept_result():
     assert max(of["high"] for of in bits[:2]) < min(trained_here), "gpt2 ends below the trained"
     for one, other in ((bits[0], bits[1]), (bits[2], bits[3])):
         assert one["low"] < other["high"] and other["low"] < one["high"], "not to be told apart"
+
+
+def test_the_table_of_scaling_is_what_its_script_prints(capsys):
+    scaling.main()
+    assert capsys.readouterr().out in PAGES["docs/scaling.md"]
 
 
 def brief(number: float) -> str:

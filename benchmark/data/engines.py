@@ -1,8 +1,8 @@
 """What do units and engines cost? The stage `tokenize` as a whole process, four ways in turn.
 
-In: a folder as the scripts expect it, with raw/ and vocabulary/. Out: the runs of each way, with the
-clusters started and stopped in them; a UserError where two wrote other ids. Ray is timed where it is
-installed, in a network of its own that has loopback alone.
+In: a folder as the scripts expect it, with raw/ and vocabulary/. Out: the runs of each way, with
+clusters started and stopped in them; a UserError where two wrote other ids. Ray is timed where it
+is installed, in a network of its own that has loopback alone.
 """
 
 import hashlib

@@ -17,7 +17,6 @@ from slm.bins.store import filling, local_store
 from slm.bins.verifying import check_bytes
 from slm.core.errors import check
 from slm.core.files import landing, to_json
-from slm.stores.bringing import Far, manifest_at
 from slm.text.by_url.client import check_url, is_url
 
 
@@ -44,6 +43,8 @@ def open_bins(path: str | Path, *, verify: bool = False, store: str | Path | Non
 
 def open_url(url: str, store: str | Path | None = None) -> Bins:
     """Opens the bins at a URL, of which the manifest alone is brought."""
+    from slm.stores.bringing import Far, manifest_at  # needs tqdm, and bins here do not
+
     url = url.rstrip("/")
     check_url(url)
     above, name = local_store(store), urlsplit(url).path.rpartition("/")[2]

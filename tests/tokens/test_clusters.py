@@ -20,11 +20,14 @@ from pathlib import Path
 import pytest
 
 from slm.core.errors import UserError
+from slm.text.corpus import make_raw
+from slm.text.raw import read_source
 from slm.text.units import Unit
 from slm.tokens.units import cluster
 from slm.tokens.units.identity import CODE
 from slm.tokens.units.orders import Order
 from tests.helpers import json_lines
+from tests.s3_server import S3Server
 from tests.tokens.test_units import CUT, command, finished, ground, place, tokens_once
 from tests.workspace import ROOT, hashes
 
@@ -255,3 +258,82 @@ def test_an_error_of_the_workers_is_one_line_that_names_the_unit():
         assert len(str(found.value).splitlines()) == 1
     with suppress(UserError):
         cluster.spread(Failing(KeyError("x")), print, orders(1), lambda _many: None)
+
+
+def test_text_at_urls_is_read_by_the_workers(ground, place, monkeypatch, tmp_path):
+    """Of a worker that dies, and a connection that is cut, nothing is lost."""
+    data = place / "data/mine"
+    with S3Server() as s3, dask_with(monkeypatch, s3, tmp_path) as of:
+        source = ground / "source"
+        for path in source.iterdir():
+            s3.put(f"text/{path.name}", path.read_bytes())
+        shutil.rmtree(data / "raw")
+        (data / "raw").mkdir()
+        splits = read_source(ground / "raw")["splits"].items()
+        files = {
+            split: [f"s3://text/{file['name']}" for file in entry["files"]]
+            for split, entry in splits
+        }
+        make_raw("mine", {"kind": "files", "files": files}, source, data / "raw")
+        s3.fault("cut", "GET .*parquet", times=2)
+        driver = run(place, monkeypatch, of.address)
+        while not finished(data) and driver.poll() is None:
+            time.sleep(0.001)
+        of.kill(0)
+        ended(driver)
+        s3.fault("slow_down", "GET ")
+    made, expected = hashes(data / "tokens"), hashes(tokens_once(ground, CUT))
+    for of_one in (made, expected):
+        del of_one["tokens.json"]  # which names the source
+    assert made == expected
+
+
+@contextmanager
+def dask_with(monkeypatch, s3: S3Server, folder: Path) -> Iterator[Dask]:
+    for name, value in s3.environment().items():
+        monkeypatch.setenv(name, value)
+    with dask(folder, 2) as of:
+        yield of
+
+
+def test_two_drivers_at_once_end_in_the_same_tokens_or_one_line(
+    ground, place, monkeypatch, tmp_path
+):
+    data = place / "data/mine"
+    with dask(tmp_path, 2) as of:
+        both = [run(place, monkeypatch, of.address) for _ in range(2)]
+        said = [driver.communicate(timeout=120) for driver in both]
+        failed = [error for driver, (_, error) in zip(both, said, strict=True) if driver.returncode]
+        assert len(failed) < 2
+        assert all(error.count("\n") == 1 and "make data" in error for error in failed), failed
+        assert hashes(data / "tokens") == hashes(tokens_once(ground, CUT))
+        shutil.rmtree(data / "tokens")
+        ended(run(place, monkeypatch, of.address))
+    assert hashes(data / "tokens") == hashes(tokens_once(ground, CUT))
+    assert {path.name for path in data.iterdir()} == {"raw", "vocabulary", "tokens"}
+
+
+def test_a_full_disk_of_the_workers_is_one_line_and_the_next_run_goes_on(
+    ground, place, monkeypatch, tmp_path
+):
+    data = place / "data/mine"
+    (data / "units").mkdir()
+    small = ("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(data / "units"))
+    if subprocess.run(small, capture_output=True).returncode:
+        pytest.skip("a full disk needs leave to mount a tmpfs (root)")
+    try:
+        with dask(tmp_path, 2) as of:
+            said = ended(run(place, monkeypatch, of.address), fails=True)
+            assert "No space left on device" in said
+            assert "what is finished is kept" in said
+            assert not [*(data / "units").glob("*/*.tmp")]
+    finally:
+        subprocess.run(["umount", str(data / "units")], check=True)
+    ended(command_alone(place, monkeypatch))
+    assert hashes(data / "tokens") == hashes(tokens_once(ground, CUT))
+
+
+def command_alone(place: Path, monkeypatch) -> subprocess.Popen:
+    for name in ("EXECUTOR", "SCHEDULER"):
+        monkeypatch.delenv(name)
+    return command(place)
