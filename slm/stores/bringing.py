@@ -5,9 +5,11 @@ these files in that folder. Processes that want the same wait for the one that b
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -30,6 +32,7 @@ from slm.core.threads import in_order
 from slm.text.by_url.objects import Object, find
 
 SENT_AGAIN = "`make verify FIX=1` where these bins were built sends them again"
+Told = Callable[[int], None]
 FILES = 4  # that come at a time
 
 
@@ -60,31 +63,42 @@ class Far(NamedTuple):
         first = [name for name in dict.fromkeys(entries) if name in lengths]
         first = [name for name in first if not (self.folder / name).is_file()]
         total = sum(lengths[name] for name in {*first, *names})
-        with tqdm(desc=self.url.rpartition("/")[2][:12], total=total, unit="B", unit_scale=True,
-                  delay=2, disable=None) as bar:  # fmt: skip
+        with bytes_bar(self.url.rpartition("/")[2][:12], total) as told:
             for group in (first, [name for name in names if name not in first]):
                 known = dict(files_of(self.folder, manifest))
-                for size in in_order(partial(self._bring_one, known), group, FILES):
-                    bar.update(size)
+                for _ in in_order(partial(self._bring_one, known, told), group, FILES):
+                    pass
         flush(self.folder)
 
-    def _bring_one(self, known: dict[str, FileEntry], name: str) -> int:
-        """Brings a file; returns its length."""
+    def _bring_one(self, known: dict[str, FileEntry], told: Told, name: str) -> None:
         entry = known[name]
         temporary = self.folder / f"{name}.{uuid4().hex[:12]}.tmp"
         try:
             with HashedFile(temporary) as file:
                 for part in parts(f"{self.url}/{name}"):
                     file.write(part)
+                    told(len(part))
             check(
                 (file.size, file.hashes) == (entry["bytes"], entry["sha256"]),
                 f"{self.url}/{name} has other bytes than the manifest says; {SENT_AGAIN}",
             )
             flush(temporary)
             temporary.rename(self.folder / name)
-            return file.size
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def bytes_bar(name: str, total: int) -> Iterator[Told]:
+    """A progress bar; yields what is told of bytes that are done, by any thread."""
+    lock = Lock()
+    with tqdm(desc=name, total=total, unit="B", unit_scale=True, delay=2, disable=None) as bar:
+
+        def told(size: int) -> None:
+            with lock:
+                bar.update(size)
+
+        yield told
 
 
 def parts(url: str) -> Iterator[bytes]:
@@ -105,4 +119,11 @@ def manifest_at(url: str) -> Manifest:
         manifest = json.loads(content)
     except ValueError:
         raise UserError(f"{path} is corrupt: not JSON; {SENT_AGAIN}") from None
-    return checked_manifest(manifest, path, SENT_AGAIN)
+    manifest = checked_manifest(manifest, path, SENT_AGAIN)
+    try:
+        names = all_names(manifest)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is no manifest of bins ({error!r}); correct the URL") from None
+    for name in names:  # somebody else wrote them
+        check(Path(name).name == name, f"{path} names a file {name!r}, so it is none of bins")
+    return manifest

@@ -6,6 +6,7 @@ needed, is compared with its hashes, and stays in the local store. Of a URL that
 the bins a second opening asks no server.
 """
 
+import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,6 +19,8 @@ from slm.bins.verifying import check_bytes
 from slm.core.errors import check
 from slm.core.files import landing, to_json
 from slm.text.by_url.client import check_url, is_url
+
+HASH = re.compile("[0-9a-f]{64}")
 
 
 def open_bins(path: str | Path, *, verify: bool = False, store: str | Path | None = None) -> Bins:
@@ -48,10 +51,10 @@ def open_url(url: str, store: str | Path | None = None) -> Bins:
     url = url.rstrip("/")
     check_url(url)
     above, name = local_store(store), urlsplit(url).path.rpartition("/")[2]
-    folder = above / name
-    if len(name) != 64 or not (folder / MANIFEST).is_file():
+    folder, is_hash = above / name, HASH.fullmatch(name) is not None
+    if not is_hash or not (folder / MANIFEST).is_file():
         manifest = manifest_at(url)
-        named = len(name) != 64 or name == manifest["sha256"]
+        named = not is_hash or name == manifest["sha256"]
         check(named, f"{url} has bins {manifest['sha256']}, and not those of its name")
         folder = above / manifest["sha256"]
         with filling(folder):

@@ -7,19 +7,18 @@ What is there with its length is not sent again, and nothing is replaced but by 
 import hashlib
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tqdm import tqdm
-
 from slm.bins.format import MANIFEST, STORE
 from slm.bins.manifest import Manifest, all_names, files_of, read_manifest
-from slm.bins.store import local_store
+from slm.bins.store import filling, is_there, local_store
 from slm.core.errors import check
-from slm.core.files import chunk_hashes, landing, link_or_copy, to_json
+from slm.core.files import chunk_hashes, landing, to_json
 from slm.core.formats import FileEntry
 from slm.core.threads import in_order
-from slm.stores.bringing import FILES, parts
+from slm.stores.bringing import FILES, Told, bytes_bar, parts
 from slm.text.by_url.client import Gone, file_system, in_words
 
 SCHEMES = ("s3", "gs")
@@ -43,14 +42,11 @@ def send(folder: Path, url: str) -> int:
     names = [name for name in all_names(manifest) if name != MANIFEST]
     sizes = {name: (folder / name).stat().st_size for name in [*names, MANIFEST]}
     there = _sizes_at(url)
-    with tqdm(desc="sent", total=sum(sizes.values()), unit="B", unit_scale=True, delay=2,
-              disable=None) as bar:  # fmt: skip
-        for group in (names, [MANIFEST]):
-            missing = [name for name in group if there.get(name) != sizes[name]]
-            bar.update(sum(sizes[name] for name in group if name not in missing))
-            for name in in_order(lambda name: _put(folder, url, name), missing, FILES):
-                bar.update(sizes[name])
-                sent += 1
+    missing = [name for name in (*names, MANIFEST) if there.get(name) != sizes[name]]
+    with bytes_bar("sent", sum(sizes[name] for name in missing)) as told:
+        put = partial(_put, folder, url, told)
+        for group in ([name for name in missing if name != MANIFEST], [MANIFEST]):
+            sent += len([*in_order(put, [name for name in group if name in missing], FILES)])
     return sent
 
 
@@ -65,11 +61,19 @@ def _sizes_at(url: str) -> dict[str, int]:
     return {entry["name"].rpartition("/")[2]: entry["size"] for entry in listed}
 
 
-def _put(folder: Path, url: str, name: str) -> str:
-    client = file_system(url)
+def _put(folder: Path, url: str, told: Told, name: str) -> None:
+    from fsspec.callbacks import Callback
+
+    client, before = file_system(url), 0
+
+    def hook(value: int, **_: object) -> None:
+        nonlocal before
+        told(value - before)
+        before = value
+
     with in_words(f"{url}/{name}"):
-        client.put_file(str(folder / name), f"{url}/{name}")
-    return name
+        told_of = Callback(hooks={"bar": hook})
+        client.put_file(str(folder / name), f"{url}/{name}", callback=told_of)
 
 
 def write_to_store(write: Callable[[Path], Manifest], out: Path, store: str, name: str) -> Manifest:
@@ -82,11 +86,15 @@ def write_to_store(write: Callable[[Path], Manifest], out: Path, store: str, nam
     with landing(new) as made:
         manifest = write(made)
     folder = new.with_name(manifest["sha256"])
-    shutil.rmtree(folder, ignore_errors=True)  # which may have a part of the files alone
-    new.rename(folder)
+    with filling(folder):
+        if is_there(folder):
+            shutil.rmtree(new)
+        else:  # or a part of the files, which others look at: they have them open
+            shutil.rmtree(folder, ignore_errors=True)
+            new.rename(folder)
     url = f"{store}/{name}/{manifest['sha256']}"
     send(folder, url)
-    link_or_copy(folder / MANIFEST, out / MANIFEST)
+    shutil.copyfile(folder / MANIFEST, out / MANIFEST)
     (out / STORE).write_bytes(to_json({"url": url}))
     return manifest
 
@@ -133,4 +141,4 @@ def send_again(url: str, names: list[str]) -> None:
         there = name == MANIFEST or path.is_file()
         intact = there and (name == MANIFEST or chunk_hashes(path) == known[name]["sha256"])
         check(intact, f"{path} is not intact, from which {url}/{name} would be repaired; {BUILD}")
-        _put(folder, url, name)
+        _put(folder, url, lambda _size: None, name)

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 import slm
-from slm.bins.format import MANIFEST
+from slm.bins.format import MANIFEST, self_hash
 from slm.bins.manifest import all_names
 from slm.bins.opening import Bins
 from slm.bins.writing.from_tokens import write_bins
+from slm.core.files import to_json
 from slm.stores.sending import damage_at, send, send_again
 from slm.text.by_url import client
 from tests.helpers import one_line
@@ -206,6 +207,26 @@ def test_what_is_no_url_of_bins_is_one_line(s3, small_sample, tmp_path):
         with pytest.raises(ValueError, match=expected) as error:
             slm.open_bins(given)
         one_line(error)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"vocabulary": {"../../escaped": {"bytes": 1, "sha256": ["0" * 64]}}}, "names a file"),
+        ({"splits": {"../up": {"files": {"../up.bin": {}}}}}, "names a file"),
+        ({"splits": ["train"]}, "is no manifest of bins"),
+        ({"format": 9}, "has format 9"),
+    ],
+)
+def test_a_manifest_of_another_chooses_no_path(s3, small_sample, tmp_path, change, expected):
+    bins = slm.open_bins(made(small_sample, tmp_path / "bins"))
+    content = {key: of for key, of in {**bins.manifest, **change}.items() if key != "sha256"}
+    content["sha256"] = self_hash(content)
+    s3.put("bucket/evil/manifest.json", to_json(content))
+    with pytest.raises(ValueError, match=expected) as error:
+        slm.open_bins("s3://bucket/evil", verify=True)
+    one_line(error)
+    assert not (tmp_path / "escaped").exists()
 
 
 def test_a_store_that_cannot_be_written_is_said(s3, small_sample, tmp_path):
