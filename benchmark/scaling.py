@@ -19,9 +19,9 @@ AUDIT = 20.4e9 / 109.4 / 2
 REQUEST_BYTES = 11.2e9 / 1623  # of Parquet, a request
 AUDIT_BYTES = 3.02e9 / 26_424_664  # of memory, a document
 # `make bench-data DOCUMENTS=2119719`
-BINS = 2.457e9  # bytes of text a second, on one machine
-# `docs/clusters.md`: 10,000 units that do nothing, over Dask
-DRIVER = 0.0023  # seconds a unit
+BINS = 2.790e9  # bytes of text a second, on one machine
+# docs/clusters.md: 10,000 units that do nothing, over Dask
+DRIVER = 0.0043  # seconds a unit
 
 CORES, NETWORK = 16, 1.25e9  # of a machine: its cores; bytes a second from the store (10 Gbit/s)
 UNIT_BYTES, SHARD_TOKENS = 2e9, 1e8  # as params.yaml and docs/format.md have them

@@ -131,6 +131,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._put(name, asked, body)
         elif "list-type" in asked:
             self._list(bucket, asked)
+        elif name.rstrip("/") == bucket:
+            self._send(200, b"")
         elif name not in self.s3.objects:
             self._refuse(404, "NoSuchKey")
         else:

@@ -66,7 +66,7 @@ def _put(folder: Path, url: str, told: Told, name: str) -> None:
 
     client, before = file_system(url), 0
 
-    def hook(value: int, **_: object) -> None:
+    def hook(_size: int | None, value: int, **_: object) -> None:
         nonlocal before
         told(value - before)
         before = value

@@ -305,7 +305,9 @@ def test_two_drivers_at_once_end_in_the_same_tokens_or_one_line(
         said = [driver.communicate(timeout=120) for driver in both]
         failed = [error for driver, (_, error) in zip(both, said, strict=True) if driver.returncode]
         assert len(failed) < 2
-        assert all(error.count("\n") == 1 and "make data" in error for error in failed), failed
+        for error in failed:  # the first one that ends takes units/ away
+            assert error.count("\n") == 1, error
+            assert "run the same command again" in error or "make data" in error
         assert hashes(data / "tokens") == hashes(tokens_once(ground, CUT))
         shutil.rmtree(data / "tokens")
         ended(run(place, monkeypatch, of.address))
