@@ -15,9 +15,9 @@ DOCUMENT_BYTES = 45e9 / 9_672_101
 # `python -m benchmark.tokens.encodings`, gpt2 on varied text: stories would be faster
 TOKENIZE = 90.7e6  # bytes of text a second and core
 # `python -m tests.text.streamed 20.4`
-AUDIT = 20.4e9 / 109.4 / 2
-REQUEST_BYTES = 11.2e9 / 1623  # of Parquet, a request
-AUDIT_BYTES = 3.02e9 / 26_424_664  # of memory, a document
+AUDIT = 20.51e9 / 92.6 / 2
+REQUEST_BYTES = 6.22e9 / 986  # of Parquet, a request
+AUDIT_BYTES = 3.01e9 / 23_200_000  # of memory, a document
 # `make bench-data DOCUMENTS=2119719`
 BINS = 2.790e9  # bytes of text a second, on one machine
 # docs/clusters.md: 10,000 units that do nothing, over Dask

@@ -13,6 +13,7 @@ from slm.cards.croissant import croissant
 from slm.cards.readme import readme
 from slm.core.errors import UserError, run_main
 from slm.core.files import write_file
+from slm.stores.opening import open_bins
 
 
 def main() -> None:
@@ -22,7 +23,9 @@ def main() -> None:
         params, name = asked(args.dataset)
         with built(name, params):
             pass
-    bins, out = Path("data", name, "bins"), Path("reports", name)
+    opened, out = open_bins(Path("data", name, "bins")), Path("reports", name)
+    opened.need(None)
+    bins = opened.folder
     if wrong := next(damage(bins), ""):
         raise UserError(f"{wrong}; `make verify FIX=1 DATASET={name}`")
     manifest = read_manifest(bins)

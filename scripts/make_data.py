@@ -16,13 +16,13 @@ from pathlib import Path
 
 from scripts._command import alone, asked, choosing, parser, summary
 from slm.bins.format import END_OF_TEXT
-from slm.bins.manifest import read_manifest
+from slm.bins.manifest import read_manifest, url_in
 from slm.core.errors import UserError, run_main
 from slm.core.git import git
 from slm.core.params import choice, dataset_of, whole, whole_or_none
 from slm.selection import wanted as select
 from slm.stores.opening import open_bins
-from slm.stores.sending import check_store
+from slm.stores.sending import check_store, missing_at
 from slm.text.by_url.taking import is_by_url
 from slm.text.finding import check_source
 from slm.text.hub.pins import read_pins
@@ -46,7 +46,8 @@ def main() -> None:
         params, name = asked(args.dataset)
         folder, lock = Path("data", name, "bins"), _content(LOCK)
         with built(name, params) as ran:
-            pass
+            if ran and (url := url_in(folder)):  # DVC may have them from another day
+                _check_store(url, folder)
     seconds = time.monotonic() - start
     print(f"built {folder} in {seconds:.1f} s" if ran else f"nothing to do: {folder} is built")
     summary(open_bins(folder))
@@ -65,6 +66,15 @@ def built(name: str, params: dict) -> Iterator[bool]:
     with choosing(name, params):
         stages = todo(name, _is_selected(params, name))
         yield bool(stages) and _build(name, params, stages)
+
+
+def _check_store(url: str, folder: Path) -> None:
+    """Refuse bins of which the store has lost files."""
+    for missing in missing_at(url, read_manifest(folder)):
+        raise UserError(
+            f"{url}/{missing} is not there; `rm -r {folder}`, then `dvc repro --force "
+            "bins` sends it anew"
+        )
 
 
 def check(params: dict, name: str) -> None:

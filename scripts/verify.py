@@ -5,11 +5,10 @@ Corrupt objects in DVC's cache and corrupt tokens/ are removed. `FIX=1` repairs 
 
 import sys
 from collections.abc import Iterable, Iterator
-from itertools import chain
 from pathlib import Path
 
 from scripts._command import DEFAULT_REMOTE, alone, asked, parser
-from slm.bins.manifest import file_names, shard_names, url_in
+from slm.bins.manifest import file_names, read_manifest, url_in
 from slm.core.errors import UserError, run_main
 from slm.stores.opening import open_bins
 from slm.stores.sending import damage_at, send_again
@@ -53,15 +52,12 @@ def _damage_there(folder: Path) -> Iterator[tuple[str, str]]:
     """What is wrong with bins that lie in object storage: names, and a line about each."""
     if url := url_in(folder):
         bins = open_bins(folder)
-        names = ([f"{shard}.json" for shard in shard_names(split, of)]
-                 for split, of in bins.manifest["splits"].items() if "shards" in of)  # fmt: skip
-        bins.need(chain.from_iterable(names))
-        yield from damage_at(url, bins.folder)
+        yield from damage_at(url, bins.manifest, bins.folder)
 
 
 def _repaired_there(folder: Path) -> Iterator[str]:
     if wrong := [name for name, _ in _damage_there(folder)]:
-        send_again(str(url_in(folder)), wrong)
+        send_again(str(url_in(folder)), read_manifest(folder), wrong)
         yield f"{len(wrong)} files were sent again"
 
 

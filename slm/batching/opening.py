@@ -7,6 +7,7 @@ from warnings import warn
 from slm.batching.orders.pieces import DocumentIndex
 from slm.batching.orders.rows import Split
 from slm.batching.sampling import plan
+from slm.bins.format import REPAIR
 from slm.bins.opening import Bins
 from slm.bins.verifying import check_bytes
 from slm.core.errors import check
@@ -25,7 +26,8 @@ def opened(bins: str | Path | Bins, split: str, verify: bool) -> Bins:
     )
     if verify:
         bins.need(None)
-        check_bytes(bins.folder)
+        local = f"`rm -r {bins.folder}`, then open it again"
+        check_bytes(bins.folder, local if bins.far else REPAIR)
     return bins
 
 

@@ -88,11 +88,11 @@ def url_in(folder: Path) -> str | None:
     path = folder / STORE
     try:
         url = json.loads(path.read_bytes())["url"]
-        check(isinstance(url, str) and "://" in url, f"{path} names no URL; {REPAIR}")
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{path} is corrupt; {REPAIR}") from None
+    check(isinstance(url, str) and "://" in url, f"{path} names no URL; {REPAIR}")
     return url
 
 

@@ -19,7 +19,8 @@ from slm.core.files import landing
 
 def local_store(store: str | Path | None = None) -> Path:
     """Returns the folder of the store: as named, or $SLM_STORE, or one for all clones."""
-    return Path(store or os.environ.get("SLM_STORE") or Path.home() / ".cache/slm/bins")
+    named = store or os.environ.get("SLM_STORE") or "~/.cache/slm/bins"
+    return Path(named).expanduser().absolute()  # the working folder may change
 
 
 def stored(store: Path, name: str, fill: Callable[[Path], None]) -> Path:

@@ -29,10 +29,12 @@ from slm.core.errors import UserError, check
 from slm.core.files import CHUNK_BYTES, HashedFile, flush
 from slm.core.formats import FileEntry
 from slm.core.threads import in_order
-from slm.text.by_url.objects import Object, find
+from slm.text.by_url.client import Gone
+from slm.text.by_url.objects import Reading, opened
 
-SENT_AGAIN = "`make verify FIX=1` where these bins were built sends them again"
+SENT_AGAIN = "`make verify FIX=1` of that dataset, where these bins were built, sends them again"
 Told = Callable[[int], None]
+LONGEST = 200  # bytes of a file's name
 FILES = 4  # that come at a time
 
 
@@ -84,6 +86,8 @@ class Far(NamedTuple):
             )
             flush(temporary)
             temporary.rename(self.folder / name)
+        except Gone:
+            raise UserError(f"{self.url}/{name} is not there; {SENT_AGAIN}") from None
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -102,13 +106,11 @@ def bytes_bar(name: str, total: int) -> Iterator[Told]:
 
 
 def parts(url: str) -> Iterator[bytes]:
-    """Yields the bytes of an object in parts of 16 MiB, all of one content."""
-    about = find(url)
-    one = Object(url, about.bytes, about.etag)
-    with one.open() as file:
-        while part := file.read(CHUNK_BYTES):
+    """Yields the bytes of an object in parts of 16 MiB; its hashes say whether they are right."""
+    file, about = opened(url, ahead=True)
+    with Reading(file, url, about["size"]) as reading:
+        while part := reading.read(CHUNK_BYTES):
             yield part
-    one.check_same()
 
 
 def manifest_at(url: str) -> Manifest:
@@ -121,9 +123,12 @@ def manifest_at(url: str) -> Manifest:
         raise UserError(f"{path} is corrupt: not JSON; {SENT_AGAIN}") from None
     manifest = checked_manifest(manifest, path, SENT_AGAIN)
     try:
-        names = all_names(manifest)
-    except (KeyError, TypeError, AttributeError) as error:
+        names, lengths = all_names(manifest), dict(lengths_of(manifest))
+        fine = {MANIFEST, *lengths} == {*names} and manifest["dataset"]["name"] is not None
+        check(fine and all(isinstance(size, int) for size in lengths.values()), "no lengths")
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UserError(f"{path} is no manifest of bins ({error!r}); correct the URL") from None
     for name in names:  # somebody else wrote them
-        check(Path(name).name == name, f"{path} names a file {name!r}, so it is none of bins")
+        plain = Path(name).name == name and len(name.encode()) <= LONGEST
+        check(plain, f"{path} names a file {name[:99]!r}, so it is none of bins")
     return manifest

@@ -12,17 +12,20 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from slm.bins.format import MANIFEST, STORE
-from slm.bins.manifest import Manifest, all_names, files_of, read_manifest
-from slm.bins.store import filling, is_there, local_store
-from slm.core.errors import check
+from slm.bins.manifest import Manifest, all_names, files_of, lengths_of, read_manifest
+from slm.bins.store import filling, local_store
+from slm.core.errors import UserError, check
 from slm.core.files import chunk_hashes, landing, to_json
 from slm.core.formats import FileEntry
 from slm.core.threads import in_order
-from slm.stores.bringing import FILES, Told, bytes_bar, parts
+from slm.stores.bringing import FILES, Far, Told, bytes_bar, parts
 from slm.text.by_url.client import Gone, file_system, in_words
 
 SCHEMES = ("s3", "gs")
-BUILD = "remove that object, then `dvc repro --force bins` sends it anew"
+BUILD = (
+    "remove that object, then `dvc repro --force bins`, with the dataset named in params.yaml, "
+    "sends it anew"
+)
 
 
 def check_store(store: object) -> str | None:
@@ -43,6 +46,8 @@ def send(folder: Path, url: str) -> int:
     sizes = {name: (folder / name).stat().st_size for name in [*names, MANIFEST]}
     there = _sizes_at(url)
     missing = [name for name in (*names, MANIFEST) if there.get(name) != sizes[name]]
+    if not missing and b"".join(parts(f"{url}/{MANIFEST}")) != (folder / MANIFEST).read_bytes():
+        missing = [MANIFEST]
     with bytes_bar("sent", sum(sizes[name] for name in missing)) as told:
         put = partial(_put, folder, url, told)
         for group in ([name for name in missing if name != MANIFEST], [MANIFEST]):
@@ -86,12 +91,9 @@ def write_to_store(write: Callable[[Path], Manifest], out: Path, store: str, nam
     with landing(new) as made:
         manifest = write(made)
     folder = new.with_name(manifest["sha256"])
-    with filling(folder):
-        if is_there(folder):
-            shutil.rmtree(new)
-        else:  # or a part of the files, which others look at: they have them open
-            shutil.rmtree(folder, ignore_errors=True)
-            new.rename(folder)
+    with filling(folder):  # what is there may be a part of the files, or damaged
+        shutil.rmtree(folder, ignore_errors=True)
+        new.rename(folder)
     url = f"{store}/{name}/{manifest['sha256']}"
     send(folder, url)
     shutil.copyfile(folder / MANIFEST, out / MANIFEST)
@@ -99,19 +101,34 @@ def write_to_store(write: Callable[[Path], Manifest], out: Path, store: str, nam
     return manifest
 
 
-def damage_at(url: str, folder: Path) -> Iterator[tuple[str, str]]:
+def damage_at(url: str, manifest: Manifest, folder: Path) -> Iterator[tuple[str, str]]:
     """Yields the name of each file at a URL that is not as it should be, and a line about it.
 
-    `folder` has the manifest, and the entries of shards, as they should be.
+    `folder`, of the local store, has the manifest and gets the entries of shards.
     """
-    manifest = read_manifest(folder)
-    files = {
-        MANIFEST: _entry([(folder / MANIFEST).read_bytes()]),
-        **dict(files_of(folder, manifest)),
-    }
+    far, entries = Far(url, folder), [name for name in all_names(manifest) if is_entry(name)]
+    for name in entries:
+        try:
+            far.bring([name])
+        except UserError as error:
+            yield name, str(error)
+    files = dict(files_of(folder, manifest))
+    files[MANIFEST] = _entry([to_json(manifest)])
     for name, line in in_order(lambda name: (name, _wrong(url, name, files[name])), files, FILES):
         if line:
             yield name, line
+
+
+def is_entry(name: str) -> bool:
+    """Whether a file of bins is the entry of a shard."""
+    return name.endswith(".json") and "-of-" in name
+
+
+def missing_at(url: str, manifest: Manifest) -> list[str]:
+    """The names of the files that are not at a URL with their lengths."""
+    there = _sizes_at(url)
+    lengths = {MANIFEST: len(to_json(manifest)), **dict(lengths_of(manifest))}
+    return [name for name, length in lengths.items() if there.get(name) != length]
 
 
 def _wrong(url: str, name: str, expected: FileEntry) -> str:
@@ -131,14 +148,14 @@ def _entry(chunks: Iterable[bytes]) -> FileEntry:
     return {"bytes": size, "sha256": hashes}
 
 
-def send_again(url: str, names: list[str]) -> None:
+def send_again(url: str, manifest: Manifest, names: list[str]) -> None:
     """Replaces these files at a URL by those of the local store, if it has them intact."""
-    folder = local_store() / url.rpartition("/")[2]
-    manifest = read_manifest(folder)
+    folder = local_store() / manifest["sha256"]
     known = dict(files_of(folder, manifest))
+    known[MANIFEST] = _entry([to_json(manifest)])
     for name in sorted(names, key=lambda name: name == MANIFEST):  # which goes last
         path = folder / name
-        there = name == MANIFEST or path.is_file()
-        intact = there and (name == MANIFEST or chunk_hashes(path) == known[name]["sha256"])
+        entry = known.get(name) if path.is_file() else None
+        intact = entry is not None and chunk_hashes(path) == entry["sha256"]
         check(intact, f"{path} is not intact, from which {url}/{name} would be repaired; {BUILD}")
         _put(folder, url, lambda _size: None, name)

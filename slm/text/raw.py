@@ -18,9 +18,9 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from slm.core.files import read_json
-from slm.text.by_url.objects import Object
+from slm.text.by_url.objects import Object, Start
 
-Place = Path | Object  # of a file of text
+Place = Path | Object | Start  # where a file of text is
 GROUPS = "groups.json"  # of files at URLs, their row groups (slm.text.by_url.taking)
 PART_BYTES = 2**20
 PIECE_BYTES = 2**14  # of what is unpacked: at a cut, less than so much is lost

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -163,9 +164,9 @@ def test_other_bytes_are_refused_and_nothing_of_them_stays(
             one_line(error)
             assert not [*store.glob(f"*/{name}")]
             assert not [*store.glob("*/*.tmp")]
-        assert [wrong for wrong, _ in damage_at(url, folder)] == [name]
+        assert [wrong for wrong, _ in damage_at(url, manifest, folder)] == [name]
         s3.put(key, content)
-    assert [*damage_at(url, folder)] == []
+    assert [*damage_at(url, manifest, folder)] == []
 
 
 @pytest.mark.parametrize(
@@ -209,11 +210,16 @@ def test_what_is_no_url_of_bins_is_one_line(s3, small_sample, tmp_path):
         one_line(error)
 
 
+UP = {"tokens": 1, "files": {"../up.bin": {"bytes": 2}}}
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
         ({"vocabulary": {"../../escaped": {"bytes": 1, "sha256": ["0" * 64]}}}, "names a file"),
-        ({"splits": {"../up": {"files": {"../up.bin": {}}}}}, "names a file"),
+        ({"splits": {"../up": UP}}, "names a file"),
+        ({"splits": {"up": {"files": {"up.bin": {}}}}}, "is no manifest of bins"),
+        ({"splits": {"up": {**UP, "files": {"u" * 300: {"bytes": 1}}}}}, "names a file"),
         ({"splits": ["train"]}, "is no manifest of bins"),
         ({"format": 9}, "has format 9"),
     ],
@@ -239,17 +245,86 @@ def test_a_store_that_cannot_be_written_is_said(s3, small_sample, tmp_path):
 
 def test_what_was_flipped_there_is_sent_again_from_here(s3, small_sample, tmp_path):
     folder = made(small_sample, tmp_path / "bins")
-    url = sent(folder)
+    url, manifest = sent(folder), slm.open_bins(folder).manifest
     slm.open_bins(url, verify=True)  # and so the local store has them
     key = f"{url[len('s3://') :]}/train.bin"
     right = s3.objects[key]
     s3.put(key, bytes(len(right)))
-    assert [name for name, _ in damage_at(url, folder)] == ["train.bin"]
-    send_again(url, ["train.bin"])
+    assert [name for name, _ in damage_at(url, manifest, folder)] == ["train.bin"]
+    send_again(url, manifest, ["train.bin"])
     assert s3.objects[key] == right
-    (tmp_path / "store" / url[-64:] / "train.bin").unlink()
+    kept = tmp_path / "store" / url[-64:] / "train.bin"
+    kept.write_bytes(bytes(len(right)))
     with pytest.raises(ValueError, match="is not intact, from which"):
-        send_again(url, ["train.bin"])
+        send_again(url, manifest, ["train.bin"])
+    kept.unlink()
+    with pytest.raises(ValueError, match="is not intact, from which"):
+        send_again(url, manifest, ["train.bin"])
+
+
+def test_each_process_of_a_fork_brings_for_itself(s3, small_sample, tmp_path):
+    folder = made(small_sample, tmp_path / "bins", 700)
+    bins = slm.open_bins(sent(folder))
+    with multiprocessing.get_context("fork").Pool(2) as pool:  # as a DataLoader's workers are
+        found = pool.map(partial(_ids, bins), ["train", "validation"])
+    opened = slm.open_bins(folder)
+    assert found == [int(opened.ids(split)[:].sum()) for split in ("train", "validation")]
+
+
+def _ids(bins: Bins, split: str) -> int:
+    return int(bins.ids(split)[:].sum())
+
+
+def test_the_working_folder_may_change(s3, small_sample, tmp_path, monkeypatch):
+    url = sent(made(small_sample, tmp_path / "bins"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SLM_STORE", "relative")
+    bins = slm.open_bins(url)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert len(bins.ids("train")) == bins.manifest["splits"]["train"]["tokens"]
+    assert (tmp_path / "relative").is_dir()
+    with pytest.raises(ValueError, match="is no URL; pass a string"):
+        slm.open_bins(Path(url))
+
+
+def test_no_file_of_bins_is_asked_for_twice(s3, small_sample, tmp_path):
+    folder = made(small_sample, tmp_path / "bins", 700)
+    url = sent(folder)
+    s3.requests.clear()
+    slm.open_bins(url, verify=True)
+    names = all_names(slm.open_bins(folder).manifest)
+    assert len([one for one in s3.requests if one.startswith("GET")]) == len(names)
+    assert len([one for one in s3.requests if one.startswith("HEAD")]) <= len(names) + 2
+
+
+def test_what_a_store_lost_is_said_where_dvc_has_the_bins(s3, small_sample, tmp_path):
+    folder = tmp_path / "clone"
+    shutil.copytree(small_sample, folder, symlinks=True)
+    store, null = "store: s3://bucket/bins ", "store: null "
+    edit(folder / "params.yaml", null, store)
+    script(folder, "make_data")
+    assert script(folder, "make_card")
+    edit(folder / "params.yaml", store, null)
+    script(folder, "make_data")
+    for name in [name for name in s3.objects if name.startswith("bucket/bins/")]:
+        del s3.objects[name]
+    shutil.rmtree(tmp_path / "store")
+    edit(folder / "params.yaml", null, store)
+    said = script(folder, "make_data", fails=True)
+    assert "train.bin is not there; `make verify FIX=1` of that dataset" in said
+    said = script(folder, "verify", "--fix", fails=True)
+    assert "remove that object, then `dvc repro --force bins`" in said
+    dvc(folder, "repro", "-q", "--force", "bins")
+    script(folder, "make_data")
+    assert "every byte is as" in script(folder, "verify")
+    (tmp_path / "off").mkdir()
+    for name in [name for name in s3.objects if "manifest.json" in name or "docs" in name]:
+        del s3.objects[name]
+    shutil.rmtree(tmp_path / "store")
+    said = script(folder, "verify", fails=True)
+    assert said.count("is not there") == 3
+    assert "sample" in script(folder, "list_datasets")  # which asks no server
 
 
 def test_a_dataset_in_a_store_is_built_pulled_verified_and_compared(s3, small_sample, tmp_path):

@@ -9,6 +9,7 @@ stored; the stages run as processes of their own. Out: a line a stage.
 
 import argparse
 import json
+import multiprocessing
 import os
 import shutil
 import sys
@@ -38,7 +39,8 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=ROOT / ".dvc/tmp") as name, S3Server() as s3:
         folder = Path(name)
-        files = [_file(folder / f"{number}.parquet", number) for number in range(FILES)]
+        with multiprocessing.get_context("spawn").Pool(1) as pool:  # this process must stay small
+            files = pool.starmap(_file, [(folder / f"{n}.parquet", n) for n in range(FILES)])
         each = sum(size for _, size in files) / FILES
         keys = [f"{number:05d}.parquet" for number in range(round(args.gigabytes * 1e9 / each))]
         for number, key in enumerate(keys):

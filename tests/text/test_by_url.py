@@ -126,6 +126,27 @@ def test_of_parquet_that_is_counted_little_is_read(s3, tmp_path):
     assert s3.sent < s3.size("text/large/a.parquet") / 4
 
 
+def test_a_small_file_is_asked_for_once(s3, tmp_path):
+    raw_of(tmp_path, "s3://text/corpus/4.jsonl")
+    asked = [one for one in s3.requests if one.endswith("4.jsonl")]
+    assert sorted(one.split()[0] for one in asked) == ["GET", "HEAD", "HEAD"]
+
+
+def test_an_object_that_is_gone_and_a_folder_are_said(s3, tmp_path):
+    raw = raw_of(tmp_path / "a", "s3://text/corpus/*")
+    del s3.objects["text/corpus/4.jsonl"]
+    with pytest.raises(ValueError, match="is gone since it was found; `dvc repro --force") as error:
+        texts_of(raw)
+    one_line(error)
+    with pytest.raises(ValueError, match=r"is a folder; name its files, such as s3://text/corpus/"):
+        raw_of(tmp_path / "b", "s3://text/corpus")
+
+
+def test_markers_of_folders_are_no_files(s3, tmp_path):
+    s3.put("text/corpus/", b"")
+    assert texts_of(raw_of(tmp_path, "s3://text/**")) == TEXTS * 4
+
+
 def test_a_client_of_the_hub_reads_its_urls(tmp_path, monkeypatch):
     with HubServer() as hub:
         for name, value in hub.environment(tmp_path / "home").items():
@@ -170,6 +191,9 @@ def test_files_of_a_shared_disk_are_not_copied(tmp_path):
     with pytest.raises(ValueError, match="written since") as error:
         texts_of(raw)
     assert "`dvc repro --force download`" in one_line(error)
+    os.utime(shared / "1.parquet", (1, 1))  # as a copy has it that keeps times
+    with pytest.raises(ValueError, match="written since"):
+        texts_of(raw)
 
 
 def _put(name: str, content: bytes) -> Callable[[S3Server], None]:

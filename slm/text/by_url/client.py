@@ -4,6 +4,7 @@ In: a URL. Out: fsspec's file system for it, with credentials as that client fin
 variables AWS_… and ~/.aws). What a client raises becomes one line with its cure.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ CLIENTS = {
 RETRIES = {"mode": "standard", "total_max_attempts": 4}
 LIMITS = {"retries": RETRIES, "connect_timeout": 5, "read_timeout": 15}
 AGAIN = "run the same command again: what is finished is kept"
-TAKE = "`dvc repro --force download` takes it as it is"
+TAKE = "`dvc repro --force download`, with the dataset named in params.yaml, takes it as it is"
 BUSY = re.compile("SlowDown|TooManyRequests|RequestLimit|Throttl|reduce your request rate|429")
 NO_ACCESS = {  # names of classes
     "CredentialRetrievalError",
@@ -50,7 +51,7 @@ def is_url(name: str) -> bool:
 def check_url(url: str) -> None:
     """Raises UserError if it is no URL that is read here."""
     parts = urlsplit(url)
-    known = parts.scheme in CLIENTS and "::" not in url
+    known = parts.scheme in CLIENTS
     check(known, f"{url} is of no scheme that is read here ({', '.join(CLIENTS)})")
     check(
         "@" not in parts.netloc,
@@ -61,13 +62,13 @@ def check_url(url: str) -> None:
 
 def file_system(url: str) -> Any:
     """Returns fsspec's file system for a URL."""
-    scheme = urlsplit(url).scheme
     with in_words(url):
-        return _made(scheme)
+        return _made(urlsplit(url).scheme, os.getpid())
 
 
 @cache
-def _made(scheme: str) -> Any:
+def _made(scheme: str, _process: int) -> Any:
+    """A client of a process: it has a thread, which a fork does not take along."""
     import fsspec
 
     more = {"config_kwargs": LIMITS} if scheme == "s3" else {}
@@ -79,7 +80,7 @@ def in_words(url: str) -> Iterator[None]:
     """Turns whatever a client raises in the block into a UserError about `url`."""
     try:
         yield
-    except UserError:
+    except (UserError, TypeError, AttributeError, NameError):  # the latter are ours
         raise
     except Exception as error:
         kind = Gone if isinstance(error, FileNotFoundError) else UserError
@@ -97,10 +98,13 @@ def _message(url: str, error: Exception) -> str:
     if kinds & NO_ACCESS:
         return (
             f"{url} is refused to you ({said}); give its client your credentials: for S3 "
-            "AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            "AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or for what is public "
+            "FSSPEC_S3_ANON=true"
         )
     if "PreconditionFailed" in said or "FileExpired" in kinds:
         return f"{url} has changed since it was found; {TAKE}"
+    if "seek streaming" in said or "range requests" in said:
+        return f"{url}: its server serves no ranges; put the file into source/"
     if BUSY.search(said):
         return f"the server of {url} asks for fewer requests ({said}); wait, and {AGAIN}"
     return (

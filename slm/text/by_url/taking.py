@@ -18,13 +18,15 @@ from slm.core.errors import UserError, check
 from slm.core.files import to_json
 from slm.core.threads import in_order
 from slm.text.by_url.client import check_url, file_system, in_words, is_url
-from slm.text.by_url.objects import Object, find, found
+from slm.text.by_url.objects import Object, Start, find, found
 from slm.text.columnar import check_column, groups_of
 from slm.text.counting import is_array, packed_lines, packing, read_through, source_file
 from slm.text.raw import GROUPS, SourceFile, raw_name
 from slm.text.taking import kind_by_name
 
 REQUESTS = 16  # at a time, of small ones
+MANY_BYTES = 2**24  # to read of a file, from which on cores count
+START_BYTES = 2**16
 KINDS = ".parquet, and .jsonl and .json, also as .gz or .zst"
 
 
@@ -92,7 +94,7 @@ def _matching(pattern: str) -> Iterator[Object]:
     with in_words(pattern):
         matched = client.glob(pattern, detail=True)
     files = {client.unstrip_protocol(name): about for name, about in matched.items()
-             if about.get("type") != "directory"}  # fmt: skip
+             if about.get("type") != "directory" and not name.endswith("/")}  # fmt: skip
     check(files != {}, f"files: {pattern} matches nothing; correct the pattern in params.yaml")
     for url in sorted(files):
         about = found(url, files[url])
@@ -109,11 +111,15 @@ def _refuse_shared(objects: dict[str, list[Object]]) -> None:
 
 
 def _all_taken(split: str, objects: list[Object], column: str) -> list[Taken]:
-    small = all(kind_by_name(one.url) == ".parquet" and one.etag for one in objects)
-    workers = REQUESTS if small else os.cpu_count() or 1
+    read = sum(one.bytes for one in objects if not _is_counted_by_its_end(one))
+    workers = REQUESTS if read < MANY_BYTES * len(objects) else os.cpu_count() or 1
     made = in_order(lambda one: _taken(one, column), objects, workers)
     bar = tqdm(made, f"{split} files", len(objects), delay=2, disable=None)
     return [*bar]
+
+
+def _is_counted_by_its_end(one: Object) -> bool:
+    return kind_by_name(one.url) == ".parquet" and one.etag is not None
 
 
 def _taken(one: Object, column: str) -> Taken:
@@ -124,13 +130,16 @@ def _taken(one: Object, column: str) -> Taken:
         content = {} if one.etag else {"sha256": read_through(one)[0]}
         named = {"name": one.url, "rows": rows, **content, **about}
         return Taken(named, ".parquet", groups)  # type: ignore[arg-type]
-    check(not is_array(one), f"{one.url} is a JSON array, and lines are read by URL; put the file "
-          "into source/, or write its objects as lines")  # fmt: skip
-    kind = packing(one)
+    with one.open(ahead=False) as file:
+        start = Start(one.name, file.read(START_BYTES))
+    check(not is_array(start), f"{one.url} is a JSON array, and lines are read by URL; put the "
+          "file into source/, or write its objects as lines")  # fmt: skip
+    whole: Any = start if one.bytes <= START_BYTES else one  # a small file is asked for once
+    kind = packing(start)
     plain = kind == ".jsonl"
-    sha256, lines = read_through(one) if plain or not one.etag else ("", 0)
-    rows = lines if plain else packed_lines(one, one.url, kind)
-    line: dict[str, Any] = {**source_file(one, one.url, rows, sha256), **about}
+    sha256, lines = read_through(whole) if plain or not one.etag else ("", 0)
+    rows = lines if plain else packed_lines(whole, one.url, kind)
+    line: dict[str, Any] = {**source_file(start, one.url, rows, sha256), **about}
     return Taken({k: v for k, v in line.items() if v != ""}, kind, None)  # type: ignore[arg-type]
 
 
