@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE  # set-up writes no bytecode, so the first impo
 export USER := $(or $(USER),$(LOGNAME),nobody)
 export HOME := $(or $(HOME),$(CURDIR)/.dvc/tmp)
 .DEFAULT_GOAL := help
-.PHONY: help setup ready environment data datasets pull push verify diff inspect describe card compare bench bench-data test test-quick test-kills check clean
+.PHONY: help setup ready environment data datasets pull push verify diff inspect describe card export compare bench bench-data test test-quick test-kills test-peers check clean
 
 help:  ## print these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,10 @@ describe: ready  ## figures and pictures of the bins, and an audit of their text
 card: ready  ## a dataset card and a Croissant file of the bins, in reports/<dataset> (DATASET=name)
 	@$(PY) -m scripts.make_card $(if $(DATASET),"$(DATASET)")
 
+export: ready  ## give the bins another trainer's names, headers and indices (TO=nanogpt, llmc, megatron, datatrove, olmo, litdata, arrow or webtext; OUT=folder VERIFY=1 READER=modded SHARD_TOKENS=n BYTES=1 DATASET=name)
+	@$(PY) -m scripts.export $(if $(DATASET),"$(DATASET)") --to "$(TO)" $(if $(OUT),--out "$(OUT)") $(if $(filter-out 0,$(VERIFY)),--verify) \
+		$(if $(READER),--reader "$(READER)") $(if $(SHARD_TOKENS),--shard-tokens "$(SHARD_TOKENS)") $(if $(filter-out 0,$(BYTES)),--token-bytes)
+
 compare: ready  ## build the variants that params.yaml lists and say what differs (TRAIN=1 DATASET=name)
 	@$(PY) -m scripts.compare $(if $(DATASET),"$(DATASET)") $(if $(filter-out 0,$(TRAIN)),--train)
 
@@ -70,6 +74,11 @@ test-quick: ready  ## run the tests that start no DVC, no server and no build, i
 
 test-kills: ready  ## kill the stages at random moments and compare (KILLS=200 SEED=0)
 	@$(PY) -m tests.kills.random_kills --kills $(or $(KILLS),200) --seed $(or $(SEED),0)
+
+test-peers: ready  ## have other trainers' own readers read our exports (installs them beside the environment)
+	@$(PY) -m pip install -qq --disable-pip-version-check --no-deps --upgrade --target .venv.peers \
+		$$($(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["peers"])')
+	@PYTHONPATH=.venv.peers $(PY) -P -m pytest -q tests/export/test_peers.py $(ARGS)
 
 check: ready  ## run the linter and the type checker, then the tests
 	@$(PY) -P -m ruff check . && $(PY) -P -m ruff format --check . && $(PY) -P -m mypy

@@ -19,6 +19,7 @@ NAMES = (
             "format",
             "versions",
             "sharing",
+            "export",
         )
     ),
     *(f"docs/{name}.md" for name in ("batching", "packing", "training-loops")),

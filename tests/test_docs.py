@@ -40,6 +40,8 @@ CANNOT = {  # commands that this test cannot run, and why
     "make setup": "takes half a minute; test_setup.py runs it",
     "make diff": "its revisions are in a block",
     "dvc pull": "what it takes in is the reason for our own; test_prebuilt.py",
+    "make test-peers": "installs 100 MB; test_peers.py is what it runs",
+    "make export TO=…": "the formats stand in a block",
     "make check": "this test is part of it",
     "make test-kills": "takes a quarter of an hour; test_kills.py is its short form",
     "make pull REMOTE=ours": "a remote of the reader's; test_remotes.py runs its blocks",

@@ -18,6 +18,7 @@ ORDER = (
     "slm.tokens",
     "slm.bins",
     "slm.stores",
+    "slm.export",
     "slm.stats",
     "slm.cards",
     "slm.versions",

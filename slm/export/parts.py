@@ -1,0 +1,92 @@
+"""What do exports share? The options, and how ids and offsets are linked, copied and written.
+
+In: opened bins, in one piece or in shards. Out: files, in memory that does not grow with the bins.
+"""
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from slm.bins.opening import Bins
+from slm.bins.reading import id_parts
+
+STEP = 2**20  # documents at a time
+LINKED, COPIED, WRITTEN = "linked", "copied", "written"
+
+
+class Options(NamedTuple):
+    """What a user may ask for beside the format."""
+
+    reader: str | None = None  # of llmc: modded
+    shard_tokens: int | None = None  # of llmc and litdata: tokens of a file
+    token_bytes: bool = False  # of llmc: how many bytes of text each token stands for, too
+
+
+class Made(NamedTuple):
+    """A file of an export."""
+
+    name: str
+    how: str  # linked | copied | written
+
+
+def link_ids(bins: Bins, split: str, target: Path) -> Made:
+    """Makes `target` the ids of a split: a hard link where they are one file on the same disk."""
+    if "files" in bins.manifest["splits"][split]:
+        bins.need([f"{split}.bin"])
+        source = (bins.folder / f"{split}.bin").resolve()
+        try:
+            os.link(source, target)
+            return Made(target.name, LINKED)
+        except OSError:
+            shutil.copyfile(source, target)
+    else:
+        write(target, id_parts(bins, split))
+    return Made(target.name, COPIED)
+
+
+def write(target: Path, parts: Iterable[bytes | np.ndarray]) -> Made:
+    """Writes the bytes of `parts` end to end."""
+    with target.open("xb") as file:
+        for part in parts:
+            file.write(part if isinstance(part, bytes) else np.ascontiguousarray(part).data)
+    return Made(target.name, WRITTEN)
+
+
+def ends(bins: Bins, split: str) -> Iterator[np.ndarray]:
+    """Yields where each document ends in the ids of a split, in parts of (documents,) uint64."""
+    offsets = bins.docs(split)
+    for first in range(1, len(offsets), STEP):
+        yield np.array(offsets[first : first + STEP, 0])
+
+
+def bounds(bins: Bins, split: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields where each document begins and ends, in parts of (documents,) int64."""
+    offsets = bins.docs(split)
+    cuts = [*range(0, len(offsets) - 1, STEP), len(offsets) - 1]
+    for first, last in pairwise(cuts):
+        part = np.array(offsets[first : last + 1, 0]).astype(np.int64)
+        yield part[:-1], part[1:]
+
+
+def longest(bins: Bins, split: str) -> int:
+    """Returns how many tokens the longest document of a split has."""
+    return max((int((end - start).max()) for start, end in bounds(bins, split)), default=0)
+
+
+def read(path: Path, dtype: str, first: int = 0, last: int | None = None) -> Iterator[np.ndarray]:
+    """Yields the values of a file from byte `first` to `last` (its end), in parts."""
+    width, most = np.dtype(dtype).itemsize, 2**23
+    left = ((path.stat().st_size if last is None else last) - first) // width
+    with path.open("rb", buffering=0) as file:
+        file.seek(first)
+        while left:
+            part = np.fromfile(file, dtype, min(most, left))
+            if not len(part):
+                return
+            yield part
+            left -= len(part)

@@ -1,0 +1,99 @@
+"""The selected text itself, as nanochat and lingua read it.
+
+    shard_00000.parquet, …   column `text`, row groups of 1,000 documents, shards of some 250 MB of
+                             text; the last one is the validation split (nanochat takes it so)
+    <split>.jsonl            a line a document, {"text": …} (lingua)
+
+The text is decoded from the ids, which give it back exactly: so it is what was selected, repaired
+and put in order, and raw/ need not be there. Bins that are lossy are refused.
+"""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slm.bins.opening import Bins
+from slm.bins.reading import ids_of
+from slm.core.errors import check
+from slm.export.parts import WRITTEN, Made, Options
+from slm.text.raw import json_line
+from slm.tokens.from_file import FileTokenizer
+
+ROWS = 1000  # documents of a row group
+SHARD_BYTES = 250_000_000  # of text
+VALIDATION = "validation"
+
+
+def refuse(bins: Bins, _options: Options) -> None:
+    """Raises UserError if the reader would misread these bins."""
+    lossy = sum(bins.manifest.get("lossy_documents", {}).values())
+    check(
+        not lossy,
+        f"the ids of {lossy:,} documents do not give their text back; choose a tokenizer that is "
+        "lossless on this text",
+    )
+
+
+def write_files(bins: Bins, out: Path, _options: Options) -> Iterator[Made]:
+    """Yields each file that it makes in `out`."""
+    splits = [split for split in bins.manifest["splits"] if split != VALIDATION]
+    splits += [VALIDATION] if VALIDATION in bins.manifest["splits"] else []
+    number = 0
+    for split in splits:
+        lines = out / f"{split}.jsonl"
+        with lines.open("xb") as file:
+            for shard in _shards(bins, split):
+                name = f"shard_{number:05d}.parquet"
+                _write_shard(out / name, shard, bins, split, file)
+                yield Made(name, WRITTEN)
+                number += 1
+        yield Made(lines.name, WRITTEN)
+
+
+def _write_shard(path: Path, shard: range, bins: Bins, split: str, lines: Any) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema([("text", pa.string())])
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for first in range(shard.start, shard.stop, ROWS):
+            texts = list(texts_of(bins, split, first, min(first + ROWS, shard.stop)))
+            writer.write_table(pa.table({"text": texts}, schema))
+            lines.writelines(json_line("text", text) for text in texts)
+
+
+def _shards(bins: Bins, split: str) -> Iterator[range]:
+    """Yields the documents of each shard; at least one shard."""
+    sizes, documents = bins.docs(split)[:, 1], bins.manifest["splits"][split]["documents"]
+    cuts = [0]
+    while cuts[-1] < documents:
+        wanted = int(sizes[cuts[-1]]) + SHARD_BYTES
+        end = int(np.searchsorted(sizes, wanted)) // ROWS * ROWS
+        cuts.append(min(max(end, cuts[-1] + ROWS), documents))
+    yield from (range(*pair) for pair in pairwise(cuts if documents else [0, 0]))
+
+
+def texts_of(bins: Bins, split: str, first: int, last: int) -> Iterator[str]:
+    """Yields the texts of documents first … last - 1 of a split."""
+    encoding, policy = bins.encoding, bins.manifest["end_of_text"]
+    offsets = np.array(bins.docs(split)[first : last + 1, 0]).astype(np.int64)
+    ids_ = ids_of(bins, split, int(offsets[0]), int(offsets[-1]))
+    own = slice(policy == "prepend", -1 if policy == "append" else None)
+    for start, end in pairwise((offsets - offsets[0]).tolist()):
+        document = ids_[start:end][own].tolist()
+        if isinstance(encoding, FileTokenizer):
+            yield encoding.decode(document)
+        else:
+            yield encoding.decode_bytes(document).decode()
+
+
+def texts(folder: Path, bins: Bins, split: str) -> Iterator[str]:
+    """Yields the texts of a split as a reader of the JSON Lines finds them."""
+    import orjson
+
+    with (folder / f"{split}.jsonl").open("rb") as file:
+        for line in file:
+            yield orjson.loads(line)["text"]
