@@ -41,6 +41,7 @@ CANNOT = {  # commands that this test cannot run, and why
     "make diff": "its revisions are in a block",
     "dvc pull": "what it takes in is the reason for our own; test_prebuilt.py",
     "make test-peers": "installs 100 MB; test_peers.py is what it runs",
+    "make export TO=nanogpt": "a block has it with VERIFY=1",
     "make export TO=…": "the formats stand in a block",
     "make check": "this test is part of it",
     "make test-kills": "takes a quarter of an hour; test_kills.py is its short form",
@@ -52,6 +53,7 @@ CANNOT = {  # commands that this test cannot run, and why
     "dvc status dvc.yaml": "its answer is in the prose; tests/versions/test_pipeline.py runs it",
     "dvc repro": "takes all stages; tests/versions/test_pipeline.py runs it alone",
     "dvc repro --force download": "takes changed text at a URL; tests/text/test_by_url.py",
+    "dvc gc": "removes versions that nobody names; our pages only say what it does not know",
     "dvc add": "half a command: what to add is the reader's",
 }
 
