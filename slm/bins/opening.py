@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from slm.bins.format import MANIFEST, REPAIR
+from slm.bins.items import Documents
 from slm.bins.manifest import Manifest, has_rows, lengths_of, read_manifest, shard_names, wrong_size
 from slm.bins.shards import ShardedIds
 from slm.bins.verifying import check_bytes
@@ -41,26 +42,28 @@ class Bins(NamedTuple):
         self.need(path.name for path in files)
         self.check_same()
         if "shard_tokens" in self.manifest:
-            per_shard = self.manifest["shard_tokens"]
-            return self._same(
-                ShardedIds(files, entry["tokens"], per_shard, dtype.newbyteorder("<"))
-            )
+            cut = entry["tokens"], self.manifest["shard_tokens"]
+            return self.check_same(ShardedIds(files, *cut, dtype.newbyteorder("<")))
         if not files[0].stat().st_size:
             return np.empty(0, dtype)  # an empty file cannot be mapped
-        return self._same(np.memmap(files[0], dtype.newbyteorder("<"), "r"))
+        return self.check_same(np.memmap(files[0], dtype.newbyteorder("<"), "r"))
 
     def docs(self, split: str) -> np.ndarray:
         """Returns (documents + 1, 2) uint64: offsets in tokens and in bytes of text, mapped.
 
         Those of bins in shards are read, 16 bytes a document.
         """
-        return self._same(self._by_document(split, "docs.npy"))
+        return self.check_same(self._by_document(split, "docs.npy"))
+
+    def documents(self, split: str) -> Documents:
+        """Returns the documents of a split, a sequence of what has `.ids` and `.text`."""
+        return Documents(self, split)
 
     def rows(self, split: str) -> np.ndarray | None:
         """Returns (documents,) uint64: rows of the source split, mapped; None if they are all."""
         if not has_rows(split, self.manifest["splits"][split]):
             return None
-        return self._same(self._by_document(split, "rows.npy"))
+        return self.check_same(self._by_document(split, "rows.npy"))
 
     def _by_document(self, split: str, kind: str) -> np.ndarray:
         names = tuple(shard_names(split, self.manifest["splits"][split]))
@@ -130,13 +133,8 @@ class Bins(NamedTuple):
         if self.far is not None:
             self.far.bring(names)
 
-    def _same(self, mapped: Any) -> Any:
-        """Returns it; raises UserError if the folder was replaced by other bins since it opened."""
-        self.check_same()
-        return mapped
-
-    def check_same(self) -> None:
-        """Raises UserError if the folder was replaced by other bins since it was opened."""
+    def check_same(self, mapped: Any = None) -> Any:
+        """Returns `mapped`; raises UserError if the folder was replaced since it was opened."""
         try:
             about = (self.folder / MANIFEST).stat()
         except OSError:
@@ -144,6 +142,7 @@ class Bins(NamedTuple):
         stamp = about and (about.st_ino, about.st_mtime_ns, about.st_size)
         here = _sha256_of(self.folder, stamp) == self.manifest["sha256"]
         check(here, f"{self.folder} has other bins than when it was opened; open it again")
+        return mapped
 
 
 @lru_cache(maxsize=64)

@@ -4,6 +4,7 @@ An unknown or missing key, or a value of the wrong type, is refused before anyth
 removes the outputs of a stage before it runs the stage again.
 """
 
+import codecs
 import re
 from collections.abc import Callable
 from typing import NamedTuple
@@ -90,6 +91,13 @@ _is_patterns = _by_split(
 )
 
 
+def _is_encoding(value: object) -> bool:
+    try:
+        return isinstance(value, str) and codecs.lookup(value)._is_text_encoding
+    except LookupError:
+        return False
+
+
 def _is_flag(value: object) -> bool:
     return type(value) is bool
 
@@ -108,6 +116,10 @@ KINDS: dict[str, dict[str, Key]] = {
         "separator": Key(_is_text, _TEXT, required=False),
         "strip": Key(_is_flag, _FLAG, required=False),
         "files": Key(_is_patterns, f"patterns for each split, {_PATTERNS}"),
+        "encoding": Key(_is_encoding, "a text encoding, such as cp1252 or utf-16", required=False),
+        "as": Key(
+            lambda value: value == "text", "text, for files of no known ending", required=False
+        ),
     },
     "hub": {
         "path": Key(_is_text, _TEXT),

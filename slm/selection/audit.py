@@ -12,6 +12,7 @@ read once; memory reaches about 120 bytes per document. What is counted, exactly
     unfinished          the last character that is not whitespace is none of ENDINGS
     only_whitespace     nothing but whitespace, as str.strip() has it, and not empty
     byte_order_marks    first documents of files that began with one; it was taken off
+    replacement_characters  U+FFFD, which stands where somebody decoded bytes that were no text
 
 The same bytes means the same hash in the facts. An empty document is no duplicate and no
 leak; a document of whitespace alone is not unfinished.
@@ -112,8 +113,15 @@ def shares(audit: Audit) -> dict[str, object]:
 
 def facts_of_block(block: Block) -> np.ndarray:
     """Returns (documents,) FACTS of a block, but for byte order marks, which are not in it."""
-    found = (_with_mojibake(block), _with_controls(block), *_ending_oddly(block))
-    return facts_of(block, words(block), dict(zip(FAULTS, found, strict=False)))
+    unfinished, blank = _ending_oddly(block)
+    found = {
+        "mojibake": _with_mojibake(block),
+        "control_characters": _with_controls(block),
+        "unfinished": unfinished,
+        "only_whitespace": blank,
+        "replacement_characters": _with_replacements(block),
+    }
+    return facts_of(block, words(block), found)
 
 
 def _rows(split: str, faults: np.ndarray, numbers: dict) -> dict[str, np.ndarray]:
@@ -179,6 +187,13 @@ def _with_controls(block: Block) -> np.ndarray:
     bytes_, following = data[positions], data[np.minimum(positions + 1, len(data) - 1)]
     wrong = np.where(bytes_ == 0xC2, following < 0xA0, ~_PLAIN[bytes_])
     return _documents(block, positions[wrong])
+
+
+def _with_replacements(block: Block) -> np.ndarray:
+    """Returns the documents, from 0 in the block, that hold U+FFFD: EF BF BD."""
+    data = block.data
+    at = np.flatnonzero(data[:-2] == 0xEF) if len(data) > 2 else np.empty(0, np.int64)
+    return _documents(block, at[(data[at + 1] == 0xBF) & (data[at + 2] == 0xBD)])
 
 
 def _documents(block: Block, positions: np.ndarray) -> np.ndarray:

@@ -24,7 +24,14 @@ HASH_BYTES = 16
 FACTS = np.dtype(
     [("hash", f"V{HASH_BYTES}"), ("bytes", "<u8"), ("words", "<u4"), ("faults", "<u4")]
 )
-FAULTS = ("mojibake", "control_characters", "unfinished", "only_whitespace", "byte_order_marks")
+FAULTS = (  # a new one goes last, so that the bits of the others stay
+    "mojibake",
+    "control_characters",
+    "unfinished",
+    "only_whitespace",
+    "byte_order_marks",
+    "replacement_characters",
+)
 
 
 def facts_of(block: Block, words: np.ndarray, faults: dict[str, np.ndarray]) -> np.ndarray:

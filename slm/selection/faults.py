@@ -19,7 +19,12 @@ from slm.text.raw import locate, read_source
 
 SHOWN = 60  # characters
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-PATTERNS = {"mojibake": MOJIBAKE, "control_characters": CONTROL, "unfinished": re.compile(r"\s*\Z")}
+PATTERNS = {
+    "mojibake": MOJIBAKE,
+    "control_characters": CONTROL,
+    "unfinished": re.compile(r"\s*\Z"),
+    "replacement_characters": re.compile("\ufffd"),
+}
 
 
 def advice(raw: Path, audits: dict[str, Audit]) -> str:

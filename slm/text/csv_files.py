@@ -1,6 +1,6 @@
 """How is a CSV file read? Row after row, in constant memory, by Python's own reader.
 
-In: an open file of bytes in UTF-8 whose first row names the columns. Out: the text of one column of
+In: an open file of bytes whose first row names the columns. Out: the text of one column of
 each row, in order, or a UserError that names file and row. Blank lines are no rows.
 """
 
@@ -15,12 +15,12 @@ from slm.text.raw import no_column
 LONGEST = 2**31 - 1  # characters of a cell
 
 
-def csv_texts(file: Any, column: str, name: str) -> Iterator[str]:
+def csv_texts(file: Any, column: str, name: str, encoding: str = "utf-8-sig") -> Iterator[str]:
     """The text in `column` of each row; `name` is the file's, for messages."""
     csv.field_size_limit(LONGEST)
     row = 0
     try:
-        rows = csv.reader(io.TextIOWrapper(file, "utf-8-sig", newline=""), strict=True)
+        rows = csv.reader(io.TextIOWrapper(file, encoding, newline=""), strict=True)
         head = next(rows, [])
         check(
             not head or column in head, f"{name} {no_column(column, head)}, as its first row says"

@@ -8,7 +8,7 @@ Order: pattern after pattern as given, each pattern's names sorted, so the same 
 from itertools import groupby
 from pathlib import Path
 
-from slm.core.errors import check
+from slm.core.errors import UserError, check
 from slm.text.finding import find_files, refuse_shared
 from slm.text.raw import SourceFile, raw_name
 from slm.text.taking import KINDS, WRITTEN, Named, kind_by_name, kind_of, take
@@ -23,11 +23,7 @@ def take_files(entry: dict, source: Path, raw: Path) -> tuple[dict, dict]:
     check(column is not None, "column is null; name the one with text: `column:` in params.yaml")
     actual = {split: find_files(source, globs) for split, globs in entry["files"].items()}
     refuse_shared(source, actual)
-    for name in [name for names in actual.values() for name in names]:
-        check(
-            kind_by_name(name) is not None,
-            f"files: {name} is of no kind that is read here ({KINDS})",
-        )
+    _refuse_unknown([name for names in actual.values() for name in names], entry)
     splits = {}
     for split, names in actual.items():
         runs = _runs([(name, source / name) for name in names])
@@ -39,14 +35,30 @@ def take_files(entry: dict, source: Path, raw: Path) -> tuple[dict, dict]:
             raws.append(target.name)
             files += take(kind, run, target, column, entry)
         splits[split] = {"raw": raws, "files": files}
-    cut = {key: entry[key] for key in ("separator", "strip") if entry.get(key)}
+    cut = {key: entry[key] for key in ("separator", "strip", "encoding", "as") if entry.get(key)}
     return {"column": column, **cut}, splits
 
 
+def _refuse_unknown(names: list[str], entry: dict) -> None:
+    """Raises UserError at files of no known kind, and at an encoding for those of a known one."""
+    unknown = [name for name in names if kind_by_name(name) is None]
+    if unknown and entry.get("as") != "text":
+        more = f" and {len(unknown) - 1:,} more are" if len(unknown) > 1 else " is"
+        raise UserError(
+            f"files: {unknown[0]}{more} of no kind that is read here ({KINDS}); if it is text, "
+            "`as: text` in params.yaml takes it so"
+        )
+    encoded = [name for name in names if kind_by_name(name) not in (None, ".txt", ".csv")]
+    check(
+        not encoded or entry.get("encoding") is None,
+        f"`encoding:` is of .txt and .csv, and {encoded[:1]} is of another kind; take two datasets",
+    )
+
+
 def _runs(files: list[Named]) -> list[tuple[str, list[Named]]]:
-    """One raw file for each file, but for each run of .txt files."""
+    """One raw file for each file, but for each run of text files."""
     runs: list[tuple[str, list[Named]]] = []
-    for kind, group in groupby(files, lambda file: kind_of(file[1], file[0])):
+    for kind, group in groupby(files, lambda file: kind_of(file[1], file[0], ".txt")):
         run = [*group]
         runs += [(kind, run)] if kind == ".txt" else [(kind, [file]) for file in run]
     return runs

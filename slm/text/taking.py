@@ -6,6 +6,7 @@ are found by content.
 """
 
 import hashlib
+from codecs import getincrementaldecoder
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -42,9 +43,9 @@ def kind_by_name(name: str) -> str | None:
     return ".json" if unpacked_name.endswith((".jsonl", ".json")) else None
 
 
-def kind_of(path: Path, name: str) -> str:
+def kind_of(path: Path, name: str, otherwise: str = ".json") -> str:
     """The kind of a file that is read: one of WRITTEN, or the ending that it has in raw/."""
-    kind = kind_by_name(name) or ".json"
+    kind = kind_by_name(name) or otherwise
     return kind if kind != ".json" or is_array(path) else packing(path)
 
 
@@ -62,7 +63,8 @@ def take(kind: str, files: list[Named], target: Path, column: str, entry: dict) 
     name, path = files[0]
     sha256, lines = read_through(path)
     if kind in WRITTEN:
-        rows = _write_rows(path, name, target, column, kind)
+        encoding = entry.get("encoding") or "utf-8-sig"
+        rows = _write_rows(path, name, target, column, kind, encoding)
     else:
         rows = rows_of(path, name, kind, column, lines)
         link_or_copy(path, target)
@@ -78,13 +80,15 @@ def rows_of(path: Path, name: str, kind: str, column: str, lines: int) -> int:
     return lines if kind == ".jsonl" else packed_lines(path, name, kind)
 
 
-def _write_rows(path: Path, name: str, target: Path, column: str, kind: str) -> int:
+def _write_rows(path: Path, name: str, target: Path, column: str, kind: str, encoding: str) -> int:
     """Write the rows of a JSON array or of a CSV file as JSON Lines; how many there are."""
     rows = 0
     try:
         with unpacked(path, packing(path)) as file, target.open("xb", PART_BYTES) as out:
             parts = unpacked_parts(file)
-            own = csv_texts(file, column, name) if kind == ".csv" else texts(parts, column, name)
+            own = texts(parts, column, name)
+            if kind == ".csv":
+                own = csv_texts(file, column, name, encoding)
             for rows, text in enumerate(own, 1):  # noqa: B007
                 out.write(json_line(column, text))
     except UNPACKING as error:
@@ -93,18 +97,46 @@ def _write_rows(path: Path, name: str, target: Path, column: str, kind: str) -> 
 
 
 def _write_texts(files: list[Named], target: Path, column: str, entry: dict) -> list[SourceFile]:
-    taken = []
+    taken, wrong = [], dict[str, tuple[str, str]]()  # by name, which row, and why
     with target.open("xb", PART_BYTES) as out:
         for name, path in files:
             digest, rows = hashlib.sha256(), 0
-            with path.open("rb") as file:
-                parts = parts_of(file, path, digest)
-                pieces = _pieces(parts, entry.get("separator"), entry.get("strip", False))
-                for rows, piece in enumerate(pieces, 1):
-                    text = _decoded(piece, rows, name)
-                    out.write(json_line(column, text.strip() if entry.get("strip") else text))
+            try:
+                with path.open("rb") as file:
+                    parts = in_utf8(parts_of(file, path, digest), entry.get("encoding"))
+                    pieces = _pieces(parts, entry.get("separator"), entry.get("strip", False))
+                    for piece in pieces:
+                        text = piece.decode()
+                        out.write(json_line(column, text.strip() if entry.get("strip") else text))
+                        rows += 1
+            except UnicodeDecodeError as error:
+                wrong[name] = f"row {rows + 1} of {name}", str(error)
+                continue
             taken.append(source_file(path, name, rows, digest.hexdigest()))
+    if wrong:
+        raise UserError(_no_text(wrong, len(files), entry.get("encoding") or "UTF-8"))
     return taken
+
+
+def _no_text(wrong: dict[str, tuple[str, str]], files: int, encoding: str) -> str:
+    """What is said of files that are not in this encoding: all of them, and the first place."""
+    place, why = next(iter(wrong.values()))
+    several = f"{len(wrong):,} of {files:,} files are not {encoding}: {', '.join(wrong)}; "
+    return (
+        f"{several if len(wrong) > 1 else ''}{place} is not {encoding} ({why}); correct that file, "
+        "or let `encoding:` in params.yaml say what the files are"
+    )
+
+
+def in_utf8(parts: Iterable[bytes], encoding: str | None) -> Iterator[bytes]:
+    """The bytes of a text file, in parts, as UTF-8; None if they are. UnicodeDecodeError if not."""
+    if encoding is None:
+        yield from parts
+        return
+    decoder = getincrementaldecoder(encoding)("strict")
+    for part in parts:
+        yield decoder.decode(part).encode()
+    yield decoder.decode(b"", final=True).encode()
 
 
 def _pieces(parts: Iterable[bytes], separator: str | None, strip: bool = False) -> Iterator[bytes]:
@@ -122,10 +154,3 @@ def _pieces(parts: Iterable[bytes], separator: str | None, strip: bool = False) 
             rest = bytearray(last)
     if rest.strip() if strip else rest:
         yield bytes(rest)
-
-
-def _decoded(piece: bytes, row: int, name: str) -> str:
-    try:
-        return piece.decode()
-    except UnicodeDecodeError as error:
-        raise UserError(f"row {row} of {name} is not UTF-8 ({error}); correct that file") from None

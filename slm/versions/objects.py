@@ -48,8 +48,11 @@ def remote_store(repo: Repository, remote: str | None) -> Store:
 def set_client_defaults(fs: FileSystem) -> None:
     """Set what DVC leaves open in the client of a remote."""
     if fs.protocol == "ssh":  # or a false server could log in elsewhere with the user's keys
+        from asyncssh import SSHClient
+
         fs.config["agent_forwarding"] = False
         fs.config.setdefault("timeout", 120)  # seconds to connect; DVC's own is half an hour
+        fs.config["client_factory"] = SSHClient  # DVC's own asks for a password on the terminal
 
 
 def fetch(cache: Store, store: Store, listing: str) -> None:

@@ -62,7 +62,7 @@ def push(name: str, remote: str) -> int:
         raise UserError(f"{line}; `make verify DATASET={name} FIX=1` repairs it before a push")
     if changed := _uncommitted(name):
         raise UserError(f"{changed} is not committed, so no clone could pull; `git commit` it")
-    with open_repo() as repo, as_user_error(repo.config, remote):
+    with open_repo() as repo, as_user_error(repo.config, remote, writes=True):
         store = remote_store(repo, remote)
         return send(folder, store, version, folder_list(folder, file_names(folder)))
 

@@ -7,16 +7,19 @@ these move between modules, along the chain of causes, as in slm/text/hub/errors
 """
 
 import re
+import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from slm.core.errors import REPAIRS, UserError, cause_chain
 from slm.versions.dvc_internals import Settings
 
 SHIPPED = "prebuilt"  # the remote that is a folder of this repository
 SECRETS = {
-    "ssh": "keyfile (a private key) and user",
+    "ssh": "keyfile (a private key) or password, and user",
     "s3": "access_key_id and secret_access_key",
     "webdav": "user and password",
     "http": "auth (basic), user and password",
@@ -59,6 +62,16 @@ LINES: list[tuple[set[str], str]] = [
         "{remote} is not there ({text}); correct its url (`dvc remote modify {name} url …`), make "
         "that bucket or folder, or push there first",
     ),
+    (  # no access to write
+        {"read-only"},
+        "{remote} lets you read and not write ({text}); ask its owner for the right to write, or "
+        "push to another",
+    ),
+    (  # another protocol
+        {"speaks TLS"},
+        "{remote} speaks TLS; write {secure} in its url (`dvc remote modify {name} url …`) or "
+        "endpointurl",
+    ),
     (  # no access
         {"keyfile", "KeyImportError", "KeyEncryptionError", "no password"}
         | {"NoCredentialsError", "PartialCredentialsError", "PermissionDenied"}
@@ -80,13 +93,20 @@ LINES: list[tuple[set[str], str]] = [
 ]
 # Set-up has the plugins of those kinds that SECRETS names.
 PLUGIN = '`make setup` installs it, or elsewhere `pip install -e ".[{scheme}]"`'
+PLAIN = re.compile("(http|webdav)://")
 UNKNOWN = "{remote} failed: {text}; see `dvc remote list` and its settings in .dvc/config"
 
 
+WRITE = {"SFTPPermissionDenied", "SFTPWriteProtect", "SFTPFailure", "AccessDenied", "403", "405"}
+READ_ONLY = {"PermissionError"} | WRITE  # signs of it, while something is written
+NETWORK = LINES[-2][0]
+
+
 @contextmanager
-def as_user_error(config: Settings, remote: str | None) -> Iterator[None]:
+def as_user_error(config: Settings, remote: str | None, writes: bool = False) -> Iterator[None]:
     """Turn what DVC or a client raises in the block into one UserError about this remote.
 
+    `writes` says that the block writes there, after it could read.
     What concerns this machine's own files (no space, no right) passes: `run_main` says it.
     """
     try:
@@ -97,10 +117,10 @@ def as_user_error(config: Settings, remote: str | None) -> Iterator[None]:
         if type(error).__module__ == "builtins" and getattr(error, "errno", None) in REPAIRS:
             raise
         name = remote or config["core"].get("remote") or ""
-        raise UserError(_message(error, name, config["remote"])) from None
+        raise UserError(_message(error, name, config["remote"], writes)) from None
 
 
-def _message(error: Exception, name: str, remotes: Settings) -> str:
+def _message(error: Exception, name: str, remotes: Settings, writes: bool) -> str:
     config = remotes.get(name.lower(), {})
     url, chain = config.get("url", ""), cause_chain(error)
     scheme = url.partition("://")[0] if "://" in url else "folder"
@@ -109,6 +129,11 @@ def _message(error: Exception, name: str, remotes: Settings) -> str:
     signs = {sign for link in chain for sign in _signs(link, config)} | {status or ""}
     if name == SHIPPED and signs & {"CorruptObjectError", "MissingObjectError"}:
         signs.add("shipped")
+    if writes and signs & READ_ONLY and not signs & {"InvalidAccessKeyId"}:
+        signs.add("read-only")
+    endpoint_url = config.get("endpointurl", url)
+    if signs & (NETWORK | {"400"}) and PLAIN.match(endpoint_url) and speaks_tls(endpoint_url):
+        signs.add("speaks TLS")
     line = next((line for known, line in LINES if known & signs), UNKNOWN)
     text = str(error).strip()[:300]  # a client's may say little: its class is said, too
     ours = type(error).__module__.startswith(("slm.", "dvc."))
@@ -121,12 +146,26 @@ def _message(error: Exception, name: str, remotes: Settings) -> str:
         plugin=(PLUGIN if scheme in SECRETS else "`pip install dvc-{scheme}`").format(
             scheme=scheme
         ),
+        secure=re.sub(r"^(http|webdav)://.*", r"\1s://", endpoint_url),
         secret=SECRETS.get(scheme, "the owner and mode of the folder"),
         known=", ".join(sorted(remotes)) or "none",
         status=status,
         text=text if ours and text else f"{type(error).__name__}: {text}",
     )
     return re.sub(r"(?<=//)[^/@\s]*@", "", message)  # user and password in a url
+
+
+def speaks_tls(url: str) -> bool:
+    """Whether a TLS server answers where a URL without TLS leads; nothing is sent to it."""
+    where = urlsplit(url)
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with socket.create_connection((where.hostname, where.port or 80), 2) as plain:
+            context.wrap_socket(plain).close()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _signs(link: BaseException, config: Settings) -> Iterator[str]:

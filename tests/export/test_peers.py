@@ -117,3 +117,13 @@ def test_litdata_reads_each_block(made, tmp_path, encoding, policy):
         stream = flat(documents(bins, split))
         assert len(found) == len(stream) // BLOCK  # chunks are whole blocks, but the last
         assert flat([row.tolist() for row in found]) == stream[: len(found) * BLOCK]
+
+
+@KINDS
+def test_grain_takes_the_documents_themselves(made, encoding, policy):
+    grain = peer("grain")
+    bins = made(encoding, policy)
+    rows = grain.MapDataset.source(bins.documents("train")).map(lambda item: item.ids.tolist())
+    assert [rows[i] for i in range(len(rows))] == documents(bins, "train")
+    shuffled = [*rows.shuffle(seed=1)]
+    assert sorted(shuffled) == sorted(documents(bins, "train"))

@@ -66,6 +66,7 @@ def slowly(split: str, splits: dict[str, list[str]]) -> tuple[int, dict[str, lis
         "unfinished": lambda _, text: bool(text.strip()) and text.split()[-1][-1] not in ENDINGS,
         "only_whitespace": lambda _, text: text.isspace(),
         "byte_order_marks": lambda _, text: False,
+        "replacement_characters": lambda _, text: "\ufffd" in text,
         "duplicates": lambda row, text: bool(text) and text in own[:row],
         f"also_in_{other}": lambda _, text: bool(text) and text in splits[other],
     }
@@ -129,6 +130,7 @@ def test_what_was_planted_is_found_and_nothing_else(tmp_path):
         "unfinished": [303],
         "only_whitespace": [307, 308],
         "byte_order_marks": [],
+        "replacement_characters": [],
         "duplicates": [300, 305],
         "also_in_validation": [306],
     }

@@ -640,3 +640,64 @@ def test_strip_takes_whitespace_off_both_ends_of_each_document(tmp_path, text, p
 @pytest.mark.parametrize("value", ["yes", 1, 0])
 def test_strip_is_true_or_false(tmp_path, value):
     assert "strip is" in refusal(tmp_path, {"a.txt": b"a"}, separator="-", strip=value)
+
+
+# ---- text in other encodings, and files that no ending names ----
+
+LATIN = ["Straße, café, “quoted”", "", "naïve — 5 €"]
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "utf-16-le", "utf-32", "cp437"])
+def test_text_in_another_encoding_is_read_as_it_is_named(tmp_path, encoding):
+    texts = [text.replace("“", '"').replace("”", '"').replace("—", "-").replace("€", "E")
+             if encoding == "cp437" else text for text in LATIN]  # fmt: skip
+    contents = {f"{i}.txt": text.encode(encoding) for i, text in enumerate(texts)}
+    contents["3.csv"] = 'id,text\n1,"äöü"\n'.encode(encoding)
+    raw = build(tmp_path, contents, encoding=encoding)
+    assert texts_of(raw) == [*texts, "äöü"]
+    assert read_source(raw)["encoding"] == encoding
+
+
+@pytest.mark.parametrize("part", [1, 2, 3, 7])
+def test_documents_of_another_encoding_are_cut_at_the_separator(tmp_path, monkeypatch, part):
+    monkeypatch.setattr("slm.text.raw.PART_BYTES", part)
+    content = "äß|<>|€uro|<>|".encode("utf-16")
+    raw = build(tmp_path, {"a.txt": content}, encoding="utf-16", separator="|<>|")
+    assert texts_of(raw) == ["äß", "€uro"]
+
+
+def test_all_files_that_are_not_utf8_are_said_at_once(tmp_path):
+    contents = {f"{i:03d}.txt": b"caf\xe9" if i % 3 else b"fine" for i in range(30)}
+    with pytest.raises(UserError) as error:
+        build(tmp_path, contents)
+    said = one_line(error)
+    assert said.startswith("20 of 30 files are not UTF-8: 001.txt, 002.txt, 004.txt, ")
+    assert all(f"{i:03d}.txt" in said for i in range(30) if i % 3)
+    assert "row 1 of 001.txt is not UTF-8 ('utf-8' codec can't decode byte 0xe9" in said
+    assert "let `encoding:` in params.yaml say what the files are" in said
+
+
+def test_what_is_not_in_the_named_encoding_is_said(tmp_path):
+    with pytest.raises(UserError, match=r"row 1 of a\.txt is not ascii"):
+        build(tmp_path, {"a.txt": "é".encode()}, encoding="ascii")
+    with pytest.raises(UserError, match=r"row 1 of b\.csv cannot be read as CSV"):
+        build(tmp_path / "b", {"b.csv": "text\né\n".encode()}, encoding="ascii")
+    with pytest.raises(UserError, match=r"`encoding:` is of \.txt and \.csv, and .*c\.jsonl"):
+        build(tmp_path / "c", {"c.jsonl": json_lines(["a"])}, encoding="cp1252")
+
+
+@pytest.mark.parametrize("encoding", ["klingon", "rot13", "base64", 5])
+def test_an_encoding_of_no_text_is_refused(tmp_path, encoding):
+    with pytest.raises(UserError, match=r"encoding is .*, expected a text encoding"):
+        build(tmp_path, {"a.txt": b"a"}, encoding=encoding)
+
+
+def test_files_of_no_known_ending_are_text_where_the_entry_says_so(tmp_path):
+    contents = {"mail/1.": b"one", "mail/2": b"two", "mail/3.eml": b"three", "mail/4.txt": b"four"}
+    with pytest.raises(UserError, match=r"`as: text` in params\.yaml takes it so") as error:
+        build(tmp_path / "a", contents, train=["mail/*"])
+    assert "mail/1. and 2 more are of no kind that is read here" in one_line(error)
+    raw = build(tmp_path / "b", contents, train=["mail/*"], **{"as": "text"})
+    assert texts_of(raw) == ["one", "two", "three", "four"]
+    with pytest.raises(UserError, match="expected text"):
+        build(tmp_path / "c", contents, train=["mail/*"], **{"as": "json"})

@@ -347,3 +347,96 @@ def places(kind: str, server: Server) -> dict[str, str]:
         return {"/shared/slm": url}
     old = "webdavs://dav.example.org/slm" if kind == "webdav" else "https://www.example.org/slm"
     return {old: url, " me": " someone", "PASSWORD": secrets["password"]}
+
+
+def test_a_wrong_password_is_said_and_nobody_is_asked(clone, servers, monkeypatch):
+    """Over SSH DVC would ask for another on the terminal."""
+
+    def asked(*_: object) -> str:
+        raise AssertionError("the terminal was asked")
+
+    monkeypatch.setattr("getpass.getpass", asked)
+    wrong = {"keyfile": None, "password": "wrong"}
+    set_remote(clone, "closed", servers["ssh"], **wrong)
+    said = refused(pull, "closed")
+    assert "does not let you in" in said and "keyfile (a private key) or password" in said
+
+
+@pytest.mark.parametrize("kind", ["ssh", "webdav"])
+def test_a_server_that_is_read_only_is_said(kind, built, clone, servers, tmp_path, monkeypatch):
+    shutil.copytree(built / BINS, BINS)
+    servers[kind].write("new/there", b"")
+    set_remote(clone, "shown", servers[kind], url=f"{servers[kind].config['url']}/new")
+    if kind == "ssh":
+        import asyncssh
+
+        def refuse(*_: object) -> None:
+            raise asyncssh.SFTPPermissionDenied("read-only")
+
+        for name in ("mkdir", "makedirs", "open56", "open"):
+            if hasattr(asyncssh.SFTPServer, name):
+                monkeypatch.setattr(asyncssh.SFTPServer, name, refuse)
+    else:
+        from wsgidav.fs_dav_provider import FilesystemProvider
+
+        monkeypatch.setattr(FilesystemProvider, "is_readonly", lambda _self: True)
+    said = refused(push, "shown")
+    assert "lets you read and not write" in said and "ask its owner for the right" in said
+
+
+@pytest.mark.parametrize("kind", ["http", "webdav", "s3"])
+def test_http_to_a_tls_port_names_https(kind, clone, servers, tmp_path):
+    with tls_port(tmp_path) as port:
+        set_remote(
+            clone, "plain", servers[kind], **elsewhere(kind, servers[kind], "127.0.0.1", port)
+        )
+        said = refused(pull, "plain")
+    scheme = "webdavs" if kind == "webdav" else "https"
+    assert f"speaks TLS; write {scheme}:// in its url" in said
+
+
+@contextmanager
+def tls_port(folder: Path) -> Iterator[int]:
+    """A port on which TLS is spoken, and nothing else."""
+    import datetime
+    import ssl
+    import threading
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes as kinds
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime(2026, 1, 1)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now.replace(year=2046))
+    (folder / "cert").write_bytes(
+        made.sign(key, kinds.SHA256()).public_bytes(serialization.Encoding.PEM)
+    )
+    (folder / "key").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "cert", folder / "key")
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(16)
+
+        def serve() -> None:
+            while True:
+                try:
+                    plain, _ = listener.accept()
+                except OSError:
+                    return
+                try:
+                    context.wrap_socket(plain, server_side=True).close()
+                except OSError:
+                    plain.close()
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield listener.getsockname()[1]
