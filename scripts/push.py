@@ -11,7 +11,7 @@ from slm.versions.remote import push
 def main() -> None:
     """Push the dataset named on the command line, or the one that params.yaml names."""
     command = parser("push", __doc__)
-    command.add_argument("--remote", help="a remote of .dvc/config")
+    command.add_argument("--remote", help="a remote of .dvc/config, or hf://datasets/owner/name")
     args = command.parse_args()
     if not args.remote:
         raise UserError("to which remote? `make push REMOTE=name`; `dvc remote list` names them")

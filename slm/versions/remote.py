@@ -8,11 +8,14 @@ else. What a push sends was checked, too, and is named by a commit, so that a cl
 
 from pathlib import Path
 
-from slm.bins.manifest import file_names
-from slm.core.errors import UserError
+from slm.bins.manifest import file_names, read_manifest
+from slm.cards.croissant import croissant
+from slm.cards.readme import readme
+from slm.core.errors import UserError, check
 from slm.core.git import git_text
-from slm.versions.cache import missing_objects
-from slm.versions.lock import folder_list, locked_hash
+from slm.stores.hub import from_hub, is_on_hub, repository, send_to_hub
+from slm.versions.cache import add_folder, missing_objects
+from slm.versions.lock import folder_hash, folder_list, locked_hash
 from slm.versions.objects import checkout, fetch, remote_store, send
 from slm.versions.pipeline import open_repo
 from slm.versions.remote_errors import as_user_error
@@ -38,7 +41,9 @@ def pull(name: str, remote: str | None) -> bool:
         cache = Path(repo.cache.local.path)
         if not (absent := missing_objects(cache, version)) and not damaged(folder, [version]):
             return False
-        if absent:
+        if absent and is_on_hub(remote):
+            _bring_from_hub(name, str(remote), cache, version)
+        elif absent:
             with as_user_error(repo.config, remote):
                 fetch(repo.cache.local, remote_store(repo, remote), version)
         for path in only_here(folder, cache, version):
@@ -62,9 +67,27 @@ def push(name: str, remote: str) -> int:
         raise UserError(f"{line}; `make verify DATASET={name} FIX=1` repairs it before a push")
     if changed := _uncommitted(name):
         raise UserError(f"{changed} is not committed, so no clone could pull; `git commit` it")
+    if is_on_hub(remote):
+        return send_to_hub(folder, repository(remote), name, version, lambda: _card(folder))
     with open_repo() as repo, as_user_error(repo.config, remote, writes=True):
         store = remote_store(repo, remote)
         return send(folder, store, version, folder_list(folder, file_names(folder)))
+
+
+def _bring_from_hub(name: str, remote: str, cache: Path, version: str) -> None:
+    """Bring a version from a dataset of the hub into DVC's cache."""
+    folder = from_hub(repository(remote), name, version).folder
+    names = file_names(folder)
+    same = folder_hash(folder, names) == version
+    check(same, f"{remote} has other bins than dvc.lock names, under their tag; push them again")
+    add_folder(cache, folder, folder_list(folder, names))
+
+
+def _card(folder: Path) -> dict[str, bytes]:
+    """The card of bins, by the names of its files beside their folder."""
+    manifest = read_manifest(folder)
+    name = manifest["dataset"]["name"]
+    return {"README.md": readme(manifest), f"{name}/croissant.json": croissant(folder, manifest)}
 
 
 def _uncommitted(name: str) -> str:

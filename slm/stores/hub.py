@@ -1,0 +1,88 @@
+"""How do bins go to a dataset of the Hugging Face hub, and come from it?
+
+In: hf://datasets/owner/name, which exists, and the version's name in DVC. Out: a commit there with
+<dataset>/ and a card, tagged <dataset>-<version>, so that a pull finds this very version whatever
+was pushed after it. The client is huggingface_hub, with its own credentials.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from slm.bins.manifest import file_names
+from slm.bins.opening import Bins
+from slm.core.errors import UserError, check
+from slm.stores.opening import open_url
+from slm.text.hub.errors import as_user_error
+from slm.text.hub.retries import quiet
+
+PLACE = re.compile(r"hf://datasets/([^/@]+/[^/@]+)/?")
+WHERE = "hf://datasets/owner/name"
+
+
+def is_on_hub(remote: str | None) -> bool:
+    """Whether a remote is a URL of the hub, and not the name of one of DVC's."""
+    return remote is not None and remote.startswith("hf://")
+
+
+def repository(remote: str) -> str:
+    """The owner and name of a dataset of the hub; raises UserError if the URL is of none."""
+    found = PLACE.fullmatch(remote)
+    if found is None:
+        raise UserError(f"{remote} is no dataset of the hub; expected {WHERE}")
+    return found[1]
+
+
+def tag_of(dataset: str, version: str) -> str:
+    """The tag of a version, which DVC calls <hash>.dir."""
+    return f"{dataset}-{version.removesuffix('.dir')}"
+
+
+def send_to_hub(
+    folder: Path, repo: str, dataset: str, version: str, card: Callable[[], dict[str, bytes]]
+) -> int:
+    """Commits a folder of bins, and `card`'s files by their names; how many, 0 if it was there."""
+    from huggingface_hub import CommitOperationAdd
+
+    tag = tag_of(dataset, version)
+    with quiet(), as_user_error({"path": repo, "revision": tag}, "a push"):
+        api = _api(repo)
+        refs = api.list_repo_refs(repo, repo_type="dataset")
+        if tag in {ref.name for ref in refs.tags}:
+            return 0
+        files: dict[str, Any] = {f"{dataset}/{n}": folder / n for n in file_names(folder)}
+        files |= card()
+        made = [CommitOperationAdd(name, content) for name, content in files.items()]
+        done = api.create_commit(repo, made, commit_message=tag, repo_type="dataset")
+        api.create_tag(repo, tag=tag, revision=done.oid, repo_type="dataset")
+    return len(files)
+
+
+def _api(repo: str) -> Any:
+    """The client; raises UserError if the dataset is not there to be written."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    api = HfApi()
+    try:
+        api.repo_info(repo, repo_type="dataset")
+    except RepositoryNotFoundError:
+        raise UserError(
+            f"the hub has no dataset {repo}, or hides it from you; make it at "
+            f"{api.endpoint}/new-dataset, then `hf auth login`"
+        ) from None
+    return api
+
+
+def from_hub(repo: str, dataset: str, version: str) -> Bins:
+    """Brings a version into the local store; raises UserError where the hub has it not."""
+    tag = tag_of(dataset, version)
+    with quiet(), as_user_error({"path": repo, "revision": tag}, "a pull"):
+        refs = _api(repo).list_repo_refs(repo, repo_type="dataset")
+    known = tag in {ref.name for ref in refs.tags}
+    cure = f"`make push DATASET={dataset} REMOTE=hf://datasets/{repo}` where they are sends them"
+    check(known, f"{repo} has no tag {tag}, so not the bins that dvc.lock names; {cure}")
+    bins = open_url(f"hf://datasets/{repo}@{tag}/{dataset}")
+    bins.need(None)
+    return bins
