@@ -16,9 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from slm.bins.opening import Bins
-from slm.bins.reading import id_parts
 from slm.core.errors import check
-from slm.export.parts import Made, Options, read, write
+from slm.export.parts import Made, Options, read, write, write_ids
 
 SHARD_TOKENS = 2049 * 8012
 HEADER_BYTES = 12
@@ -46,20 +45,14 @@ def write_files(bins: Bins, out: Path, options: Options) -> Iterator[Made]:
             last = min(first + per_chunk, entry["tokens"])
             size = (last - first) * width
             name = f"chunk-0-{number}.bin"
-            made = write(out / split / name, _chunk(bins, split, first, last, size))
+            head = np.array([1, HEADER_BYTES, HEADER_BYTES + size], "<u4").tobytes()
+            made = write_ids(out / split / name, bins, split, head, first, last)
             yield made._replace(name=f"{split}/{name}")
             about = {"chunk_bytes": size + HEADER_BYTES, "chunk_size": 1, "dim": last - first}
             chunks.append({**about, "filename": name})
         content = json.dumps({"chunks": chunks, "config": _config(bins)}, sort_keys=True)
         made = write(out / split / "index.json", [content.encode()])
         yield made._replace(name=f"{split}/index.json")
-
-
-def _chunk(
-    bins: Bins, split: str, first: int, last: int, size: int
-) -> Iterator[bytes | np.ndarray]:
-    yield np.array([1, HEADER_BYTES, HEADER_BYTES + size], "<u4").tobytes()
-    yield from id_parts(bins, split, first, last)
 
 
 def _config(bins: Bins) -> dict:

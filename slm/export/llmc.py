@@ -19,7 +19,7 @@ import numpy as np
 from slm.bins.opening import Bins
 from slm.bins.reading import id_parts
 from slm.core.errors import check
-from slm.export.parts import Made, Options, read, write
+from slm.export.parts import Made, Options, read, write, write_ids
 
 SHARD_TOKENS = 100_000_000
 HEADERS = {"uint16": (20240520, 1), "uint32": (20240801, 7)}
@@ -76,17 +76,16 @@ def write_files(bins: Bins, out: Path, options: Options) -> Iterator[Made]:
         yield write(out / "token_bytes.bin", [table])
     for split, number, ours, first, last in _plan(bins, options.shard_tokens or SHARD_TOKENS):
         path = out / _name(bins, split, number)
-        yield write(path, _shard(bins, ours, first, last))
+        yield write_ids(path, bins, ours, _header(bins, last - first), first, last)
         if table is not None:
             sizes = (table[part] for part in id_parts(bins, ours, first, last))
             yield write(path.with_suffix(".bytes"), sizes)
 
 
-def _shard(bins: Bins, split: str, first: int, last: int) -> Iterator[bytes | np.ndarray]:
+def _header(bins: Bins, tokens: int) -> bytes:
     header = np.zeros(HEADER_BYTES // 4, "<i4")
-    header[:3] = (*HEADERS[bins.manifest["dtype"]], last - first)
-    yield header.tobytes()
-    yield from id_parts(bins, split, first, last)
+    header[:3] = (*HEADERS[bins.manifest["dtype"]], tokens)
+    return header.tobytes()
 
 
 def ids(folder: Path, bins: Bins, split: str) -> Iterator[np.ndarray]:

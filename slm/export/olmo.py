@@ -41,7 +41,7 @@ def write_files(bins: Bins, out: Path, _options: Options) -> Iterator[Made]:
 def _table(bins: Bins, split: str) -> Iterator[bytes]:
     packed = io.BytesIO()
     number = 0
-    with gzip.GzipFile("", "wb", 6, packed, mtime=0) as file:  # no time, no name: the same bytes
+    with gzip.GzipFile("", "wb", 1, packed, mtime=0) as file:  # no time, no name: the same bytes
         for start, end in bounds(bins, split):
             text = io.StringIO()
             rows = zip(start.tolist(), end.tolist(), *_places(bins, split, number, len(start)),

@@ -8,12 +8,14 @@ import shutil
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 
+from slm.bins.manifest import shard_names
 from slm.bins.opening import Bins
 from slm.bins.reading import id_parts
+from slm.core.errors import check
 
 STEP = 2**20  # documents at a time
 LINKED, COPIED, WRITTEN = "linked", "copied", "written"
@@ -47,6 +49,36 @@ def link_ids(bins: Bins, split: str, target: Path) -> Made:
     else:
         write(target, id_parts(bins, split))
     return Made(target.name, COPIED)
+
+
+def write_ids(target: Path, bins: Bins, split: str, head: bytes, first: int, last: int) -> Made:
+    """Writes `head` and ids first … last - 1 of a split, which the kernel copies where it can."""
+    width, entry = np.dtype(bins.manifest["dtype"]).itemsize, bins.manifest["splits"][split]
+    per_shard = bins.manifest.get("shard_tokens", max(1, entry["tokens"]))
+    names = shard_names(split, entry)
+    with target.open("xb", buffering=0) as file:
+        file.write(head)
+        while first < last:
+            number, begin = divmod(first, per_shard)
+            stop = min(last, (number + 1) * per_shard)
+            bins.need([f"{names[number]}.bin"])
+            size = (stop - first) * width
+            _copy_range(bins.folder / f"{names[number]}.bin", file, begin * width, size)
+            first = stop
+    return Made(target.name, WRITTEN)
+
+
+def _copy_range(source: Path, target: IO[bytes], at: int, size: int) -> None:
+    """Appends `size` bytes of a file, from byte `at` on; raises UserError if it is shorter."""
+    with source.open("rb", buffering=0) as file:
+        while size:
+            try:
+                done = os.copy_file_range(file.fileno(), target.fileno(), size, at)
+            except (AttributeError, OSError):  # another system, or another disk
+                file.seek(at)
+                done = target.write(file.read(min(size, 2**24)))
+            check(done > 0, f"{source} is shorter than its manifest says; `make verify` says where")
+            at, size = at + done, size - done
 
 
 def write(target: Path, parts: Iterable[bytes | np.ndarray]) -> Made:

@@ -23,6 +23,7 @@ from slm.versions.dvc_internals import (
     link_or_copy_object,
     local_files,
 )
+from slm.versions.remote_errors import writing
 
 
 class CorruptObjectError(Exception):
@@ -91,10 +92,12 @@ def send(folder: Path, store: Store, listing: str, content: bytes) -> int:
     absent = [name for name, path in files.items() if _is_absent(store, name, path.stat().st_size)]
     if absent:
         paths = [str(files[name]) for name in absent]
-        store.add(paths, local_files(), absent, hardlink=False, check_exists=False)
+        with writing():
+            store.add(paths, local_files(), absent, hardlink=False, check_exists=False)
     if not _is_absent(store, listing, len(content)):
         return len(absent)
-    store.add_bytes(listing, content)
+    with writing():
+        store.add_bytes(listing, content)
     return len(absent) + 1
 
 

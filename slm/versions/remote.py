@@ -69,7 +69,7 @@ def push(name: str, remote: str) -> int:
         raise UserError(f"{changed} is not committed, so no clone could pull; `git commit` it")
     if is_on_hub(remote):
         return send_to_hub(folder, repository(remote), name, version, lambda: _card(folder))
-    with open_repo() as repo, as_user_error(repo.config, remote, writes=True):
+    with open_repo() as repo, as_user_error(repo.config, remote):
         store = remote_store(repo, remote)
         return send(folder, store, version, folder_list(folder, file_names(folder)))
 

@@ -98,15 +98,25 @@ UNKNOWN = "{remote} failed: {text}; see `dvc remote list` and its settings in .d
 
 
 WRITE = {"SFTPPermissionDenied", "SFTPWriteProtect", "SFTPFailure", "AccessDenied", "403", "405"}
-READ_ONLY = {"PermissionError"} | WRITE  # signs of it, while something is written
+READ_ONLY = {"PermissionError"} | WRITE  # signs of it, while something is written after a look
 NETWORK = LINES[-2][0]
+WRITING = "while_writing"  # the attribute of an error that came so
 
 
 @contextmanager
-def as_user_error(config: Settings, remote: str | None, writes: bool = False) -> Iterator[None]:
+def writing() -> Iterator[None]:
+    """For a block that writes to a remote which could be read: its errors say so."""
+    try:
+        yield
+    except Exception as error:
+        setattr(error, WRITING, True)
+        raise
+
+
+@contextmanager
+def as_user_error(config: Settings, remote: str | None) -> Iterator[None]:
     """Turn what DVC or a client raises in the block into one UserError about this remote.
 
-    `writes` says that the block writes there, after it could read.
     What concerns this machine's own files (no space, no right) passes: `run_main` says it.
     """
     try:
@@ -117,10 +127,10 @@ def as_user_error(config: Settings, remote: str | None, writes: bool = False) ->
         if type(error).__module__ == "builtins" and getattr(error, "errno", None) in REPAIRS:
             raise
         name = remote or config["core"].get("remote") or ""
-        raise UserError(_message(error, name, config["remote"], writes)) from None
+        raise UserError(_message(error, name, config["remote"])) from None
 
 
-def _message(error: Exception, name: str, remotes: Settings, writes: bool) -> str:
+def _message(error: Exception, name: str, remotes: Settings) -> str:
     config = remotes.get(name.lower(), {})
     url, chain = config.get("url", ""), cause_chain(error)
     scheme = url.partition("://")[0] if "://" in url else "folder"
@@ -129,7 +139,7 @@ def _message(error: Exception, name: str, remotes: Settings, writes: bool) -> st
     signs = {sign for link in chain for sign in _signs(link, config)} | {status or ""}
     if name == SHIPPED and signs & {"CorruptObjectError", "MissingObjectError"}:
         signs.add("shipped")
-    if writes and signs & READ_ONLY and not signs & {"InvalidAccessKeyId"}:
+    if any(getattr(link, WRITING, False) for link in chain) and signs & READ_ONLY:
         signs.add("read-only")
     endpoint_url = config.get("endpointurl", url)
     if signs & (NETWORK | {"400"}) and PLAIN.match(endpoint_url) and speaks_tls(endpoint_url):

@@ -604,7 +604,7 @@ def test_a_split_that_is_no_name_is_refused(bins, split):
 
 @pytest.mark.parametrize("none", [None, 5, ["data"]])
 def test_what_is_no_bins_is_refused(none):
-    with pytest.raises(ValueError, match="; give a folder, or what open_bins returned"):
+    with pytest.raises(ValueError, match="; give a folder, a URL, or what open_bins returned"):
         make(none)
 
 

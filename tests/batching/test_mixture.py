@@ -735,7 +735,9 @@ def test_bins_of_other_vocabularies_are_refused(bins, tmp_path):
 
 
 def test_a_source_that_is_none_is_refused(bins):
-    with pytest.raises(UserError, match="give a folder, or what open_bins returned") as error:
+    with pytest.raises(
+        UserError, match="give a folder, a URL, or what open_bins returned"
+    ) as error:
         make({**bins, "web": None})
     one_line(error)
 

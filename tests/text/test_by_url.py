@@ -7,6 +7,8 @@ import http.server
 import json
 import os
 import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,7 +31,7 @@ from tests.helpers import NASTY, array, build, json_lines, one_line, parquet, te
 from tests.hub_server import HubServer
 from tests.s3_server import S3Server
 from tests.versions import remote_servers
-from tests.workspace import add_entry, commit, dvc, edit, hashes, script, workspace
+from tests.workspace import ROOT, add_entry, commit, dvc, edit, hashes, script, workspace
 
 TEXTS = [f"{text} {i}" * (i % 7) for i in range(40) for text in NASTY]
 KINDS = {
@@ -147,18 +149,24 @@ def test_markers_of_folders_are_no_files(s3, tmp_path):
     assert texts_of(raw_of(tmp_path, "s3://text/**")) == TEXTS * 4
 
 
-def test_a_client_of_the_hub_reads_its_urls(tmp_path, monkeypatch):
+def test_a_client_of_the_hub_reads_its_urls(tmp_path):
+    """In a process of its own: the client knows its hub from when it was imported."""
+    code = (
+        "import sys, json; from pathlib import Path; from tests.text.test_by_url import raw_of; "
+        "from tests.helpers import texts_of; "
+        "print(json.dumps(texts_of(raw_of(Path(sys.argv[1]), sys.argv[2]))))"
+    )
     with HubServer() as hub:
-        for name, value in hub.environment(tmp_path / "home").items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.endpoint)
         at = hub.publish("a/b", {"data/1.parquet": KINDS["1.parquet"], "data/2.txt": b"no"})
-        import huggingface_hub
-
-        huggingface_hub.HfFileSystem.clear_instance_cache()
-        raw = raw_of(tmp_path, f"hf://datasets/a/b@{at}/data/*.parquet")
-        assert texts_of(raw) == TEXTS
-        huggingface_hub.HfFileSystem.clear_instance_cache()
+        url = f"hf://datasets/a/b@{at}/data/*.parquet"
+        run = subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path / "raw"), url],
+            env={**os.environ, **hub.environment(tmp_path / "home"), "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+        )
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout) == TEXTS
 
 
 def test_real_signatures_are_sent(tmp_path, monkeypatch):

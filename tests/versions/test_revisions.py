@@ -239,11 +239,12 @@ def test_a_store_that_cannot_be_written_is_said_and_no_remote_is_blamed(clone, m
 
     monkeypatch.setattr(slm.versions.places, "_copy", full)
     said = refused("none", clone)
-    assert said.startswith("the store store cannot be written (No space left on device)")
+    store = Path("store").absolute()
+    assert said.startswith(f"the store {store} cannot be written (No space left on device)")
     assert "push" not in said and landed() == []
     shutil.rmtree("store")
     Path("store").write_text("a file")
-    assert "the store store cannot be written (" in refused("none", clone)
+    assert f"the store {store} cannot be written (" in refused("none", clone)
 
 
 def test_why_a_url_cannot_be_cloned_is_said_and_not_what_git_advises(clone):
@@ -340,7 +341,8 @@ def test_another_vocabulary_is_told_from_another_text(tmp_path, part, monkeypatc
         "bytewise", pat_str=r"(?s).", mergeable_ranks=ranks, special_tokens={"<|endoftext|>": 256}
     )
     known = {"bytewise": bytewise, "gpt2": tiktoken.get_encoding("gpt2")}
-    monkeypatch.setattr(slm.bins.diff, "load_described", lambda about, _: known[about["encoding"]])
+    load = "slm.tokens.vocabulary.load_described"
+    monkeypatch.setattr(load, lambda about, _: known[about["encoding"]])
     a = made(tmp_path / "a", TEXTS)
     found = said(a, made(tmp_path / "b", TEXTS, "append", bytewise))
     assert "tokenizer.encoding: gpt2 -> bytewise" in found
