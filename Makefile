@@ -33,8 +33,8 @@ datasets: ready  ## list the datasets of params.yaml: where each comes from, how
 pull: ready  ## bring the bins that dvc.lock names from a DVC remote (REMOTE=name DATASET=name)
 	@$(PY) -m scripts.pull $(if $(DATASET),"$(DATASET)") $(if $(REMOTE),--remote "$(REMOTE)")
 
-push: ready  ## send the bins that dvc.lock names to a DVC remote (REMOTE=name DATASET=name)
-	@$(PY) -m scripts.push $(if $(DATASET),"$(DATASET)") $(if $(REMOTE),--remote "$(REMOTE)")
+push: ready  ## send the bins that dvc.lock names to a DVC remote, or to a dataset of the hub, TO=format with that export of them (REMOTE=name or hf://datasets/owner/name DATASET=name)
+	@$(PY) -m scripts.push $(if $(DATASET),"$(DATASET)") $(if $(REMOTE),--remote "$(REMOTE)") $(if $(TO),--to "$(TO)")
 
 verify: ready  ## check every byte of the bins, remove what is corrupt in the cache; FIX=1 repairs the bins (REMOTE=name DATASET=name)
 	@$(PY) -m scripts.verify $(if $(DATASET),"$(DATASET)") $(if $(filter-out 0,$(FIX)),--fix) $(if $(REMOTE),--remote "$(REMOTE)")

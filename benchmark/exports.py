@@ -59,7 +59,7 @@ def _runs(bins: Path, folder: Path) -> dict[str, list[float]]:
                 run, more = _exported(bins, to, folder / "out")
             except UserError as error:
                 if not number:
-                    print(f"{to}: {error}", file=sys.stderr)
+                    print(f"{to}: {str(error).rpartition('UserError: ')[2]}", file=sys.stderr)
                 continue
             if not number:
                 print(f"{to}: {more / 1e6:,.1f} MB more, {run.peak_bytes / 1e6:,.0f} MB of memory")

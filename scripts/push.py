@@ -12,12 +12,13 @@ def main() -> None:
     """Push the dataset named on the command line, or the one that params.yaml names."""
     command = parser("push", __doc__)
     command.add_argument("--remote", help="a remote of .dvc/config, or hf://datasets/owner/name")
+    command.add_argument("--to", help="with this export of them, to the hub")
     args = command.parse_args()
     if not args.remote:
         raise UserError("to which remote? `make push REMOTE=name`; `dvc remote list` names them")
     with alone("push"):
         _, name = asked(args.dataset)
-        sent = push(name, args.remote)
+        sent = push(name, args.remote, args.to)
     print(f"pushed data/{name}/bins to {args.remote}: {sent} files that it did not have")
 
 

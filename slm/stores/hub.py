@@ -40,23 +40,40 @@ def tag_of(dataset: str, version: str) -> str:
 
 
 def send_to_hub(
-    folder: Path, repo: str, dataset: str, version: str, card: Callable[[], dict[str, bytes]]
+    folder: Path,
+    repo: str,
+    dataset: str,
+    version: str,
+    card: Callable[[], dict[str, bytes]],
+    export: Path | None = None,
 ) -> int:
-    """Commits a folder of bins, and `card`'s files by their names; how many, 0 if it was there."""
+    """Commits a folder of bins, and `card`'s files by their names; how many, 0 if it was there.
+
+    The files of `export`, a folder that slm.export filled, go with them, or after them.
+    """
     from huggingface_hub import CommitOperationAdd
 
     tag = tag_of(dataset, version)
     with quiet(), as_user_error({"path": repo, "revision": tag}, "a push"):
         api = _api(repo)
         refs = api.list_repo_refs(repo, repo_type="dataset")
-        if tag in {ref.name for ref in refs.tags}:
-            return 0
-        files: dict[str, Any] = {f"{dataset}/{n}": folder / n for n in file_names(folder)}
-        files |= card()
+        new = tag not in {ref.name for ref in refs.tags}
+        files: dict[str, Any] = _exported(export, dataset) if export else {}
+        if new:
+            files |= {f"{dataset}/{name}": folder / name for name in file_names(folder)} | card()
         made = [CommitOperationAdd(name, content) for name, content in files.items()]
-        done = api.create_commit(repo, made, commit_message=tag, repo_type="dataset")
-        api.create_tag(repo, tag=tag, revision=done.oid, repo_type="dataset")
+        if made:
+            done = api.create_commit(repo, made, commit_message=tag, repo_type="dataset")
+        if new:
+            api.create_tag(repo, tag=tag, revision=done.oid, repo_type="dataset")
     return len(files)
+
+
+def _exported(export: Path, dataset: str) -> dict[str, Path]:
+    """The files of an export, by their names in the repository."""
+    files = (path for path in sorted(export.rglob("*")) if path.is_file())
+    above = f"{dataset}/export/{export.name}"
+    return {f"{above}/{path.relative_to(export).as_posix()}": path for path in files}
 
 
 def _api(repo: str) -> Any:

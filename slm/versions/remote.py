@@ -55,9 +55,10 @@ def pull(name: str, remote: str | None) -> bool:
     return True
 
 
-def push(name: str, remote: str) -> int:
+def push(name: str, remote: str, export: str | None = None) -> int:
     """Send data/<name>/bins to a remote; the number of files that it did not have.
 
+    To a dataset of the hub `export` goes, too: the name of a format that was exported.
     Raises UserError where they are damaged, or where what names them is not committed.
     """
     folder, version = Path("data", name, "bins"), locked(name)
@@ -67,8 +68,12 @@ def push(name: str, remote: str) -> int:
         raise UserError(f"{line}; `make verify DATASET={name} FIX=1` repairs it before a push")
     if changed := _uncommitted(name):
         raise UserError(f"{changed} is not committed, so no clone could pull; `git commit` it")
+    made = folder.with_name("export") / export if export else None
+    check(made is None or made.is_dir(), f"{made} is not there; `make export TO={export}` makes it")
+    check(made is None or is_on_hub(remote), f"{remote} takes bins alone; exports go to hf://…")
     if is_on_hub(remote):
-        return send_to_hub(folder, repository(remote), name, version, lambda: _card(folder))
+        where = repository(remote)
+        return send_to_hub(folder, where, name, version, lambda: _card(folder), made)
     with open_repo() as repo, as_user_error(repo.config, remote):
         store = remote_store(repo, remote)
         return send(folder, store, version, folder_list(folder, file_names(folder)))

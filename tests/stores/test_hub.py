@@ -66,6 +66,23 @@ def test_bins_go_to_the_hub_and_come_back_equal(hub, clone, tmp_path):
     assert url
 
 
+def test_an_export_goes_with_its_bins_or_after_them(hub, clone):
+    said = script(clone, "push", "--remote", REMOTE, "--to", "litdata", fails=True)
+    assert "`make export TO=litdata` makes it" in said
+    script(clone, "export", "--to", "litdata")
+    script(clone, "push", "--remote", REMOTE)
+    script(clone, "push", "--remote", REMOTE, "--to", "litdata")
+    repository = hub.repositories["somebody/stories"]
+    files = repository.commits[repository.refs["main"]]
+    made = clone / "data/sample/export/litdata"
+    for path in made.rglob("*.*"):
+        name = f"sample/export/litdata/{path.relative_to(made)}"
+        assert files[name].content == path.read_bytes()
+    assert "sample/train.bin" in files
+    said = script(clone, "push", "--remote", "prebuilt", "--to", "litdata", fails=True)
+    assert "prebuilt takes bins alone" in said
+
+
 def test_what_the_hub_has_is_checked(hub, clone, tmp_path):
     script(clone, "push", "--remote", REMOTE)
     git(tmp_path, "clone", "-q", str(clone), str(tmp_path / "other"))
