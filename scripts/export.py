@@ -33,14 +33,27 @@ def main() -> None:
     with alone("export"):
         _, dataset = asked(args.dataset)
         bins = open_bins(Path("data", dataset, "bins"))
-        out = args.out or Path("data", dataset, "export", args.to)
+        out = _folder(args.out, dataset) or Path("data", dataset, "export", args.to)
         files, new = export(bins, args.to, out, options)
         if args.verify:
-            verify(bins, args.to, out)
+            verify(bins, args.to, out, options)
     linked = sum(made.how == LINKED for made in files)
     print(f"{'exported to' if new else 'nothing to do:'} {out}: {len(files)} files, {linked} of "
           f"them linked{'; read back, and the same' if args.verify else ''}")  # fmt: skip
     print(f"  {bins.version}")
+
+
+def _folder(out: Path | None, dataset: str) -> Path | None:
+    """OUT as it is meant; raises UserError if it is among the files of the dataset."""
+    if out is None:
+        return None
+    resolved, data = out.resolve(), Path("data", dataset).resolve()
+    inside = resolved == data or (
+        resolved.is_relative_to(data) and not resolved.is_relative_to(data / "export")
+    )
+    around = Path.cwd().is_relative_to(resolved)
+    check(not inside and not around, f"OUT={out} is no place for an export; choose a new folder")
+    return resolved
 
 
 if __name__ == "__main__":

@@ -100,6 +100,8 @@ class _Writes(Handler):
             value = line["value"]
             if line["key"] == "file":
                 files[value["path"]] = base64.b64decode(value["content"])
+            elif line["key"] == "deletedFile":
+                del files[value["path"]]
             elif line["key"] == "lfsFile":
                 known = self.hub.files.get(value["oid"])
                 files[value["path"]] = known or self.hub.uploads[value["oid"]]

@@ -55,6 +55,7 @@ class Documents:
             return [self[i] for i in range(*index.indices(self._len))]
         if isinstance(index, bool) or not isinstance(index, int | np.integer):
             raise TypeError(f"a document's number is a whole number or a slice, not {index!r}")
+        index = int(index)
         if not -self._len <= index < self._len:
             raise IndexError(f"{self._split} has documents 0 to {self._len - 1}; {index} is none")
         ids, offsets = self._opened()

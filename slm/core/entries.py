@@ -102,6 +102,7 @@ def _is_flag(value: object) -> bool:
     return type(value) is bool
 
 
+_ENCODING = Key(_is_encoding, "a text encoding, such as cp1252 or utf-16", required=False)
 ABOUT = {  # of every kind
     "license": Key(_is_text, "an SPDX identifier, such as MIT", required=False),
     "cite": Key(_is_text, _TEXT, required=False),
@@ -116,7 +117,7 @@ KINDS: dict[str, dict[str, Key]] = {
         "separator": Key(_is_text, _TEXT, required=False),
         "strip": Key(_is_flag, _FLAG, required=False),
         "files": Key(_is_patterns, f"patterns for each split, {_PATTERNS}"),
-        "encoding": Key(_is_encoding, "a text encoding, such as cp1252 or utf-16", required=False),
+        "encoding": _ENCODING,
         "as": Key(
             lambda value: value == "text", "text, for files of no known ending", required=False
         ),
@@ -140,5 +141,6 @@ KINDS: dict[str, dict[str, Key]] = {
         ),
         "separator": Key(_is_text, _TEXT, required=False),
         "strip": Key(_is_flag, _FLAG, required=False),
+        "encoding": _ENCODING,
     },
 }

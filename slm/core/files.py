@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -182,9 +183,10 @@ def _replace(temporary: Path, folder: Path) -> None:
 
 def _sweep(folder: Path) -> None:
     """Removes the temporary folders of processes that have ended."""
-    for left in folder.parent.glob(f"{folder.name}.*.tmp"):
-        process = left.name.removeprefix(f"{folder.name}.").split(".")[0]
-        if process == str(os.getpid()) or not alive(process):
+    for left in folder.parent.glob(f"{escape(folder.name)}.*.tmp"):
+        process, *rest = left.name.removeprefix(f"{folder.name}.").split(".")
+        ours = process.isdecimal() and rest in (["tmp"], ["old", "tmp"])  # or it is the user's
+        if ours and (process == str(os.getpid()) or not alive(process)):
             shutil.rmtree(left, ignore_errors=True)
 
 

@@ -51,7 +51,7 @@ def _batches(offsets: np.ndarray) -> Iterator[tuple[int, int]]:
         first = last
 
 
-def ids(folder: Path, _bins: Bins, split: str) -> Iterator[np.ndarray]:
+def ids(folder: Path, _bins: Bins, split: str, _options: Options) -> Iterator[np.ndarray]:
     """Yields the ids of a split as the reader finds them."""
     for lists in _lists(folder, split):
         yield lists.flatten().to_numpy()

@@ -33,7 +33,7 @@ def write_files(bins: Bins, out: Path, _options: Options) -> Iterator[Made]:
         yield write(out / f"{split}.ds.metadata", ["\n".join(lines).encode()])
 
 
-def ids(folder: Path, bins: Bins, split: str) -> Iterator[np.ndarray]:
+def ids(folder: Path, bins: Bins, split: str, _options: Options) -> Iterator[np.ndarray]:
     """Yields the ids of a split as the reader finds them."""
     return read(folder / f"{split}.ds", f"<u{np.dtype(bins.manifest['dtype']).itemsize}")
 

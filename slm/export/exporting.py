@@ -58,6 +58,16 @@ def export(bins: Bins, to: str, out: Path, options: Options) -> Exported:
     return Exported(files, True)
 
 
+def exported(bins: Bins, to: str, above: Path) -> Path:
+    """Returns the folder of an export in `above`; raises UserError if it is not of these bins."""
+    check(to in FORMATS, f"TO is {to!r}, expected one of {', '.join(FORMATS)}")
+    note = above / to / NOTE
+    lines = note.read_text(encoding="utf-8").splitlines() if note.is_file() else []
+    same = lines[:1] == [bins.version]
+    check(same, f"{above / to} is no export of these bins; `make export TO={to}` makes one")
+    return above / to
+
+
 def _head(bins: Bins, to: str, options: Options) -> str:
     """The first lines of slm-version.txt: what follows from bins and command alone."""
     about = bins.manifest["tokenizer"]
@@ -100,40 +110,45 @@ def _there(out: Path, head: str) -> list[Made] | None:
     return [Made(name, how) for name, (how, _) in listed.items()]
 
 
-def verify(bins: Bins, to: str, out: Path) -> None:
+def verify(bins: Bins, to: str, out: Path, options: Options) -> None:
     """Reads an export back, as its reader does; raises UserError where it is not these bins."""
-    chosen = FORMATS[to]
+    chosen, cure = FORMATS[to], f"`rm -r {out}`, then export again"
     for split in bins.manifest["splits"]:
         if to == "webtext":
-            same = _same_texts(bins, out, split)
+            same = _same_texts(webtext.texts(out, split), bins, [split])
         else:
-            same = _equal(chosen.ids(out, bins, split), id_parts(bins, split))
-            if hasattr(chosen, "ends"):
-                expected = (end for _, end in bounds(bins, split))
-                same = same and _equal(chosen.ends(out, bins, split), expected)
-        check(
-            same,
-            f"{out} does not give back {split} of these bins; `rm -r {out}`, then export again",
-        )
+            same = _equal(chosen.ids(out, bins, split, options), id_parts(bins, split))
+        if hasattr(chosen, "ends"):
+            expected = (end for _, end in bounds(bins, split))
+            same = same and _equal(chosen.ends(out, bins, split), expected)
+        check(same, f"{out} does not give back {split} of these bins; {cure}")
+    if to == "webtext":
+        splits = [split for split in webtext.PARQUET if split in bins.manifest["splits"]]
+        same = _same_texts(webtext.parquet_texts(out), bins, splits)
+        check(same, f"the Parquet in {out} does not give back these bins; {cure}")
 
 
-def _same_texts(bins: Bins, out: Path, split: str) -> bool:
-    documents = bins.manifest["splits"][split]["documents"]
-    starts = range(0, documents, webtext.ROWS)
-    expected = (webtext.texts_of(bins, split, i, min(i + webtext.ROWS, documents)) for i in starts)
-    pairs = zip_longest(webtext.texts(out, bins, split), chain.from_iterable(expected))
-    return all(a == b for a, b in pairs)
+def _same_texts(found: Iterator[str], bins: Bins, splits: list[str]) -> bool:
+    expected = (
+        webtext.texts_of(bins, split, first, min(first + webtext.ROWS, documents))
+        for split in splits
+        for documents in [bins.manifest["splits"][split]["documents"]]
+        for first in range(0, documents, webtext.ROWS)
+    )
+    try:
+        return all(a == b for a, b in zip_longest(found, chain.from_iterable(expected)))
+    except (ValueError, OSError):  # no JSON, no Parquet
+        return False
 
 
 def _equal(a: Iterator[np.ndarray], b: Iterator[np.ndarray]) -> bool:
     """Whether two sequences of values, in parts of any length, are the same."""
-    rest_a, rest_b = np.empty(0, np.int64), np.empty(0, np.int64)
-    while True:
-        rest_a = rest_a if len(rest_a) else next(a, rest_a)
-        rest_b = rest_b if len(rest_b) else next(b, rest_b)
-        size = min(len(rest_a), len(rest_b))
-        if not size:
-            return len(rest_a) == len(rest_b)
+    none = np.empty(0, np.int64)
+    a, b = (part for part in a if len(part)), (part for part in b if len(part))
+    rest_a, rest_b = next(a, none), next(b, none)
+    while size := min(len(rest_a), len(rest_b)):
         if not np.array_equal(rest_a[:size], rest_b[:size]):
             return False
-        rest_a, rest_b = rest_a[size:], rest_b[size:]
+        rest_a = rest_a[size:] if len(rest_a) > size else next(a, none)
+        rest_b = rest_b[size:] if len(rest_b) > size else next(b, none)
+    return len(rest_a) == len(rest_b)

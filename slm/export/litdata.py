@@ -68,7 +68,7 @@ def _config(bins: Bins) -> dict:
     }
 
 
-def ids(folder: Path, bins: Bins, split: str) -> Iterator[np.ndarray]:
+def ids(folder: Path, bins: Bins, split: str, _options: Options) -> Iterator[np.ndarray]:
     """Yields the ids of a split as the reader finds them."""
     index = json.loads((folder / split / "index.json").read_bytes())
     dtype = {"uint16": "<u2", "uint32": "<i4"}[bins.manifest["dtype"]]

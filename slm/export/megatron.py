@@ -48,7 +48,7 @@ def _index(bins: Bins, split: str) -> Iterator[bytes | np.ndarray]:
         yield np.arange(first, min(first + STEP, documents + 1), dtype="<i8")
 
 
-def ids(folder: Path, bins: Bins, split: str) -> Iterator[np.ndarray]:
+def ids(folder: Path, bins: Bins, split: str, _options: Options) -> Iterator[np.ndarray]:
     """Yields the ids of a split as the reader finds them."""
     return read(folder / f"{split}.bin", {"uint16": "<u2", "uint32": "<i4"}[bins.manifest["dtype"]])
 

@@ -29,6 +29,9 @@ def refuse(bins: Bins, _options: Options) -> None:
         f"these bins have {size:,} ids, as uint32, and nanoGPT reads uint16; choose a "
         "tokenizer.encoding of at most 65,536 ids",
     )
+    held = [split for split in bins.manifest["splits"] if _name(split) == "val.bin"]
+    check(len(held) == 1, f"nanoGPT reads one val.bin, and these bins have {len(held)} splits for "
+          "it; `select:` in params.yaml holds one out")  # fmt: skip
 
 
 def write_files(bins: Bins, out: Path, _options: Options) -> Iterator[Made]:
@@ -40,7 +43,7 @@ def write_files(bins: Bins, out: Path, _options: Options) -> Iterator[Made]:
         yield write(out / "meta.pkl", [content])
 
 
-def ids(folder: Path, _bins: Bins, split: str) -> Iterator[np.ndarray]:
+def ids(folder: Path, _bins: Bins, split: str, _options: Options) -> Iterator[np.ndarray]:
     """Yields the ids of a split as the reader finds them."""
     return read(folder / _name(split), "<u2")
 

@@ -66,7 +66,7 @@ def _places(bins: Bins, split: str, first: int, many: int) -> tuple[list[str], l
     return [own[i]["name"] for i in number], (at.astype(np.int64) - total[number] + 1).tolist()
 
 
-def ids(folder: Path, bins: Bins, split: str) -> Iterator[np.ndarray]:
+def ids(folder: Path, bins: Bins, split: str, _options: Options) -> Iterator[np.ndarray]:
     """Yields the ids of a split as the reader finds them."""
     return read(folder / f"{split}.npy", f"<u{np.dtype(bins.manifest['dtype']).itemsize}")
 

@@ -43,6 +43,7 @@ def link_ids(bins: Bins, split: str, target: Path) -> Made:
         source = (bins.folder / f"{split}.bin").resolve()
         try:
             os.link(source, target)
+            target.chmod(0o444)  # who writes into one name would change the bins, too
             return Made(target.name, LINKED)
         except OSError:
             shutil.copyfile(source, target)

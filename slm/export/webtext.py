@@ -2,6 +2,7 @@
 
     shard_00000.parquet, …   column `text`, row groups of 1,000 documents, shards of some 250 MB of
                              text; the last one is the validation split (nanochat takes it so)
+                             (of a train split alone, what is its end), other splits have none
     <split>.jsonl            a line a document, {"text": …} (lingua)
 
 The text is decoded from the ids, which give it back exactly: so it is what was selected, repaired
@@ -25,6 +26,7 @@ from slm.tokens.from_file import FileTokenizer
 ROWS = 1000  # documents of a row group
 SHARD_BYTES = 250_000_000  # of text
 VALIDATION = "validation"
+PARQUET = ("train", VALIDATION)  # nanochat trains on all shards but the last
 
 
 def refuse(bins: Bins, _options: Options) -> None:
@@ -39,18 +41,28 @@ def refuse(bins: Bins, _options: Options) -> None:
 
 def write_files(bins: Bins, out: Path, _options: Options) -> Iterator[Made]:
     """Yields each file that it makes in `out`."""
-    splits = [split for split in bins.manifest["splits"] if split != VALIDATION]
-    splits += [VALIDATION] if VALIDATION in bins.manifest["splits"] else []
     number = 0
-    for split in splits:
+    for split in (*PARQUET, *(name for name in bins.manifest["splits"] if name not in PARQUET)):
+        if split not in bins.manifest["splits"]:
+            continue
         lines = out / f"{split}.jsonl"
         with lines.open("xb") as file:
             for shard in _shards(bins, split):
-                name = f"shard_{number:05d}.parquet"
-                _write_shard(out / name, shard, bins, split, file)
-                yield Made(name, WRITTEN)
-                number += 1
+                if split in PARQUET:
+                    name = f"shard_{number:05d}.parquet"
+                    _write_shard(out / name, shard, bins, split, file)
+                    yield Made(name, WRITTEN)
+                    number += 1
+                else:
+                    for texts_ in _in_groups(bins, split, shard):
+                        file.writelines(json_line("text", text) for text in texts_)
         yield Made(lines.name, WRITTEN)
+
+
+def _in_groups(bins: Bins, split: str, shard: range) -> Iterator[list[str]]:
+    """Yields the texts of a shard, a row group at a time."""
+    for first in range(shard.start, shard.stop, ROWS):
+        yield list(texts_of(bins, split, first, min(first + ROWS, shard.stop)))
 
 
 def _write_shard(path: Path, shard: range, bins: Bins, split: str, lines: Any) -> None:
@@ -59,10 +71,9 @@ def _write_shard(path: Path, shard: range, bins: Bins, split: str, lines: Any) -
 
     schema = pa.schema([("text", pa.string())])
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for first in range(shard.start, shard.stop, ROWS):
-            texts = list(texts_of(bins, split, first, min(first + ROWS, shard.stop)))
-            writer.write_table(pa.table({"text": texts}, schema))
-            lines.writelines(json_line("text", text) for text in texts)
+        for texts_ in _in_groups(bins, split, shard):
+            writer.write_table(pa.table({"text": texts_}, schema))
+            lines.writelines(json_line("text", text) for text in texts_)
 
 
 def _shards(bins: Bins, split: str) -> Iterator[range]:
@@ -73,6 +84,8 @@ def _shards(bins: Bins, split: str) -> Iterator[range]:
         wanted = int(sizes[cuts[-1]]) + SHARD_BYTES
         end = int(np.searchsorted(sizes, wanted)) // ROWS * ROWS
         cuts.append(min(max(end, cuts[-1] + ROWS), documents))
+    if len(cuts) == 2 and documents > 1 and VALIDATION not in bins.manifest["splits"]:
+        cuts.insert(1, documents - max(1, documents // 10))  # or nothing would be left to train on
     yield from (range(*pair) for pair in pairwise(cuts if documents else [0, 0]))
 
 
@@ -90,10 +103,20 @@ def texts_of(bins: Bins, split: str, first: int, last: int) -> Iterator[str]:
             yield encoding.decode_bytes(document).decode()
 
 
-def texts(folder: Path, bins: Bins, split: str) -> Iterator[str]:
+def texts(folder: Path, split: str) -> Iterator[str]:
     """Yields the texts of a split as a reader of the JSON Lines finds them."""
     import orjson
 
     with (folder / f"{split}.jsonl").open("rb") as file:
         for line in file:
             yield orjson.loads(line)["text"]
+
+
+def parquet_texts(folder: Path) -> Iterator[str]:
+    """Yields the texts of all shards in order: train, then validation."""
+    import pyarrow.parquet as pq
+
+    for path in sorted(folder.glob("shard_*.parquet")):
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(ROWS):
+                yield from batch.column(0).to_pylist()

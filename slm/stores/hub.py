@@ -7,7 +7,7 @@ was pushed after it. The client is huggingface_hub, with its own credentials.
 
 import re
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from slm.bins.manifest import file_names
@@ -51,7 +51,7 @@ def send_to_hub(
 
     The files of `export`, a folder that slm.export filled, go with them, or after them.
     """
-    from huggingface_hub import CommitOperationAdd
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
     tag = tag_of(dataset, version)
     with quiet(), as_user_error({"path": repo, "revision": tag}, "a push"):
@@ -61,12 +61,20 @@ def send_to_hub(
         files: dict[str, Any] = _exported(export, dataset) if export else {}
         if new:
             files |= {f"{dataset}/{name}": folder / name for name in file_names(folder)} | card()
-        made = [CommitOperationAdd(name, content) for name, content in files.items()]
+        made: list[Any] = [CommitOperationAdd(name, content) for name, content in files.items()]
+        old = api.list_repo_files(repo, repo_type="dataset") if files else []
+        folders = {str(PurePosixPath(name).parent) for name in files} - {"."}
+        made += [CommitOperationDelete(name) for name in _left(old, files, folders)]
         if made:
             done = api.create_commit(repo, made, commit_message=tag, repo_type="dataset")
         if new:
             api.create_tag(repo, tag=tag, revision=done.oid, repo_type="dataset")
     return len(files)
+
+
+def _left(old: list[str], files: dict[str, Any], folders: set[str]) -> list[str]:
+    """The files in these folders that are not sent: of an older version."""
+    return [n for n in old if n not in files and str(PurePosixPath(n).parent) in folders]
 
 
 def _exported(export: Path, dataset: str) -> dict[str, Path]:

@@ -29,5 +29,5 @@ def csv_texts(file: Any, column: str, name: str, encoding: str = "utf-8-sig") ->
             wrong = f"row {row} of {name} has {len(cells)} cells, its first row {len(head)}"
             check(len(cells) == len(head), wrong)
             yield cells[head.index(column)]
-    except (csv.Error, UnicodeDecodeError) as error:
+    except (csv.Error, UnicodeError) as error:
         raise UserError(f"row {row + 1} of {name} cannot be read as CSV: {error}") from None

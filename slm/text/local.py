@@ -13,6 +13,8 @@ from slm.text.finding import find_files, refuse_shared
 from slm.text.raw import SourceFile, raw_name
 from slm.text.taking import KINDS, WRITTEN, Named, kind_by_name, kind_of, take
 
+PACKED_NAMES = (".gz", ".zst", ".zip", ".bz2", ".xz")
+
 
 def take_files(entry: dict, source: Path, raw: Path) -> tuple[dict, dict]:
     """Fill `raw`; return what identifies the source, and its splits as source.json holds them.
@@ -42,6 +44,8 @@ def take_files(entry: dict, source: Path, raw: Path) -> tuple[dict, dict]:
 def _refuse_unknown(names: list[str], entry: dict) -> None:
     """Raises UserError at files of no known kind, and at an encoding for those of a known one."""
     unknown = [name for name in names if kind_by_name(name) is None]
+    packed = next((name for name in unknown if name.endswith(PACKED_NAMES)), None)
+    check(packed is None, f"files: {packed} is packed, of a kind that is not read so; unpack it")
     if unknown and entry.get("as") != "text":
         more = f" and {len(unknown) - 1:,} more are" if len(unknown) > 1 else " is"
         raise UserError(

@@ -6,7 +6,7 @@ are found by content.
 """
 
 import hashlib
-from codecs import getincrementaldecoder
+from codecs import getincrementaldecoder, lookup
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -63,7 +63,8 @@ def take(kind: str, files: list[Named], target: Path, column: str, entry: dict) 
     name, path = files[0]
     sha256, lines = read_through(path)
     if kind in WRITTEN:
-        encoding = entry.get("encoding") or "utf-8-sig"
+        encoding = entry.get("encoding") or "utf-8"
+        encoding = "utf-8-sig" if lookup(encoding).name == "utf-8" else encoding  # with its mark
         rows = _write_rows(path, name, target, column, kind, encoding)
     else:
         rows = rows_of(path, name, kind, column, lines)
@@ -86,11 +87,12 @@ def _write_rows(path: Path, name: str, target: Path, column: str, kind: str, enc
     try:
         with unpacked(path, packing(path)) as file, target.open("xb", PART_BYTES) as out:
             parts = unpacked_parts(file)
-            own = texts(parts, column, name)
-            if kind == ".csv":
-                own = csv_texts(file, column, name, encoding)
+            is_csv = kind == ".csv"
+            own = csv_texts(file, column, name, encoding) if is_csv else texts(parts, column, name)
             for rows, text in enumerate(own, 1):  # noqa: B007
                 out.write(json_line(column, text))
+    except UnicodeError as error:  # an encoding that can say what no text has
+        raise UserError(f"row {rows} of {name} is no text in {encoding}: {error}") from None
     except UNPACKING as error:
         raise UserError(f"{name} cannot be unpacked after row {rows}: {error}") from None
     return rows
@@ -109,7 +111,7 @@ def _write_texts(files: list[Named], target: Path, column: str, entry: dict) -> 
                         text = piece.decode()
                         out.write(json_line(column, text.strip() if entry.get("strip") else text))
                         rows += 1
-            except UnicodeDecodeError as error:
+            except UnicodeError as error:
                 wrong[name] = f"row {rows + 1} of {name}", str(error)
                 continue
             taken.append(source_file(path, name, rows, digest.hexdigest()))
@@ -129,7 +131,7 @@ def _no_text(wrong: dict[str, tuple[str, str]], files: int, encoding: str) -> st
 
 
 def in_utf8(parts: Iterable[bytes], encoding: str | None) -> Iterator[bytes]:
-    """The bytes of a text file, in parts, as UTF-8; None if they are. UnicodeDecodeError if not."""
+    """The bytes of a text file, in parts, as UTF-8; None if they are. UnicodeError if not."""
     if encoding is None:
         yield from parts
         return

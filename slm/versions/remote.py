@@ -8,11 +8,13 @@ else. What a push sends was checked, too, and is named by a commit, so that a cl
 
 from pathlib import Path
 
-from slm.bins.manifest import file_names, read_manifest
+from slm.bins.manifest import file_names, read_manifest, url_in
+from slm.bins.opening import open_bins
 from slm.cards.croissant import croissant
 from slm.cards.readme import readme
 from slm.core.errors import UserError, check
 from slm.core.git import git_text
+from slm.export.exporting import exported
 from slm.stores.hub import from_hub, is_on_hub, repository, send_to_hub
 from slm.versions.cache import add_folder, missing_objects
 from slm.versions.lock import folder_hash, folder_list, locked_hash
@@ -62,17 +64,20 @@ def push(name: str, remote: str, export: str | None = None) -> int:
     Raises UserError where they are damaged, or where what names them is not committed.
     """
     folder, version = Path("data", name, "bins"), locked(name)
+    where = repository(remote) if is_on_hub(remote) else ""
+    check(not export or where != "", f"{remote} takes bins alone; exports go to hf://…")
+    check(
+        where == "" or url_in(folder) is None,
+        f"these bins lie in {url_in(folder)}; who may read there opens them: slm.open_bins",
+    )
     if not folder.exists():
         raise UserError(f"{folder} is not here to be pushed; `make data DATASET={name}` makes it")
     for line in damaged(folder, [version]):
         raise UserError(f"{line}; `make verify DATASET={name} FIX=1` repairs it before a push")
     if changed := _uncommitted(name):
         raise UserError(f"{changed} is not committed, so no clone could pull; `git commit` it")
-    made = folder.with_name("export") / export if export else None
-    check(made is None or made.is_dir(), f"{made} is not there; `make export TO={export}` makes it")
-    check(made is None or is_on_hub(remote), f"{remote} takes bins alone; exports go to hf://…")
     if is_on_hub(remote):
-        where = repository(remote)
+        made = exported(open_bins(folder), export, folder.with_name("export")) if export else None
         return send_to_hub(folder, where, name, version, lambda: _card(folder), made)
     with open_repo() as repo, as_user_error(repo.config, remote):
         store = remote_store(repo, remote)

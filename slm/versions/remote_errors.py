@@ -97,7 +97,7 @@ PLAIN = re.compile("(http|webdav)://")
 UNKNOWN = "{remote} failed: {text}; see `dvc remote list` and its settings in .dvc/config"
 
 
-WRITE = {"SFTPPermissionDenied", "SFTPWriteProtect", "SFTPFailure", "AccessDenied", "403", "405"}
+WRITE = {"SFTPPermissionDenied", "SFTPWriteProtect", "AccessDenied", "403", "405"}
 READ_ONLY = {"PermissionError"} | WRITE  # signs of it, while something is written after a look
 NETWORK = LINES[-2][0]
 WRITING = "while_writing"  # the attribute of an error that came so

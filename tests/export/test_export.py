@@ -39,15 +39,18 @@ POLICIES = {"nanogpt": "none", "olmo": "append", "llmc": "prepend"}
 
 
 def bins_of(
-    folder: Path, encoding: str, policy: str, shard_tokens=None, splits=2, texts=None
+    folder: Path, encoding: str, policy: str, shard_tokens=None, splits=2, texts=None, by_split=None
 ) -> Bins:
-    """Bins of TRAIN and HELD, or of the texts in a folder."""
+    """Bins of TRAIN and HELD, of the texts in a folder, or of these by split."""
     contents = {"train.jsonl": json_lines(TRAIN), "held.jsonl": json_lines(HELD)}
     if texts is not None:
         names = {"train.jsonl": "train.jsonl", "held.jsonl": "validation.jsonl"}
         contents = {name: (texts / of).read_bytes() for name, of in names.items()}
     files = {"train": ["train.jsonl"], "validation": ["held.jsonl"]}
     files = dict(list(files.items())[:splits])
+    if by_split is not None:
+        contents = {f"{split}.jsonl": json_lines(own) for split, own in by_split.items()}
+        files = {split: [f"{split}.jsonl"] for split in by_split}
     raw, known = build(folder, contents, files=files), load_encoding(encoding)
     (folder / "tokens").mkdir()
     (folder / "bins").mkdir()
@@ -193,7 +196,7 @@ def test_an_export_is_these_bins_by_its_layout(made, tmp_path, to, encoding, pol
     for split in bins.manifest["splits"]:
         found, expected = READERS[to](tmp_path / "out", bins, split), documents(bins, split)
         assert found == (expected if isinstance(found[0], list) else flat(expected))
-    verify(bins, to, tmp_path / "out")
+    verify(bins, to, tmp_path / "out", options)
     links = [made.name for made in exported.files if made.how == "linked"]
     if shard_tokens is None and to in ("nanogpt", "megatron", "datatrove", "olmo"):
         inodes = {(tmp_path / "out" / name).stat().st_ino for name in links}
@@ -218,7 +221,7 @@ def test_webtext_is_the_text(made, tmp_path, policy, shard_tokens, monkeypatch):
     for name, expected in (("train", TRAIN), ("validation", HELD)):
         lines = (tmp_path / "out" / f"{name}.jsonl").read_bytes().split(b"\n")[:-1]
         assert [json.loads(line) for line in lines] == [{"text": text} for text in expected]
-    verify(made("gpt2", policy, shard_tokens), "webtext", tmp_path / "out")
+    verify(made("gpt2", policy, shard_tokens), "webtext", tmp_path / "out", NONE)
 
 
 def test_another_vocabulary_is_named_to_nanogpt(made, tmp_path):
@@ -241,11 +244,11 @@ def test_of_a_train_split_alone_the_first_shard_is_the_validation_one(made, tmp_
         part = stream[first : first + 500]
         called = "train" if number else "val"
         head = struct.pack("<256i", 20240520, 1, len(part), *[0] * 253)
-        expected[f"mine_{called}_{number:06d}.bin"] = head + struct.pack(f"<{len(part)}H", *part)
+        expected[f"fineweb_{called}_{number:06d}.bin"] = head + struct.pack(f"<{len(part)}H", *part)
     found = {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.bin")}
     assert found == expected
     assert len(found) > 3
-    verify(bins, "llmc", tmp_path / "out")
+    verify(bins, "llmc", tmp_path / "out", Options("modded", 500))
 
 
 def test_bytes_per_token_stand_beside_the_shards(made, tmp_path):
@@ -266,6 +269,8 @@ REFUSED = {
     "append to modded": ("llmc", "gpt2", "append", Options("modded", 500), "set it to prepend"),
     "one shard to modded": ("llmc", "gpt2", "prepend", Options("modded"), "smaller SHARD_TOKENS="),
     "another reader": ("llmc", "gpt2", "none", Options("keras"), "expected modded"),
+    "uint32 to modded": ("llmc", "o200k_base", "prepend", Options("modded", 500), "GPT-2's ids"),
+    "bytes to modded": ("llmc", "bytes", "prepend", Options("modded", 500), "GPT-2's ids alone"),
     "long shards": ("llmc", "gpt2", "none", Options(shard_tokens=2**31), "less than 2^31"),
     "long chunks": ("litdata", "gpt2", "none", Options(shard_tokens=2**31), "smaller SHARD_TOKENS"),
     "another format": ("tfrecord", "gpt2", "none", NONE, "expected one of nanogpt, llmc"),
@@ -301,7 +306,7 @@ def test_lossy_bins_are_no_text(made, tmp_path):
 @pytest.mark.parametrize("to", FORMATS)
 def test_a_rerun_does_nothing_and_other_bins_replace(made, tmp_path, to):
     policy = POLICIES.get(to, "append")
-    out, bins = tmp_path / "out", made("gpt2", policy)
+    out, bins, options = tmp_path / "out", made("gpt2", policy), NONE
     assert export(bins, to, out, NONE).new
     before = {path: path.stat().st_ino for path in out.rglob("*")}
     again = export(bins, to, out, NONE)
@@ -317,7 +322,7 @@ def test_a_rerun_does_nothing_and_other_bins_replace(made, tmp_path, to):
     assert export(bins, to, out, NONE).new
     other = made("bytes", policy)
     assert export(other, to, out, NONE).new
-    verify(other, to, out)
+    verify(other, to, out, options)
 
 
 def test_the_same_bins_give_the_same_bytes(made, tmp_path):
@@ -348,18 +353,18 @@ def test_what_is_no_export_is_left_alone(made, tmp_path):
 
 @pytest.mark.parametrize("to", FORMATS)
 def test_damage_is_found_when_it_is_read_back(made, tmp_path, to):
-    bins, out = made("gpt2", POLICIES.get(to, "append")), tmp_path / "out"
+    bins, out, options = made("gpt2", POLICIES.get(to, "append")), tmp_path / "out", NONE
     export(bins, to, out, NONE)
     kinds = {"webtext": "*.jsonl", "litdata": "*/chunk*", "olmo": "*.npy", "datatrove": "*.index"}
     kinds |= {"megatron": "*.idx", "arrow": "*.arrow"}
     (path, *_) = sorted(out.glob(kinds.get(to, "*train*.bin")))
     content = bytearray(path.read_bytes())
-    place = 60 if to == "megatron" else len(content) // 2 + (to == "webtext") * 0
+    place = 60 if to == "megatron" else len(content) // 2
     content[place] ^= 1
     path.unlink()  # it may be a link
     path.write_bytes(content)
     with pytest.raises((ValueError, pa.ArrowInvalid)):
-        verify(bins, to, out)
+        verify(bins, to, out, options)
 
 
 def test_another_disk_gets_a_copy(made, tmp_path):
@@ -370,7 +375,7 @@ def test_another_disk_gets_a_copy(made, tmp_path):
     try:
         exported = export(made(), "datatrove", out, NONE)
         assert {made.how for made in exported.files} == {"copied", "written"}
-        verify(made(), "datatrove", out)
+        verify(made(), "datatrove", out, NONE)
     finally:
         shutil.rmtree(out, ignore_errors=True)
 
@@ -434,8 +439,70 @@ def test_real_stories_come_back_from_each_format(tmp_path, to):
         pytest.skip("real stories are not part of the repository")
     bins = bins_of(tmp_path, "gpt2", POLICIES.get(to, "append"), texts=EXCERPT)
     export(bins, to, tmp_path / "out", NONE)
-    verify(bins, to, tmp_path / "out")
+    verify(bins, to, tmp_path / "out", NONE)
     if to in READERS:
         found = READERS[to](tmp_path / "out", bins, "validation")
         expected = documents(bins, "validation")
         assert found == (expected if isinstance(found[0], list) else flat(expected))
+
+
+def test_a_train_split_alone_is_refused_where_nothing_would_be_left(made, tmp_path):
+    bins = made("gpt2", "append", None, 1)
+    for to, expected in (("llmc", "smaller SHARD_TOKENS="), ("nanogpt", "holds one out")):
+        with pytest.raises(ValueError, match=expected) as error:
+            export(bins, to, tmp_path / to, NONE)
+        one_line(error)
+    export(bins, "webtext", tmp_path / "webtext", NONE)  # its last shard is the validation one
+    texts = [
+        pq.read_table(p)["text"].to_pylist()
+        for p in sorted((tmp_path / "webtext").glob("*.parquet"))
+    ]
+    assert len(texts) == 2
+    assert flat(texts) == TRAIN
+    verify(bins, "webtext", tmp_path / "webtext", NONE)
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_by_split_other_names_and_many_empty_documents_come_back(tmp_path, to):
+    texts = {"train": [""] * 1200 + TRAIN[:50], "val": HELD, "train_b": TRAIN[:9]}
+    bins = bins_of(tmp_path, "gpt2", POLICIES.get(to, "append"), by_split=texts)
+    export(bins, to, tmp_path / "out", NONE)
+    verify(bins, to, tmp_path / "out", NONE)
+
+
+def test_zeros_in_the_parquet_are_found(made, tmp_path):
+    export(made(), "webtext", tmp_path / "out", NONE)
+    path = tmp_path / "out/shard_00000.parquet"
+    content = bytearray(path.read_bytes())
+    content[200:1200] = bytes(1000)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"the Parquet in .* does not give back"):
+        verify(made(), "webtext", tmp_path / "out", NONE)
+
+
+def test_a_link_cannot_be_written_by_mistake(made, tmp_path):
+    export(made(), "datatrove", tmp_path / "out", NONE)
+    assert (tmp_path / "out/train.ds").stat().st_mode & 0o222 == 0
+
+
+def test_what_stands_beside_an_export_stays(made, tmp_path):
+    for name in ("out.backup.tmp", "out.1.notes.tmp", "other.x.tmp"):
+        (tmp_path / name).mkdir()
+    export(made(), "datatrove", tmp_path / "out", NONE)
+    export(made("bytes"), "datatrove", tmp_path / "out", NONE)
+    (tmp_path / "o*").mkdir()
+    export(made(), "arrow", tmp_path / "o*", NONE)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"out", "o*", "out.backup.tmp", "out.1.notes.tmp", "other.x.tmp"}
+
+
+@pytest.mark.parametrize(
+    "out", ["data/sample/bins/x", "data/sample", ".", "nothere/..", "data/sample/raw"]
+)
+def test_no_export_goes_among_the_files_of_a_dataset(small_sample, tmp_path, out):
+    folder = tmp_path / "clone"
+    shutil.copytree(small_sample, folder, symlinks=True)
+    run = command(folder, "--to", "arrow", "--out", out)
+    _, error = run.communicate()
+    assert run.returncode == 1
+    assert f"OUT={out} is no place for an export" in error

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-import slm
 from tests.hub_writes import WritableHub
 from tests.workspace import commit, edit, git, hashes, script
 
@@ -37,8 +36,6 @@ def test_bins_go_to_the_hub_and_come_back_equal(hub, clone, tmp_path):
     assert f"pushed data/sample/bins to {REMOTE}: 7 files" in said
     assert ": 0 files" in script(clone, "push", "--remote", REMOTE)
     first = hashes(clone / "data/sample/bins")
-    bins = slm.open_bins(clone / "data/sample/bins")
-
     git(tmp_path, "clone", "-q", str(clone), str(tmp_path / "other"))
     edit(clone / "params.yaml", "end_of_text: none ", "end_of_text: append ")
     script(clone, "make_data")
@@ -60,16 +57,18 @@ def test_bins_go_to_the_hub_and_come_back_equal(hub, clone, tmp_path):
     tags = sorted(hub.tags["somebody/stories"])
     assert len(tags) == 2
     assert all(tag.startswith("sample-") for tag in tags)
-    assert bins.version  # and nothing was written to what is here
-    url = f"{REMOTE}@main/sample"
     assert json.loads(files["sample/manifest.json"].content)["end_of_text"] == "append"
-    assert url
 
 
 def test_an_export_goes_with_its_bins_or_after_them(hub, clone):
     said = script(clone, "push", "--remote", REMOTE, "--to", "litdata", fails=True)
-    assert "`make export TO=litdata` makes it" in said
-    script(clone, "export", "--to", "litdata")
+    assert "`make export TO=litdata` makes one" in said
+    assert "expected one of nanogpt" in script(
+        clone, "push", "--remote", REMOTE, "--to", "../bins", fails=True
+    )
+    script(clone, "export", "--to", "litdata", "--shard-tokens", "300")
+    script(clone, "push", "--remote", REMOTE, "--to", "litdata")
+    script(clone, "export", "--to", "litdata")  # fewer chunks
     script(clone, "push", "--remote", REMOTE)
     script(clone, "push", "--remote", REMOTE, "--to", "litdata")
     repository = hub.repositories["somebody/stories"]
@@ -79,6 +78,9 @@ def test_an_export_goes_with_its_bins_or_after_them(hub, clone):
         name = f"sample/export/litdata/{path.relative_to(made)}"
         assert files[name].content == path.read_bytes()
     assert "sample/train.bin" in files
+    there = {name for name in files if name.startswith("sample/export/")}
+    here = {str(path.relative_to(made)) for path in made.rglob("*.*")}
+    assert there == {f"sample/export/litdata/{name}" for name in here}  # and none of before
     said = script(clone, "push", "--remote", "prebuilt", "--to", "litdata", fails=True)
     assert "prebuilt takes bins alone" in said
 

@@ -49,7 +49,7 @@ def take_hub(entry: dict, source: Path, raw: Path) -> tuple[dict, dict]:
     taken = _taken(entry, fetched, raw)
     identity = {key: entry[key] for key in ("column", "path", "config") if key in entry}
     identity["revision"] = commit
-    identity |= {key: entry[key] for key in ("separator", "strip") if entry.get(key)}
+    identity |= {key: entry[key] for key in ("separator", "strip", "encoding") if entry.get(key)}
     rows = {split: [file["rows"] for file in of["files"]] for split, of in taken.items()}
     for split, expected in (entry.get("rows") or {}).items():
         n = sum(rows.get(split, []))
