@@ -47,7 +47,7 @@ CANNOT = {  # commands that this test cannot run, and why
     "make test-kills": "takes a quarter of an hour; test_kills.py is its short form",
     "make pull REMOTE=ours": "a remote of the reader's; test_remotes.py runs its blocks",
     "make push REMOTE=ours": "the same",
-    "make push REMOTE=hf://datasets/owner/name": "tests/stores/test_hub.py has a stand-in",
+    "make push REMOTE=hf://datasets/owner/name": "tests/stores/test_on_the_hub.py has a stand-in",
     "make clean": "would take away what the others made; test_prebuilt.py runs it",
     ". .venv/bin/activate": "the environment here is the one that runs this test",
     "dvc status": "its answer is in the prose; tests/versions/test_pipeline.py runs it",

@@ -186,12 +186,14 @@ def _bucket(url: str) -> Server:
         keys = {"aws_access_key_id": key, "aws_secret_access_key": secret}
         return boto3.client(service, endpoint_url=url, region_name="us-east-1", **keys)
 
+    plain = {"Content-Type": "text/plain"}
+    for path, body in (("reset", b""), ("reset-auth", b"1000")):  # another's users, in this process
+        requests.post(f"{url}/moto-api/{path}", body, headers=plain, timeout=10).raise_for_status()
     iam = client("iam", "any", "any")  # until its first user is asked for
     iam.create_user(UserName="someone")
     iam.put_user_policy(UserName="someone", PolicyName="all", PolicyDocument=json.dumps(ALL))
     key = iam.create_access_key(UserName="someone")["AccessKey"]
     key, secret = key["AccessKeyId"], key["SecretAccessKey"]
-    plain = {"Content-Type": "text/plain"}
     requests.post(f"{url}/moto-api/reset-auth", b"0", headers=plain, timeout=10).raise_for_status()
     bucket = client("s3", key, secret)
     bucket.create_bucket(Bucket="bins")
