@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE  # set-up writes no bytecode, so the first impo
 export USER := $(or $(USER),$(LOGNAME),nobody)
 export HOME := $(or $(HOME),$(CURDIR)/.dvc/tmp)
 .DEFAULT_GOAL := help
-.PHONY: help setup ready environment data datasets pull push verify diff inspect describe card export compare bench bench-data test test-quick test-kills test-peers check clean
+.PHONY: help setup ready environment data datasets pull push verify diff inspect describe card export compare bench bench-data test test-quick test-kills test-peers peers check clean
 
 help:  ## print these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,10 +75,12 @@ test-quick: ready  ## run the tests that start no DVC, no server and no build, i
 test-kills: ready  ## kill the stages at random moments and compare (KILLS=200 SEED=0)
 	@$(PY) -m tests.kills.random_kills --kills $(or $(KILLS),200) --seed $(or $(SEED),0)
 
-test-peers: ready  ## have other trainers' own readers read our exports (installs them beside the environment)
+test-peers: ready peers  ## have other trainers' own readers read our exports (installs them beside the environment)
+	@$(PY) -P -m pytest -q tests/export/test_peers.py $(ARGS)
+
+peers: ready
 	@$(PY) -m pip install -qq --disable-pip-version-check --no-deps --upgrade --target .venv.peers \
 		$$($(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["peers"])')
-	@PYTHONPATH=.venv.peers $(PY) -P -m pytest -q tests/export/test_peers.py $(ARGS)
 
 check: ready  ## run the linter and the type checker, then the tests
 	@$(PY) -P -m ruff check . && $(PY) -P -m ruff format --check . && $(PY) -P -m mypy

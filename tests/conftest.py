@@ -20,7 +20,7 @@ MAY_BE_SKIPPED = {
     "real stories are not part of the repository": "an excerpt of them may be beside the clone",
     "needs ../shared/tinystories": "real stories are not part of the repository",
     "the packages of the group `loops` are not installed": "five minutes: run before a release",
-    "the packages of the group `peers` are not installed": "130 MB: `make test-peers` has them",
+    "the packages of the group `peers` are not installed": "100 MB: `make peers` installs them",
     "Ray is not installed": "its package is 200 MB installed: run before a release",
     "Ray is installed": "and this test is of machines without it",
     "only one Python found": "another Python is a convenience of the machine",

@@ -3,7 +3,7 @@
     shard_00000.parquet, …   column `text`, row groups of 1,000 documents, shards of some 250 MB of
                              text; the last one is the validation split (nanochat takes it so)
                              (of a train split alone, what is its end), other splits have none
-    <split>.jsonl            a line a document, {"text": …} (lingua)
+    <split>/<split>.chunk.00.jsonl   a line a document, {"text": …}; a folder is a source (lingua)
 
 The text is decoded from the ids, which give it back exactly: so it is what was selected, repaired
 and put in order, and raw/ need not be there. Bins that are lossy are refused.
@@ -45,7 +45,8 @@ def write_files(bins: Bins, out: Path, _options: Options) -> Iterator[Made]:
     for split in (*PARQUET, *(name for name in bins.manifest["splits"] if name not in PARQUET)):
         if split not in bins.manifest["splits"]:
             continue
-        lines = out / f"{split}.jsonl"
+        lines = out / _lines(split)
+        lines.parent.mkdir()
         with lines.open("xb") as file:
             for shard in _shards(bins, split):
                 if split in PARQUET:
@@ -56,7 +57,11 @@ def write_files(bins: Bins, out: Path, _options: Options) -> Iterator[Made]:
                 else:
                     for texts_ in _in_groups(bins, split, shard):
                         file.writelines(json_line("text", text) for text in texts_)
-        yield Made(lines.name, WRITTEN)
+        yield Made(_lines(split), WRITTEN)
+
+
+def _lines(split: str) -> str:
+    return f"{split}/{split}.chunk.00.jsonl"  # lingua looks for *.chunk.*.jsonl in each source
 
 
 def _in_groups(bins: Bins, split: str, shard: range) -> Iterator[list[str]]:
@@ -107,7 +112,7 @@ def texts(folder: Path, split: str) -> Iterator[str]:
     """Yields the texts of a split as a reader of the JSON Lines finds them."""
     import orjson
 
-    with (folder / f"{split}.jsonl").open("rb") as file:
+    with (folder / _lines(split)).open("rb") as file:
         for line in file:
             yield orjson.loads(line)["text"]
 

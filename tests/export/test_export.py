@@ -219,7 +219,8 @@ def test_webtext_is_the_text(made, tmp_path, policy, shard_tokens, monkeypatch):
     assert len(texts) > 3
     assert pq.ParquetFile(shards[0]).metadata.row_group(0).num_rows == 50
     for name, expected in (("train", TRAIN), ("validation", HELD)):
-        lines = (tmp_path / "out" / f"{name}.jsonl").read_bytes().split(b"\n")[:-1]
+        path = tmp_path / "out" / name / f"{name}.chunk.00.jsonl"
+        lines = path.read_bytes().split(b"\n")[:-1]
         assert [json.loads(line) for line in lines] == [{"text": text} for text in expected]
     verify(made("gpt2", policy, shard_tokens), "webtext", tmp_path / "out", NONE)
 
@@ -355,7 +356,7 @@ def test_what_is_no_export_is_left_alone(made, tmp_path):
 def test_damage_is_found_when_it_is_read_back(made, tmp_path, to):
     bins, out, options = made("gpt2", POLICIES.get(to, "append")), tmp_path / "out", NONE
     export(bins, to, out, NONE)
-    kinds = {"webtext": "*.jsonl", "litdata": "*/chunk*", "olmo": "*.npy", "datatrove": "*.index"}
+    kinds = {"webtext": "*/*.jsonl", "litdata": "*/chunk*", "olmo": "*.npy", "datatrove": "*.index"}
     kinds |= {"megatron": "*.idx", "arrow": "*.arrow"}
     (path, *_) = sorted(out.glob(kinds.get(to, "*train*.bin")))
     content = bytearray(path.read_bytes())

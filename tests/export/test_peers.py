@@ -1,8 +1,9 @@
 """The readers themselves take our exports: every document and token is the same.
 
-datasets is installed where tests run; the others are of the group `peers`.
+datasets is installed where tests run; the others, of the group `peers`, by `make test-peers`.
 """
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,18 @@ from slm.bins.opening import Bins
 from slm.export.exporting import export
 from slm.export.parts import Options
 from tests.export.test_export import documents, flat, made
+from tests.workspace import ROOT
 
 __all__ = ("made",)  # a fixture, which the tests here use
 
+PEERS = ROOT / ".venv.peers"  # where `make test-peers` and CI install them
 BLOCK = 16
 
 
 def peer(name: str):
     """A peer's module."""
+    if PEERS.is_dir() and str(PEERS) not in sys.path:
+        sys.path.append(str(PEERS))  # last: what the environment has is what we test with
     return pytest.importorskip(name, reason="the packages of the group `peers` are not installed")
 
 
