@@ -92,8 +92,8 @@ def check(params: dict, name: str) -> None:
     whole(params, "tokenizer", "unit_bytes")
     cluster.wanted(os.environ)
     whole_or_none(params, "bins", "shard_tokens")
-    check_store(params["bins"].get("store"))
     policy = choice(params, "bins", "end_of_text", END_OF_TEXT)
+    check_store(params["bins"].get("store"))  # a mapping, or the policy was refused
     copies = [Path("data", name, folder, FILE) for folder in ("vocabulary", "bins")]
     check_wanted(tokenizer.wanted(params), policy, copies)
     source = Path("data", name, "source")
