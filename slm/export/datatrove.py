@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from slm.bins.opening import Bins
-from slm.export import parts
-from slm.export.parts import Made, Options, link_ids, read, write
+from slm.export.parts import Made, Options, bounds, link_ids, read, write
 
 
 def refuse(_bins: Bins, _options: Options) -> None:
@@ -26,8 +25,8 @@ def write_files(bins: Bins, out: Path, _options: Options) -> Iterator[Made]:
     width, encoding = np.dtype(bins.manifest["dtype"]).itemsize, bins.manifest["tokenizer"]
     for split, entry in bins.manifest["splits"].items():
         yield link_ids(bins, split, out / f"{split}.ds")
-        ends_ = (part.astype("<u8") for part in parts.ends(bins, split))
-        yield write(out / f"{split}.ds.index", ends_)
+        ends_of = (end.astype("<u8") for _, end in bounds(bins, split))
+        yield write(out / f"{split}.ds.index", ends_of)
         tokens = entry["tokens"]
         lines = f"{encoding['encoding']}|{width}", str(tokens), f"{tokens / 1e6:.3g} MT"
         yield write(out / f"{split}.ds.metadata", ["\n".join(lines).encode()])

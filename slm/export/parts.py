@@ -90,13 +90,6 @@ def write(target: Path, parts: Iterable[bytes | np.ndarray]) -> Made:
     return Made(target.name, WRITTEN)
 
 
-def ends(bins: Bins, split: str) -> Iterator[np.ndarray]:
-    """Yields where each document ends in the ids of a split, in parts of (documents,) uint64."""
-    offsets = bins.docs(split)
-    for first in range(1, len(offsets), STEP):
-        yield np.array(offsets[first : first + STEP, 0])
-
-
 def bounds(bins: Bins, split: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields where each document begins and ends, in parts of (documents,) int64."""
     offsets = bins.docs(split)
