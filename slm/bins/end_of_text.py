@@ -23,6 +23,11 @@ def without_end_of_text(
         yield np.delete(chunk, inside)
 
 
+def text_ids(document: np.ndarray, policy: str) -> np.ndarray:
+    """Returns the ids of a document without end-of-text, which `policy` adds."""
+    return document[policy == "prepend" : -1 if policy == "append" else None]
+
+
 def _placed(
     chunks: Iterator[np.ndarray], positions: np.ndarray, back: int = 0
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, overload
 
 import numpy as np
 
+from slm.bins.end_of_text import text_ids
 from slm.core.errors import check
 
 
@@ -22,9 +23,7 @@ class Item(NamedTuple):
     @property
     def text(self) -> str:
         """Its text, without end-of-text."""
-        policy = self.bins.manifest["end_of_text"]
-        own = slice(policy == "prepend", -1 if policy == "append" else None)
-        return self.bins.decode(self.ids[own])
+        return self.bins.decode(text_ids(self.ids, self.bins.manifest["end_of_text"]))
 
 
 class Documents:

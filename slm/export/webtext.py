@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from slm.bins.end_of_text import text_ids
 from slm.bins.opening import Bins
 from slm.bins.reading import ids_of
 from slm.core.errors import check
@@ -99,9 +100,8 @@ def texts_of(bins: Bins, split: str, first: int, last: int) -> Iterator[str]:
     encoding, policy = bins.encoding, bins.manifest["end_of_text"]
     offsets = np.array(bins.docs(split)[first : last + 1, 0]).astype(np.int64)
     ids_ = ids_of(bins, split, int(offsets[0]), int(offsets[-1]))
-    own = slice(policy == "prepend", -1 if policy == "append" else None)
     for start, end in pairwise((offsets - offsets[0]).tolist()):
-        document = ids_[start:end][own].tolist()
+        document = text_ids(ids_[start:end], policy).tolist()
         if isinstance(encoding, FileTokenizer):
             yield encoding.decode(document)
         else:
