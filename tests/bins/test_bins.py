@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiktoken
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slm.bins import format as format_
@@ -109,6 +109,7 @@ def test_the_same_tokens_give_the_same_bytes(tokens, tmp_path):
     st.integers(1, 7),
     st.sampled_from(["append", "prepend"]),
 )
+@settings(deadline=None)  # a busy machine is no fault
 def test_end_of_text_goes_in_the_right_places_whatever_the_pieces(lengths, size, policy):
     ends = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     ids, actual = np.arange(ends[-1], dtype="<u2"), []
