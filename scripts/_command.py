@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from slm.bins.opening import Bins
+from slm.core.errors import ignoring_interrupts
 from slm.core.locking import only_one
 from slm.core.params import chosen, read_params, set_dataset
 
@@ -42,14 +43,15 @@ def alone(target: str) -> Iterator[None]:
 def choosing(name: str, params: dict) -> Iterator[None]:
     """Let params.yaml name this dataset, and the one before it again where the block fails."""
     before = params["dataset"]
-    if name != before:
-        set_dataset(PARAMS, name)
+    if name == before:
+        yield
+        return
     try:
+        set_dataset(PARAMS, name)
         yield
     except BaseException:
-        if name != before:
-            with suppress(OSError):  # the disk may be full, and the error is another one
-                set_dataset(PARAMS, before)
+        with ignoring_interrupts(), suppress(OSError):  # the disk may be full, too
+            set_dataset(PARAMS, before)
         raise
 
 

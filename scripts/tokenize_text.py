@@ -93,7 +93,8 @@ def _elsewhere(cluster: Cluster, order: Order, units: list[Unit], folder: Path) 
         check(
             (folder / unit.name).is_dir(),
             f"the workers made {unit.name}, and {folder / unit.name} is not on this disk; run them "
-            "on this clone, on a disk that all share",
+            "on this clone, on a disk that all share; where another run has just ended and removed "
+            "it, run the same command again",
         )
 
 

@@ -90,6 +90,16 @@ def saying_interrupts() -> Iterator[None]:
         del os.environ[_SAID_ABOVE]
 
 
+@contextmanager
+def ignoring_interrupts() -> Iterator[None]:
+    """For a short block that repairs what an error left: a signal amid it is dropped."""
+    handle(lambda *_: None)
+    try:
+        yield
+    finally:
+        handle(_interrupted)
+
+
 def _interrupted(*_: object) -> None:
     if _CAME.is_set() and not _DROPPED.is_set():
         end_at_once()

@@ -185,3 +185,31 @@ def test_variables_for_another_python_reach_no_target(copy, tmp_path, name):
     done = subprocess.run(words, cwd=copy, env=env, capture_output=True, text=True)
     assert done.returncode == 0 and "drew reports/sample" in done.stdout, done.stderr
     assert "nothing to do" in done.stdout and not done.stderr
+
+
+INTERRUPTED_AT_EACH_WRITE = """
+import signal
+from scripts import _command
+from slm.core import errors
+
+def interrupted(path, name, write=_command.set_dataset):
+    write(path, name)
+    signal.raise_signal(signal.SIGTERM)
+
+def main():
+    _command.set_dataset = interrupted
+    with _command.choosing("two", {"dataset": "one"}):
+        print("the block has run")
+
+errors.run_main(main)
+"""
+
+
+def test_params_yaml_names_its_dataset_again_whenever_a_signal_comes(tmp_path):
+    (tmp_path / "params.yaml").write_text("dataset: one\n")
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_AT_EACH_WRITE], cwd=tmp_path, text=True,
+        env=os.environ | {"PYTHONPATH": str(workspace.ROOT)}, capture_output=True,
+    )  # fmt: skip
+    assert done.returncode == 1 and done.stdout == "" and "interrupted" in done.stderr, done.stderr
+    assert (tmp_path / "params.yaml").read_text() == "dataset: one\n"
