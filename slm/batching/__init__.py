@@ -8,6 +8,8 @@ The first use of a name imports PyTorch; `sampling` and `coverage` need NumPy al
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from slm.core.errors import packages_of
+
 if TYPE_CHECKING:
     from slm.batching.batches import Batches
     from slm.batching.mixture import Mixture
@@ -20,4 +22,5 @@ def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home = {"Batches": "batches", "Mixture": "mixture"}.get(name, "ranks")
-    return getattr(import_module(f"slm.batching.{home}"), name)
+    with packages_of("train"):
+        return getattr(import_module(f"slm.batching.{home}"), name)

@@ -12,7 +12,7 @@ from slm.bins.items import Documents
 from slm.bins.manifest import Manifest, has_rows, lengths_of, read_manifest, shard_names, wrong_size
 from slm.bins.shards import ShardedIds
 from slm.bins.verifying import check_bytes
-from slm.core.errors import check
+from slm.core.errors import check, packages_of
 
 
 class Bins(NamedTuple):
@@ -162,9 +162,10 @@ def _end_to_end(folder: Path, names: tuple[str, ...], kind: str, sha256: str) ->
 @lru_cache(maxsize=8)
 def _loaded(folder: Path, sha256: str) -> Any:
     """Returns the encoding of the bins in `folder`, whose manifest has this hash."""
-    from slm.tokens.vocabulary import load_described
+    with packages_of("train"):
+        from slm.tokens.vocabulary import load_described
 
-    return load_described(read_manifest(folder)["tokenizer"], folder)
+        return load_described(read_manifest(folder)["tokenizer"], folder)
 
 
 @lru_cache(maxsize=8)

@@ -21,6 +21,7 @@ from pathlib import Path
 from threading import Event, Timer, main_thread
 from typing import Any, NoReturn
 
+WANTED = {"dvc": '"dvc>=3.60,<3.68"', "yaml": "pyyaml"}  # for pip, as pyproject.toml has them
 _CAME = Event()  # whether one came: what fails after it, as something cleans up, fails for it
 _DROPPED = Event()  # whether it comes again
 _LINE = b"error: interrupted; run the same command again to go on\n"
@@ -39,6 +40,22 @@ def check(fine: bool, otherwise: str) -> None:
     """Raises UserError with the message `otherwise` unless `fine`."""
     if not fine:
         raise UserError(otherwise)
+
+
+@contextmanager
+def packages_of(extra: str) -> Iterator[None]:
+    """For a block that imports packages of an extra (pyproject.toml): a missing one names it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package == "slm":
+            raise
+        cure = f"`pip install {WANTED.get(package, package)}`"
+        raise UserError(
+            f"the package {package} is not installed; {cure}, or install slm with its extra "
+            f"`{extra}`, as README says"
+        ) from None
 
 
 def run_main(main: Callable[[], None]) -> None:

