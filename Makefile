@@ -7,6 +7,8 @@ PYTEST = $(PY) -P -m pytest -q -n logical --dist loadfile --no-loadscope-reorder
 PYTHON ?= $(firstword $(foreach p,python3.11 python3 python3.12 python3.13,$(if $(shell \
 	$(p) -E -c 'import sys; print(1) if (3, 11) <= sys.version_info < (3, 14) else 0' 2>/dev/null),$(p))))
 
+BUILT = $(or $(DATASET),$(shell sed -n 's/^dataset: *\([a-z0-9_-]*\).*/\1/p' params.yaml))
+
 # Stages are started as `python -m scripts.…`, so the environment comes first on PATH.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONUTF8 := 1
@@ -17,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE  # set-up writes no bytecode, so the first impo
 export USER := $(or $(USER),$(LOGNAME),nobody)
 export HOME := $(or $(HOME),$(CURDIR)/.dvc/tmp)
 .DEFAULT_GOAL := help
-.PHONY: help setup ready environment data datasets pull push verify diff inspect describe card export compare bench bench-data test test-quick test-kills test-peers peers check clean
+.PHONY: help setup ready environment data datasets pull push verify diff inspect describe card export compare train sample bench bench-data test test-quick test-kills test-peers peers check clean
 
 help:  ## print these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +60,12 @@ export: ready  ## give the bins another trainer's names, headers and indices (TO
 
 compare: ready  ## build the variants that params.yaml lists and say what differs (TRAIN=1 DATASET=name)
 	@$(PY) -m scripts.compare $(if $(DATASET),"$(DATASET)") $(if $(filter-out 0,$(TRAIN)),--train)
+
+train: ready  ## train a small GPT on the bins, in two minutes on two cores; the same command goes on with it (DATASET=name; ARGS="--help" lists sizes, steps, mixtures)
+	@$(PY) -m examples.train --bins "data/$(BUILT)/bins" --out "runs/$(BUILT)" $(ARGS)
+
+sample: ready  ## let that model write a story (DATASET=name; ARGS='--prompt "Once there was"')
+	@$(PY) -m examples.sample --bins "data/$(BUILT)/bins" --out "runs/$(BUILT)" $(ARGS)
 
 bench: ready  ## time batches and training steps on this device (ARGS="--synthetic 471872517" runs the script alone)
 	@$(if $(ARGS),$(PY) -m scripts.benchmark $(ARGS),$(PY) -m scripts.make_data && $(PY) -P -m dvc repro -q -s -f benchmark/dvc.yaml)

@@ -27,6 +27,7 @@ ORDER = (
     "slm",
     "benchmark",
     "compare",
+    "examples",
     "scripts",
 )
 MOST = 14  # modules of a folder
@@ -50,7 +51,8 @@ def imported(name: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             inner = {f"{node.module}.{alias.name}" for alias in node.names}
             found |= {node.module or ""} | (inner & modules().keys())
-    return {other for other in found if re.match(r"(slm|compare|benchmark|scripts|tests)\b", other)}
+    ours = r"(slm|compare|benchmark|examples|scripts|tests)\b"
+    return {other for other in found if re.match(ours, other)}
 
 
 def package(name: str) -> str:

@@ -127,12 +127,8 @@ def training_step(
     that each replay of a CUDA graph takes the next one.
     """
     count, now = torch.zeros(1, dtype=torch.int64, device=rates.device), rates[0].clone()
-    on_gpu, weights = rates.device.type == "cuda", list(model.parameters())
-    groups = [
-        {"params": [w for w in weights if w.ndim > 1], "weight_decay": DECAY},
-        {"params": [w for w in weights if w.ndim == 1], "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=now, betas=BETAS, fused=True, capturable=on_gpu)
+    weights = list(model.parameters())
+    optimizer = adamw(model, now, capturable=rates.device.type == "cuda")
 
     def step() -> None:
         now.copy_(rates[count][0])
@@ -143,6 +139,16 @@ def training_step(
         optimizer.step()
 
     return step
+
+
+def adamw(model: torch.nn.Module, rate: float | torch.Tensor, **options: bool) -> torch.optim.AdamW:
+    """Returns the optimizer of all weights, at this learning rate: matrices decay, norms do not."""
+    weights = list(model.parameters())
+    groups = [
+        {"params": [w for w in weights if w.ndim > 1], "weight_decay": DECAY},
+        {"params": [w for w in weights if w.ndim == 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=rate, betas=BETAS, fused=True, **options)
 
 
 def _loss(model: Callable, batch: tuple) -> torch.Tensor:

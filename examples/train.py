@@ -1,0 +1,155 @@
+"""Train a small GPT on bins: on the CPU, one GPU, or several.
+
+    python train.py --bins data/sample/bins --out runs/sample
+    torchrun --nproc-per-node 4 train.py --bins data/sample/bins --out runs/sample --size 124M
+
+Prints a line of JSON per report, and writes <out>/checkpoint.pt as often, by a rename. The same
+command goes on from it, and on the CPU ends in the same weights as a run that nothing stopped.
+Several folders of bins are mixed; `--order packed` fills rows with whole documents. Needs slm with
+its extra `train`, and no clone.
+"""
+
+import argparse
+import io
+import json
+import os
+import time
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+from slm import Batches, Mixture, bits_per_byte, open_bins
+from slm.batching import distributed
+from slm.bins.opening import Bins
+from slm.core.errors import check, run_main
+from slm.core.files import write_file
+from slm.training.model import SIZES, gpt
+from slm.training.trainer import adamw, rate
+
+
+def arguments() -> argparse.Namespace:
+    """Returns what the command line asks for."""
+    parser = argparse.ArgumentParser(description="Train a small GPT on bins.")
+    add = parser.add_argument
+    add("--bins", nargs="+", required=True, help="folders of bins, or s3://…")
+    add("--weights", nargs="+", type=int, help="of several: rows of each, such as 3 1; else equal")
+    add("--out", type=Path, required=True, help="the folder of the checkpoint")
+    add("--size", choices=SIZES, default="8M", help="of the model")
+    add("--steps", type=int, default=600)
+    add("--batch-size", type=int, default=8, help="rows per step, of all ranks together")
+    add("--block-size", type=int, default=64, help="tokens per row")
+    add("--order", choices=("shuffled", "random", "packed"), default="shuffled", help="of rows")
+    add("--learning-rate", type=float, default=0.003, help="at its highest")
+    add("--seed", type=int, default=1337, help="of weights and batches")
+    add("--every", type=int, default=100, help="steps from one report to the next")
+    add("--score", type=int, default=1000, help="steps from one score on validation to the next")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Trains until `--steps` are done, from the checkpoint where there is one."""
+    args, device = arguments(), begin()
+    path = args.out / "checkpoint.pt"
+    bins = [open_bins(folder) for folder in args.bins]
+    train = draw(bins, args, device)
+    model = gpt(SIZES[args.size], bins[0].vocab_size, args.block_size, args.seed, device)
+    optimizer = adamw(model, args.learning_rate)
+    parts = {"model": model, "optimizer": optimizer, "batches": train}
+    about = described(bins, args)
+    resume(path, parts, about, device)
+    say(device=str(device), step=train.step, bins=about["bins"])
+    ranks = distributed()[1]
+    learner = DistributedDataParallel(model) if ranks > 1 else model
+    start, tokens = time.perf_counter(), 0
+    while train.step < args.steps:
+        for group in optimizer.param_groups:
+            group["lr"] = rate(train.step, args.steps, args.learning_rate)
+        x, y = train.get_batch()
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            loss = learner(x, y)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        step, tokens = train.step, tokens + x.numel() * ranks
+        if step % args.every == 0 or step == args.steps:
+            speed = round(tokens / (time.perf_counter() - start))
+            report = {"step": step, "loss": round(loss.item(), 4), "tokens_per_second": speed}
+            if step % args.score == 0 or step == args.steps:
+                report["bits_per_byte"] = score(model, bins, args, device)
+            save(path, parts, about)
+            say(**report)
+            start, tokens = time.perf_counter(), 0
+    if ranks > 1:
+        dist.destroy_process_group()
+
+
+def begin() -> torch.device:
+    """Joins the other ranks where torchrun has started this one; returns this rank's device."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if "LOCAL_RANK" in os.environ:
+        if device.type == "cuda":
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return device
+
+
+def draw(bins: list[Bins], args: argparse.Namespace, device: torch.device) -> Batches:
+    """Returns this rank's batches of `train`: of one folder, or mixed."""
+    rank, ranks = distributed()
+    rows, rest = divmod(args.batch_size, ranks)
+    check(not rest, f"--batch-size {args.batch_size} is no multiple of the {ranks} ranks")
+    options = {"batch_size": rows, "rank": rank, "world_size": ranks, "device": device}
+    options |= {key: getattr(args, key) for key in ("block_size", "seed", "order", "steps")}
+    if len(bins) == 1:
+        return Batches(bins[0], "train", **options)
+    weights = args.weights or [1] * len(bins)
+    check(len(weights) == len(bins), f"{len(weights)} --weights for {len(bins)} --bins")
+    weights = dict(zip(args.bins, weights, strict=True))
+    return Mixture(dict(zip(args.bins, bins, strict=True)), "train", weights=weights, **options)
+
+
+def described(bins: list[Bins], args: argparse.Namespace) -> dict:
+    """Returns what a checkpoint was made from, and what decides its weights."""
+    settings = {k: v for k, v in vars(args).items() if k not in ("bins", "out", "every", "score")}
+    about = {"bins": [one.version for one in bins], "settings": settings}
+    return about | {"vocabulary": bins[0].manifest["tokenizer"]}
+
+
+def score(model: torch.nn.Module, bins: list[Bins], args: argparse.Namespace, device) -> list:
+    """Returns the bits per byte of each validation split, on the first rank; the others wait."""
+    scored = bins if distributed()[0] == 0 else []
+    shape = args.batch_size, args.block_size, device
+    return [round(bits_per_byte(model, one, "validation", *shape), 4) for one in scored]
+
+
+def save(path: Path, parts: dict, about: dict) -> None:
+    """Writes the checkpoint, whole or not at all, on the first rank."""
+    if distributed()[0] == 0:
+        content = io.BytesIO()
+        torch.save({name: part.state_dict() for name, part in parts.items()} | about, content)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(path, content.getvalue())
+
+
+def resume(path: Path, parts: dict, about: dict, device: torch.device) -> None:
+    """Goes on from the checkpoint, if there is one; refuses one of other bins or settings."""
+    if path.exists():
+        state = torch.load(path, map_location=device, weights_only=True)
+        for name, now in about.items():
+            same = f"{path} has {name} {state[name]}, and this run {now}; choose another --out"
+            check(state[name] == now, same)
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+
+
+def say(**report: object) -> None:
+    """Prints one line of JSON, on the first rank."""
+    if distributed()[0] == 0:
+        print(json.dumps(report), flush=True)
+
+
+if __name__ == "__main__":
+    run_main(main)
