@@ -54,12 +54,11 @@ CANNOT = {  # commands that this test cannot run, and why
     "dvc exp run -S": "half a command: a block has it whole",
     "dvc exp run": "half a command: a block has it whole",
     "dvc exp show": "a block has it with options",
-    "dvc exp run --queue -S bins.end_of_text=none,append -C data/sample/raw -C data/sample/tokens": (
-        "takes half a minute; tests/versions/test_dvc_commands.py runs it"
-    ),
-    "dvc queue start": "a worker that would outlive this test; test_dvc_commands.py runs it",
-    "dvc queue status": "its answer is the queue's; test_dvc_commands.py",
-    "dvc exp run --run-all": "takes half a minute; test_dvc_commands.py waits for `dvc queue start`",
+    "dvc exp run --run-all": "test_dvc_commands.py waits for `dvc queue start`",
+    "dvc queue start": "its worker would outlive this test; test_dvc_commands.py runs it",
+    "dvc queue status": "its answer is the queue's; test_dvc_commands.py runs it",
+    "dvc exp run --queue -S bins.end_of_text=none,append"
+    " -C data/sample/raw -C data/sample/tokens": "test_dvc_commands.py runs it",
     "dvc repro": "takes all stages; tests/versions/test_pipeline.py runs it alone",
     "dvc repro --force download": "takes changed text at a URL; tests/text/test_by_url.py",
     "dvc gc": "removes versions that nobody names; our pages only say what it does not know",

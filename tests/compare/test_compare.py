@@ -150,14 +150,8 @@ def test_the_plain_way_of_dvc_gives_the_same_numbers(compared, tmp_path):
     script(plain, "make_data")
     (name,) = (name for name in experiments(plain) if name.startswith("sample-bpe-300-append"))
     of = experiments(plain)[name]
-    for file in (
-        "tokens.json",
-        "summary.json",
-        "text.json",
-        "lengths.csv",
-        "ranks.csv",
-        "bytes.csv",
-    ):
+    tables = ("lengths.csv", "ranks.csv", "bytes.csv")
+    for file in ("tokens.json", "summary.json", "text.json", *tables):
         kept = git(plain, "show", f"{of}:metrics/sample/{file}")
         assert kept == (plain / "metrics/sample" / file).read_text(), file
     assert git(plain, "show", f"{of}:params.yaml") == (plain / "params.yaml").read_text()

@@ -17,9 +17,11 @@ from tests.workspace import ROOT, dvc, environment, git, hashes, script
 
 BINS = "data/sample/bins"
 NOT_CACHED = ("raw", "facts", "selection", "vocabulary", "tokens")
-FIGURES = [f"{split}.{of}" for split in ("train", "validation") for of in ("tokens", "bytes_per_token")]  # fmt: skip  # noqa: E501
-SHOW = ("exp", "show", "--only-changed", "--hide-workspace", "--md")
-(QUEUE,) = (line for line in "".join(blocks("sh", "docs/dvc.md")).splitlines() if "--queue" in line)
+SPLITS = ("train", "validation")
+FIGURES = [f"{split}.{figure}" for split in SPLITS for figure in ("tokens", "bytes_per_token")]
+COMMANDS = [line.split() for line in "".join(blocks("sh", "docs/dvc.md")).splitlines()]
+(SHOW,) = (words[1:] for words in COMMANDS if words[:3] == ["dvc", "exp", "show"])
+(QUEUE,) = (words[1:] for words in COMMANDS if "--queue" in words)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +62,7 @@ def test_metrics_are_few_columns_and_nothing_of_the_benchmark(built):
     assert row.split()[0] == "metrics/sample/summary.json"
     all_figures = json.loads((built / "metrics/sample/tokens.json").read_text())
     summary = json.loads((built / "metrics/sample/summary.json").read_text())
-    for split in ("train", "validation"):
+    for split in SPLITS:
         assert summary[split].items() < all_figures[split].items()
 
 
@@ -78,13 +80,13 @@ def test_all_figures_are_compared_on_request(tried):
 
 def test_the_three_plots_have_a_column_for_each_split_and_their_titles(built):
     dvc(built, "plots", "show")
-    titles = {name: of["title"] for listed in yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]
-              for name, of in listed.items()}  # fmt: skip
+    listed = yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]
+    titles = {name: plot["title"] for entry in listed for name, plot in entry.items()}
     found = plots(built)
-    assert [*found] == ["lengths", "ranks", "bytes"]
+    assert [*found] == [*titles] == ["lengths", "ranks", "bytes"]
     for name, spec in found.items():
         assert spec["title"]["text"] == titles[name] and "<DVC" not in json.dumps(spec)
-        assert values(spec, "split") == {"train", "validation"}
+        assert values(spec, "split") == {*SPLITS}
         assert spec["encoding"]["column"]["field"] == "split"
         axes = (spec["encoding"][axis]["field"] for axis in "xy")
         assert all(axis in spec["data"]["values"][0] for axis in axes)
@@ -166,7 +168,8 @@ def test_beside_the_workspace_nothing_is_tokenized_and_the_workspace_stays(built
 def queued(built: Path, tmp_path: Path) -> Iterator[Path]:
     """A workspace with the experiments of docs/dvc.md in its queue."""
     folder = shutil.copytree(built, tmp_path / "copy", symlinks=True)
-    yield folder if real_dvc(folder, *QUEUE.split()[1:]) else folder
+    real_dvc(folder, *QUEUE)
+    yield folder
     real_dvc(folder, "queue", "stop")
 
 
