@@ -68,7 +68,7 @@ sample: ready  ## let that model write a story (DATASET=name; ARGS='--prompt "On
 	@$(PY) -m examples.sample --bins "data/$(BUILT)/bins" --out "runs/$(BUILT)" $(ARGS)
 
 bench: ready  ## time batches and training steps on this device (ARGS="--synthetic 471872517" runs the script alone)
-	@$(if $(ARGS),$(PY) -m scripts.benchmark $(ARGS),$(PY) -m scripts.make_data && $(PY) -P -m dvc repro -q -s -f benchmark/dvc.yaml)
+	@$(if $(ARGS),,$(PY) -m scripts.make_data &&) $(PY) -m scripts.benchmark $(ARGS)
 	@$(PY) -m benchmark.batches.pictures > /dev/null
 
 bench-data: ready  ## time text to bins beside the notebook's recipe (DOCUMENTS=1000000)
@@ -96,7 +96,7 @@ check: ready  ## run the linter and the type checker, then the tests
 
 clean:  ## remove what can be made again, and what killed runs left; names what it keeps
 	@if test -e $(VENV)/installed; then $(PY) -m scripts.clean; else echo "no $(VENV): data/ stays as it is"; fi
-	rm -rf benchmark/stories .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf benchmark/stories dvc_plots .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 # The environment's file `installed` holds a hash of what it was made from, so that a file that was
 # only touched installs nothing, and a .venv that is linked from another clone serves.

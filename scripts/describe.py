@@ -1,10 +1,11 @@
 """Stage `describe`: data/<dataset>/bins -> metrics/<dataset>/tokens.json and three tables as CSV.
 
 The audit's count of words is read too, for tokens per word, where a split has all documents of the
-source's.
+source's. summary.json has the few figures of tokens.json that DVC shows as its metrics.
 """
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from slm.stats.describe import counts, figures, lengths
 from slm.stats.histograms import byte_rows, length_rows, rank_rows, to_csv
 from slm.stores.opening import open_bins
 
+SHOWN = ("tokens", "bytes_per_token")  # by `dvc metrics` and `dvc exp show`, a column each
+
 
 def main() -> None:
     """Describe the bins of the dataset named on the command line."""
@@ -26,6 +29,7 @@ def main() -> None:
     bins, text = open_bins(Path("data", name, "bins")), read_json(out / "text.json")
     described, tables = _described(bins, text, block_size)
     write_file(out / "tokens.json", to_json(rounded(described)))
+    write_file(out / "summary.json", to_json(rounded(_summary(described, bins.manifest["splits"]))))
     for table, rows in tables.items():
         write_file(out / f"{table}.csv", to_csv(table, rows))
     print(f"describe:   {_first(described)}")
@@ -52,6 +56,12 @@ def _described(bins: Bins, text: dict, block_size: int) -> tuple[dict, dict]:
     if selection:
         described["selection"] = selection["steps"]
     return described, tables
+
+
+def _summary(described: dict, splits: Iterable[str]) -> dict:
+    """The vocabulary's size, and SHOWN of each split."""
+    of = {split: {figure: described[split][figure] for figure in SHOWN} for split in splits}
+    return {"vocab_size": described["vocab_size"], **of}
 
 
 def _first(described: dict) -> str:

@@ -41,6 +41,7 @@ LONGEST = (
     "versions/test_prebuilt.py",
     "text/test_hub.py",
     "versions/test_repair.py",
+    "versions/test_dvc_commands.py",
     "kills/test_kills.py",
     "tokens/test_engines.py",
     "loops/test_frameworks.py",

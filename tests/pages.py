@@ -23,7 +23,7 @@ NAMES = (
         )
     ),
     *(f"docs/{name}.md" for name in ("batching", "packing", "training-loops")),
-    *(f"docs/{name}.md" for name in ("describing", "comparing", "benchmarks")),
+    *(f"docs/{name}.md" for name in ("describing", "comparing", "dvc", "benchmarks")),
     "docs/benchmarks-data.md",
     "docs/benchmarks-rows.md",
     "docs/benchmarks-stages.md",

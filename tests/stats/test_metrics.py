@@ -133,11 +133,10 @@ def test_a_kind_of_fault_that_is_none_is_refused_with_those_known(shown):
 def test_metrics_are_known_to_git_and_to_dvc_and_pictures_to_neither_lock(shown):
     folder, _ = shown
     new = git(folder, "status", "--porcelain", "-uall").splitlines()
-    made = ("tokens.json", "text.json", "lengths.csv", "ranks.csv", "bytes.csv")
-    assert {f"?? metrics/planted/{name}" for name in made} < {*new}
+    tables = ("bytes.csv", "lengths.csv", "ranks.csv", "summary.json", "tokens.json")
+    assert {f"?? metrics/planted/{name}" for name in (*tables, "text.json")} < {*new}
     outs = locked_outs(folder / "dvc.lock", "describe@planted")
-    assert sorted(outs) == [f"metrics/planted/{name}" for name in
-                            ("bytes.csv", "lengths.csv", "ranks.csv", "tokens.json")]  # fmt: skip
+    assert sorted(outs) == [f"metrics/planted/{name}" for name in tables]
     assert "reports" not in (folder / "dvc.lock").read_text()
 
 
