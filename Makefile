@@ -7,6 +7,7 @@ PYTEST = $(PY) -P -m pytest -q -n logical --dist loadfile --no-loadscope-reorder
 PYTHON ?= $(firstword $(foreach p,python3.11 python3 python3.12 python3.13,$(if $(shell \
 	$(p) -E -c 'import sys; print(1) if (3, 11) <= sys.version_info < (3, 14) else 0' 2>/dev/null),$(p))))
 
+AS_JSON = $(if $(filter-out 0,$(JSON)),--json)
 BUILT = $(or $(DATASET),$(shell sed -n 's/^dataset: *\([a-z0-9_-]*\).*/\1/p' params.yaml))
 
 # Stages are started as `python -m scripts.…`, so the environment comes first on PATH.
@@ -27,10 +28,10 @@ help:  ## print these lines
 setup: ready  ## make .venv from requirements.lock (every other target does so when needed)
 
 data: ready  ## build the bins (DATASET=name to build another entry of params.yaml; EXECUTOR=dask SCHEDULER=tcp://… or EXECUTOR=ray RAY_ADDRESS=host:port on a cluster)
-	@$(PY) -m scripts.make_data $(if $(DATASET),"$(DATASET)")
+	@$(PY) -m scripts.make_data $(AS_JSON) $(if $(DATASET),"$(DATASET)")
 
 datasets: ready  ## list the datasets of params.yaml: where each comes from, how large it is, its license, and whether it is built
-	@$(PY) -m scripts.list_datasets
+	@$(PY) -m scripts.list_datasets $(AS_JSON) $(if $(DATASET),"$(DATASET)")
 
 pull: ready  ## bring the bins that dvc.lock names from a DVC remote (REMOTE=name DATASET=name)
 	@$(PY) -m scripts.pull $(if $(DATASET),"$(DATASET)") $(if $(REMOTE),--remote "$(REMOTE)")
@@ -39,7 +40,7 @@ push: ready  ## send the bins that dvc.lock names to a DVC remote, or to a datas
 	@$(PY) -m scripts.push $(if $(DATASET),"$(DATASET)") $(if $(REMOTE),--remote "$(REMOTE)") $(if $(TO),--to "$(TO)")
 
 verify: ready  ## check every byte of the bins, remove what is corrupt in the cache; FIX=1 repairs the bins (REMOTE=name DATASET=name)
-	@$(PY) -m scripts.verify $(if $(DATASET),"$(DATASET)") $(if $(filter-out 0,$(FIX)),--fix) $(if $(REMOTE),--remote "$(REMOTE)")
+	@$(PY) -m scripts.verify $(AS_JSON) $(if $(DATASET),"$(DATASET)") $(if $(filter-out 0,$(FIX)),--fix) $(if $(REMOTE),--remote "$(REMOTE)")
 
 diff: ready  ## say what differs between the bins of two revisions (A=rev B=rev; without B, the workspace)
 	@$(PY) -m scripts.diff_bins $(if $(DATASET),"$(DATASET)") $(if $(REMOTE),--remote "$(REMOTE)") \
@@ -49,7 +50,7 @@ inspect: ready  ## print documents decoded from the bins (DATASET=name; ARGS="--
 	@$(PY) -m scripts.inspect_bins $(if $(DATASET),--dataset "$(DATASET)") $(ARGS)
 
 describe: ready  ## figures and pictures of the bins, and an audit of their text (ROWS=kind DATASET=name)
-	@$(PY) -m scripts.show $(if $(DATASET),"$(DATASET)") $(if $(ROWS),--rows "$(ROWS)")
+	@$(PY) -m scripts.show $(AS_JSON) $(if $(DATASET),"$(DATASET)") $(if $(ROWS),--rows "$(ROWS)")
 
 card: ready  ## a dataset card and a Croissant file of the bins, in reports/<dataset> (DATASET=name)
 	@$(PY) -m scripts.make_card $(if $(DATASET),"$(DATASET)")
@@ -59,7 +60,7 @@ export: ready  ## give the bins another trainer's names, headers and indices (TO
 		$(if $(READER),--reader "$(READER)") $(if $(SHARD_TOKENS),--shard-tokens "$(SHARD_TOKENS)") $(if $(filter-out 0,$(BYTES)),--token-bytes)
 
 compare: ready  ## build the variants that params.yaml lists and say what differs (TRAIN=1 DATASET=name)
-	@$(PY) -m scripts.compare $(if $(DATASET),"$(DATASET)") $(if $(filter-out 0,$(TRAIN)),--train)
+	@$(PY) -m scripts.compare $(AS_JSON) $(if $(DATASET),"$(DATASET)") $(if $(filter-out 0,$(TRAIN)),--train)
 
 train: ready  ## train a small GPT on the bins, in two minutes on two cores; the same command goes on with it (DATASET=name; ARGS="--help" lists sizes, steps, mixtures)
 	@$(PY) -m examples.train --bins "data/$(BUILT)/bins" --out "runs/$(BUILT)" $(ARGS)
@@ -68,7 +69,7 @@ sample: ready  ## let that model write a story (DATASET=name; ARGS='--prompt "On
 	@$(PY) -m examples.sample --bins "data/$(BUILT)/bins" --out "runs/$(BUILT)" $(ARGS)
 
 bench: ready  ## time batches and training steps on this device (ARGS="--synthetic 471872517" runs the script alone)
-	@$(if $(ARGS),,$(PY) -m scripts.make_data &&) $(PY) -m scripts.benchmark $(ARGS)
+	@$(if $(ARGS),$(PY) -m scripts.benchmark $(ARGS),$(PY) -m scripts.make_data $(if $(DATASET),"$(DATASET)") && $(PY) -P -m dvc repro -q -s -f benchmark/dvc.yaml)
 	@$(PY) -m benchmark.batches.pictures > /dev/null
 
 bench-data: ready  ## time text to bins beside the notebook's recipe (DOCUMENTS=1000000)
@@ -96,7 +97,7 @@ check: ready  ## run the linter and the type checker, then the tests
 
 clean:  ## remove what can be made again, and what killed runs left; names what it keeps
 	@if test -e $(VENV)/installed; then $(PY) -m scripts.clean; else echo "no $(VENV): data/ stays as it is"; fi
-	rm -rf benchmark/stories dvc_plots .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf benchmark/stories .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 # The environment's file `installed` holds a hash of what it was made from, so that a file that was
 # only touched installs nothing, and a .venv that is linked from another clone serves.

@@ -5,9 +5,13 @@ runs at a time in a clone. A command that builds lets params.yaml name its datas
 """
 
 import argparse
+import json
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from slm.bins.opening import Bins
 from slm.core.errors import ignoring_interrupts
@@ -18,11 +22,51 @@ PARAMS = Path("params.yaml")
 DEFAULT_REMOTE = "another than .dvc/config's default"
 
 
-def parser(target: str, description: str) -> argparse.ArgumentParser:
-    """The arguments of `make <target>`: the name of a dataset, which may be left out."""
+def parser(target: str, description: str, answers: bool = False) -> argparse.ArgumentParser:
+    """The arguments of `make <target>`: the name of a dataset, which may be left out.
+
+    One that `answers` takes --json.
+    """
     made = argparse.ArgumentParser(prog=f"make {target}", description=description)
     made.add_argument("dataset", nargs="?", help="another than params.yaml names")
+    if answers:
+        made.add_argument("--json", action="store_true", help="print one line of JSON")
     return made
+
+
+@contextmanager
+def answering(as_json: bool) -> Iterator[dict]:
+    """With `as_json` the dictionary that the block fills is printed, as one line of JSON.
+
+    Nothing else comes to standard output then: what the block and its commands print goes to
+    standard error. Where the block fails there is no line.
+    """
+    answer: dict = {}
+    if not as_json:
+        yield answer
+        return
+    sys.stdout.flush()
+    output = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield answer
+    finally:
+        sys.stdout.flush()
+        os.dup2(output, 1)
+        os.close(output)
+    print(json.dumps(answer, ensure_ascii=False))
+
+
+def about(bins: Bins) -> dict:
+    """What an answer says of bins."""
+    keys = ("documents", "tokens", "text_bytes")
+    splits: dict[str, Any] = bins.manifest["splits"]
+    return {
+        "dataset": bins.manifest["dataset"]["name"],
+        "bins": str(bins.folder),
+        "version": bins.version,
+        "splits": {name: {key: split[key] for key in keys} for name, split in splits.items()},
+    }
 
 
 def asked(word: str | None) -> tuple[dict, str]:

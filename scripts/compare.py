@@ -13,11 +13,12 @@ from textwrap import fill
 
 from compare.experiments import kept, make, opened
 from compare.reports import collected, known_training, write_reports
+from compare.result import Result
 from compare.summary import costs
 from compare.table import terminal
 from compare.training_table import left_out
 from compare.variants import Variant, deciding, name_of, variants
-from scripts._command import PARAMS, alone, asked, parser
+from scripts._command import PARAMS, alone, answering, asked, parser
 from scripts.make_data import built, check
 from slm.bins.opening import Bins
 from slm.core.errors import UserError, run_main
@@ -27,10 +28,10 @@ from slm.tokens.wanted import wanted
 
 def main() -> None:
     """Compare the variants of the dataset named on the command line, or in params.yaml."""
-    command = parser("compare", __doc__)
+    command = parser("compare", __doc__, answers=True)
     command.add_argument("--train", action="store_true", help="train a small model on each variant")
     args = command.parse_args()
-    with alone("compare"):
+    with answering(args.json) as answer, alone("compare"):
         params, name = asked(args.dataset)
         check(params, name)
         listed = variants(params)
@@ -49,11 +50,27 @@ def main() -> None:
                 print(f"{fill(line, get_terminal_size((100, 24)).columns)}\n")
             if line := left_out(trained):
                 print(f"{line}\n")
-            for path in write_reports(name, results, bins, trained):
+            reports = write_reports(name, results, bins, trained)
+            for path in reports:
                 print(f"wrote {path}")
-    example = results[-1].name
-    print(f"a variant's bins: `open_revision('data/{name}/bins', '{example}')` in Python,")
-    print(f"or in this workspace: `dvc exp apply {example}`, then `make data`")
+            variants_ = [_about(result, bins[result.name]) for result in results]
+            answer |= {"dataset": name, "variants": variants_, "reports": [*map(str, reports)]}
+        example = results[-1].name
+        print(f"a variant's bins: `open_revision('data/{name}/bins', '{example}')` in Python,")
+        print(f"or in this workspace: `dvc exp apply {example}`, then `make data`")
+
+
+def _about(result: Result, bins: Bins) -> dict:
+    """What the answer says of a variant."""
+    training = result.training and result.training["bits_per_byte"]["mean"]
+    return {
+        "label": result.label,
+        "experiment": result.name,
+        "commit": result.commit,
+        "version": bins.version,
+        "figures": result.metrics,
+        "bits_per_byte": training,
+    }
 
 
 def _built(name: str, listed: list[Variant], params: dict) -> dict[str, tuple[Variant, str]]:

@@ -5,9 +5,9 @@ A size is known where source/pins.json has it, or where the files are the user's
 
 from pathlib import Path
 
-from scripts._command import PARAMS
+from scripts._command import PARAMS, answering, parser
 from slm.core.errors import UserError, run_main
-from slm.core.params import dataset_of, read_params
+from slm.core.params import chosen, dataset_of, read_params
 from slm.core.tables import aligned
 from slm.stores.opening import open_bins
 from slm.text.by_url.taking import is_by_url, listed
@@ -16,17 +16,23 @@ from slm.text.hub.cache import gb
 from slm.text.hub.pins import read_pins
 from slm.tokens.published import LICENSES
 
-HEAD = ("name", "from", "size", "license", "tokens, where built")
+KEYS = ("name", "from", "size", "license", "tokens")
+HEAD = (*KEYS[:-1], "tokens, where built")
 
 
 def main() -> None:
-    """Print a line for each entry."""
-    params = read_params(PARAMS)
-    rows = [HEAD, *(_row(params, name) for name in params["datasets"])]
-    print(*aligned(rows, "<<<<<"), sep="\n")
-    for name, license_ in LICENSES.items():
-        print(f"tokenizer.encoding {name}: its ranks are under the {license_}")
-    print(f"`make data DATASET=name` builds one; `make data` means {params['dataset']}")
+    """Print a line for each entry, or for the one that the command line names."""
+    args = parser("datasets", __doc__.split("\n")[0], answers=True).parse_args()
+    with answering(args.json) as answer:
+        params = read_params(PARAMS)
+        names = [chosen(params, [args.dataset])] if args.dataset else [*params["datasets"]]
+        rows = [_row(params, name) for name in names]
+        entries = [dict(zip(KEYS, row, strict=True)) for row in rows]
+        answer |= {"chosen": params["dataset"], "datasets": entries}
+        print(*aligned([HEAD, *rows], "<<<<<"), sep="\n")
+        for name, license_ in LICENSES.items():
+            print(f"tokenizer.encoding {name}: its ranks are under the {license_}")
+        print(f"`make data DATASET=name` builds one; `make data` means {params['dataset']}")
 
 
 def _row(params: dict, name: str) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from scripts._command import alone, asked, choosing, parser, summary
+from scripts._command import about, alone, answering, asked, choosing, parser, summary
 from slm.bins.format import END_OF_TEXT
 from slm.bins.manifest import read_manifest, url_in
 from slm.core.errors import UserError, run_main
@@ -41,19 +41,29 @@ LOCK = Path("dvc.lock")
 def main() -> None:
     """Build the dataset named on the command line, or the one that params.yaml names."""
     start = time.monotonic()
-    args = parser("data", "Build the bins that params.yaml asks for.").parse_args()
-    with alone("data"):
+    description = "Build the bins that params.yaml asks for."
+    args = parser("data", description, answers=True).parse_args()
+    with answering(args.json) as answer, alone("data"):
         params, name = asked(args.dataset)
         folder, lock = Path("data", name, "bins"), _content(LOCK)
         with built(name, params) as ran:
             if ran and (url := url_in(folder)):  # DVC may have them from another day
                 _check_store(url, folder)
-    seconds = time.monotonic() - start
-    print(f"built {folder} in {seconds:.1f} s" if ran else f"nothing to do: {folder} is built")
-    summary(open_bins(folder))
-    if _content(LOCK) != lock and git(Path(), "status", "-s", "dvc.lock").stdout:
-        more = f"params.yaml, data/{name}/source and metrics/{name}"
-        print(f"dvc.lock changed: commit it, {more} to keep this version")
+        seconds = time.monotonic() - start
+        print(f"built {folder} in {seconds:.1f} s" if ran else f"nothing to do: {folder} is built")
+        summary(bins := open_bins(folder))
+        answer |= about(bins) | {"built": ran}
+        if _content(LOCK) != lock and git(Path(), "status", "-s", "dvc.lock").stdout:
+            print(f"to keep this version: {to_commit(name, dataset_of(params, name))}")
+
+
+def to_commit(name: str, entry: dict) -> str:
+    """The command that commits a version: what is small, and no text of the user's."""
+    paths = ["dvc.lock", "params.yaml", f"metrics/{name}"]
+    if entry["kind"] == "hub":
+        paths.append(f"data/{name}/source")  # its pins
+    words = " ".join(paths)
+    return f"`git add {words}` and `git commit -m '{name}'`"
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 from compare.columns import SPLIT, Column, Table, columns_of
 from compare.pictures.draw import describe_pictures
 from compare.table import lines
-from scripts._command import alone, asked, parser
+from scripts._command import about, alone, answering, asked, parser
 from scripts.make_data import built
 from slm.cards.about import tokenizer
 from slm.core.errors import run_main
@@ -30,20 +30,29 @@ READ = ("raw", "facts", "selection")  # what the lists of documents are made fro
 
 def main() -> None:
     """Show the dataset named on the command line, or the one that params.yaml names."""
-    command = parser("describe", __doc__)
+    command = parser("describe", __doc__, answers=True)
     command.add_argument("--rows", metavar="KIND", help="list the documents of one kind")
     args = command.parse_args()
-    with alone("describe"):
-        params, name = asked(args.dataset)
-        folder = Path("data", name)
-        with built(name, params):
-            if args.rows and not all((folder / step).is_dir() for step in READ):  # as after a pull
-                build(f"select@{name}")
-    if args.rows:
-        for line in _rows(folder, args.rows):
-            print(line)
-    else:
-        _show(name)
+    with answering(args.json) as answer:
+        with alone("describe"):
+            params, name = asked(args.dataset)
+            folder = Path("data", name)
+            with built(name, params):
+                if args.rows and not all((folder / step).is_dir() for step in READ):  # after a pull
+                    build(f"select@{name}")
+        answer |= about(open_bins(folder / "bins"))
+        if args.rows:
+            answer["rows"] = [*_printed(_rows(folder, args.rows), keep=args.json)]
+        else:
+            answer |= _show(name)
+
+
+def _printed(rows: Iterator[str], keep: bool) -> Iterator[str]:
+    """Print each line; yields those that are kept."""
+    for row in rows:
+        print(row)
+        if keep:
+            yield row
 
 
 def _rows(folder: Path, kind: str) -> Iterator[str]:
@@ -54,7 +63,8 @@ def _rows(folder: Path, kind: str) -> Iterator[str]:
     return faults(raw, facts, kind, tuple(OF_SELECTION))
 
 
-def _show(name: str) -> None:
+def _show(name: str) -> dict:
+    """Print figures and draw pictures; returns the figures, and where the pictures are."""
     metrics = Path("metrics", name)
     tokens, text = (read_json(metrics / f"{name}.json") for name in ("tokens", "text"))
     splits = tuple(split for split, own in tokens.items() if isinstance(own, dict))
@@ -65,8 +75,10 @@ def _show(name: str) -> None:
         print(*lines(table, shutil.get_terminal_size((100, 24)).columns), sep="\n")
     if "selection" in tokens:
         print(*_steps(tokens["selection"]), "", sep="\n")
-    for path in describe_pictures(metrics, Path("reports", name, "describe")):
+    pictures = [*describe_pictures(metrics, Path("reports", name, "describe"))]
+    for path in pictures:
         print(f"drew {path}")
+    return {"figures": tokens, "text": text, "pictures": [*map(str, pictures)]}
 
 
 def _steps(steps: list[dict]) -> Iterator[str]:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from scripts._command import DEFAULT_REMOTE, alone, asked, parser
+from scripts._command import DEFAULT_REMOTE, about, alone, answering, asked, parser
 from slm.bins.manifest import file_names, read_manifest, url_in
 from slm.core.errors import UserError, run_main
 from slm.stores.opening import open_bins
@@ -19,13 +19,13 @@ from slm.versions.verify import Versions, damaged, remove_corrupt, versions
 
 def main() -> None:
     """Verify the dataset named on the command line, or the one that params.yaml names."""
-    command = parser("verify", __doc__.split("\n")[0])
+    command = parser("verify", __doc__.split("\n")[0], answers=True)
     command.add_argument("--fix", action="store_true", help="repair what is wrong")
     command.add_argument("--remote", help=f"to repair from; {DEFAULT_REMOTE}")
     args = command.parse_args()
     if args.remote and not args.fix:
         raise UserError("a remote is asked only to repair: `make verify FIX=1 REMOTE=name`")
-    with alone("verify"):
+    with answering(args.json) as answer, alone("verify"):
         _, name = asked(args.dataset)
         known, folder = versions(name), Path("data", name, "bins")
         removed, wrong = _said(remove_corrupt(name, known)), _said(damaged(folder, known))
@@ -44,8 +44,10 @@ def main() -> None:
             if wrong and known == (None, None):
                 cure = f"no dvc.lock names any of {name}; `make data DATASET={name}` builds them"
             raise UserError(f"{folder} {state}; {cure}")
-    print(f"{folder}: every byte is as manifest.json and dvc.lock say")
-    print(_note(folder, known), end="")
+        print(f"{folder}: every byte is as manifest.json and dvc.lock say")
+        print(note := _note(folder, known), end="")
+        repaired = args.fix and (removed or wrong)
+        answer |= about(open_bins(folder)) | {"repaired": repaired, "committed": not note}
 
 
 def _damage_there(folder: Path) -> Iterator[tuple[str, str]]:

@@ -88,7 +88,7 @@ def test_dvc_repro_alone_does_what_make_data_does(small, built):
     dvc(small, "repro")
     assert hashes(small / "data/sample/bins") == hashes(built / "data/sample/bins")
     assert (small / "dvc.lock").read_text() == (built / "dvc.lock").read_text()
-    assert "up to date" in dvc(small, "status")
+    assert "up to date" in dvc(small, "status", "dvc.yaml")
     assert script(small, "make_data").startswith("nothing to do")
 
 
@@ -250,12 +250,38 @@ def add_nothing(folder: Path) -> Path:
     return folder
 
 
+RESULT = """
+import json
+from pathlib import Path
+Path("benchmark/results").mkdir(exist_ok=True)
+Path("benchmark/results/toy.json").write_text(json.dumps({"batches": {"1x2": {"us": 3.5}}}))
+print("last line")
+"""
+
+
 def test_a_dvc_lock_amid_a_merge_is_said_with_its_cure_and_nothing_is_built(copy):
     for torn in ("<<<<<<< ours\n", ""):
         (copy / "dvc.lock").write_text(torn)
         said = script(copy, "make_data", fails=True)
         assert "dvc.lock cannot be read; amid a merge `make data` settles it; else `rm" in said
         assert (copy / "dvc.lock").read_text() == torn
+
+
+def test_the_benchmark_s_stage_runs_alone_and_leaves_the_data_as_built(copy):
+    (copy / "scripts/benchmark.py").write_text(RESULT)
+    (copy / "data/sample/raw").rename(copy / "raw.away")
+    command = ("repro", "-q", "-s", "-f", "benchmark/dvc.yaml")
+    assert dvc(copy, *command) == dvc(copy, *command) == "last line\n"
+    assert not (copy / "data/sample/raw").exists(), "the stages before it were not run"
+    assert script(copy, "make_data").startswith("nothing to do")
+    (copy / "raw.away").rename(copy / "data/sample/raw")
+    edit(copy / "params.yaml", "batch_size: 64", "batch_size: 32")
+    assert "benchmark@sample" in dvc(copy, "status", "benchmark/dvc.yaml")
+    assert "up to date" in dvc(copy, "status", "dvc.yaml")
+    assert "up to date" in dvc(copy, "repro")
+    words = ("metrics", "diff", "--json", "-R", "--targets", "benchmark/results")
+    found = json.loads(dvc(copy, *words))
+    assert found["benchmark/results/toy.json"]["batches.1x2.us"]["new"] == 3.5
 
 
 def test_verify_finds_what_was_damaged_and_what_is_another_version(copy):
