@@ -4,8 +4,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 MADE_FROM = $(shell cat requirements.lock scripts/set_up.py scripts/install_vocabulary.py | git hash-object --stdin)
 PYTEST = $(PY) -P -m pytest -q -n logical --dist loadfile --no-loadscope-reorder
-PYTHON ?= $(firstword $(foreach p,python3.11 python3 python3.12 python3.13,$(if $(shell \
-	$(p) -E -c 'import sys; print(1) if (3, 11) <= sys.version_info < (3, 14) else 0' 2>/dev/null),$(p))))
+PYTHON ?= $(firstword $(foreach p,python3.11 python3 python3.12 python3.13 python3.14,$(if $(shell \
+	$(p) -E -c 'import sys; print(1) if (3, 11) <= sys.version_info < (3, 15) else 0' 2>/dev/null),$(p))))
 
 AS_JSON = $(if $(filter-out 0,$(JSON)),--json)
 BUILT = $(or $(DATASET),$(shell sed -n 's/^dataset: *\([a-z0-9_-]*\).*/\1/p' params.yaml))
@@ -20,6 +20,13 @@ unexport PYTHONDONTWRITEBYTECODE  # set-up writes no bytecode, so the first impo
 export USER := $(or $(USER),$(LOGNAME),nobody)
 export HOME := $(or $(HOME),$(CURDIR)/.dvc/tmp)
 .DEFAULT_GOAL := help
+.NOTPARALLEL:  # `make -j4 data verify` builds, then verifies
+# A variable that no target knows would be passed over without a word.
+KNOWN := A ARGS B BYTES DATASET DOCUMENTS EXECUTOR FIX JSON KILLS MADE_FROM OUT PYTHON RAY_ADDRESS READER REMOTE \
+	ROWS SCHEDULER SEED SHARD_TOKENS TO TRAIN VENV VERIFY
+GIVEN := $(foreach v,$(.VARIABLES),$(if $(filter command line,$(origin $(v))),$(v)))
+STRANGE := $(filter-out $(KNOWN) AWS_% CI DVC_% FSSPEC_% HF_% HOME HTTP% HTTPS% MAKE% PATH PIP_% SHELL SLM_% TMPDIR UV_% -%,$(GIVEN))
+$(if $(STRANGE),$(error no target knows $(STRANGE); they know $(KNOWN)))
 .PHONY: help setup ready environment data datasets pull push verify diff inspect describe card export compare train sample bench bench-data test test-quick test-kills test-peers peers check clean
 
 help:  ## print these lines
@@ -105,5 +112,5 @@ ready:
 	@test "$$(cat $(VENV)/installed 2>/dev/null)" = "$(MADE_FROM)" || $(MAKE) -s --no-print-directory environment
 
 environment:
-	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 to 3.13 found; install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
-	@$(PYTHON) scripts/set_up.py $(VENV) $(MADE_FROM)
+	@test -n "$(PYTHON)" || { echo 'error: no Python 3.11 to 3.14 found; `uv python install 3.13`, `brew install python@3.13` or `apt install python3-venv` brings one; another place: make PYTHON=/path/to/python3' >&2; exit 1; }
+	@$(PYTHON) scripts/set_up.py $(VENV) "$(MADE_FROM)" >&2

@@ -17,6 +17,8 @@ LOCK = Path("requirements.lock")
 PIP = ("-m", "pip", "-qq", "--disable-pip-version-check", "--no-input", "install", "--no-compile")
 # For its data alone, which is the same in each of its wheels: so one serves every platform.
 WHEEL = ("--no-deps", "--only-binary", ":all:", "--platform", "manylinux2014_x86_64")
+SMALLEST, WITH_CUDA = 1.4, 5.4  # GB on disk
+STEPS = 4
 ABI = ("--implementation", "cp", "--python-version", "311", "--abi", "cp311")
 NO_RANKS = (
     "note: quicktok-v1 could not be fetched: tokenizer.encoding llama3 and qwen cannot be used, "
@@ -39,6 +41,8 @@ def main() -> None:
         )
     if old.exists() and not venv.exists():  # killed between two renames
         old.rename(venv)
+    _check_clone()
+    _check_room(venv)
     print(f"setting up {venv} with {sys.executable}, once: about a minute", flush=True)
     try:
         _build(new, digest)
@@ -50,6 +54,30 @@ def main() -> None:
         shutil.rmtree(new, ignore_errors=True)
 
 
+def _check_clone() -> None:
+    """Exits where git keeps no versions here, as in a folder that was downloaded as a .zip."""
+    if not shutil.which("git"):
+        sys.exit("error: git is not installed; install it (`apt install git`) and make again")
+    inside = ("git", "rev-parse", "--is-inside-work-tree")
+    if subprocess.run(inside, capture_output=True, check=False).returncode:
+        sys.exit(
+            "error: this is no git clone, and versions are git's; "
+            "`git init -q && git add -A && git commit -qm start`, then make again"
+        )
+
+
+def _check_room(venv: Path) -> None:
+    """Exits where the disk has no room even for the smallest environment."""
+    free = shutil.disk_usage(venv.absolute().parent).free / 1e9
+    if free < SMALLEST:
+        needs = f"{SMALLEST} GB, or {WITH_CUDA} GB where pip's PyTorch brings CUDA"
+        sys.exit(f"error: {venv} needs {needs}, and {free:.1f} GB are free; free some space")
+
+
+def _step(number: int, what: str) -> None:
+    print(f"  {number} of {STEPS}: {what}", flush=True)
+
+
 def _build(new: Path, digest: str) -> None:
     shutil.rmtree(new, ignore_errors=True)
     _run(sys.executable, "-m", "venv", new)
@@ -59,7 +87,7 @@ def _build(new: Path, digest: str) -> None:
     torch, gigatoken, ranks = map(pins.pop, ("torch", "gigatoken", "quicktok-v1"))
     listed = new / "requirements.txt"
     listed.write_text("\n".join(pins.values()))
-    print(f"  {len(pins)} pinned packages, and torch", flush=True)
+    _step(1, f"{len(pins)} pinned packages, and torch beside them")
     with subprocess.Popen([python, *PIP, "--no-deps", torch]) as beside:
         _install(python, pins["uv"], listed)
         _run(
@@ -71,11 +99,13 @@ def _build(new: Path, digest: str) -> None:
             gigatoken,
             optional=NO_GIGATOKEN,
         )
+        _step(2, "torch, the largest")
         if beside.wait():
             raise subprocess.CalledProcessError(beside.returncode, f"pip install {torch}")
-    print("  what torch needs, slm and published vocabularies", flush=True)
+    _step(3, "what torch needs, and slm")
     _run(python, *PIP, torch, "-c", LOCK)
     _run(python, *PIP, "--no-deps", "--no-build-isolation", "-e", ".")
+    _step(4, "published vocabularies")
     wheels = new / "share" / "wheels"
     _run(python, *PIP[:-2], "download", *WHEEL, *ABI, "-d", wheels, ranks, optional=NO_RANKS)
     _run(python, "scripts/install_vocabulary.py")

@@ -10,10 +10,13 @@ from pathlib import Path
 
 from slm.core.errors import UserError, check
 from slm.text.finding import find_files, refuse_shared
+from slm.text.hub.cache import check_room_of
 from slm.text.raw import SourceFile, raw_name
 from slm.text.taking import KINDS, WRITTEN, Named, kind_by_name, kind_of, take
 
-PACKED_NAMES = (".gz", ".zst", ".zip", ".bz2", ".xz")
+UNPACK = {
+    ".gz": "gunzip", ".zst": "zstd -d", ".zip": "unzip", ".bz2": "bunzip2", ".xz": "unxz",
+}  # fmt: skip
 
 
 def take_files(entry: dict, source: Path, raw: Path) -> tuple[dict, dict]:
@@ -25,10 +28,12 @@ def take_files(entry: dict, source: Path, raw: Path) -> tuple[dict, dict]:
     check(column is not None, "column is null; name the one with text: `column:` in params.yaml")
     actual = {split: find_files(source, globs) for split, globs in entry["files"].items()}
     refuse_shared(source, actual)
-    _refuse_unknown([name for names in actual.values() for name in names], entry)
+    names = [name for of_split in actual.values() for name in of_split]
+    _refuse_unknown(names, entry)
+    check_room_of(source, names, source.parent)
     splits = {}
-    for split, names in actual.items():
-        runs = _runs([(name, source / name) for name in names])
+    for split, of_split in actual.items():
+        runs = _runs([(name, source / name) for name in of_split])
         files: list[SourceFile] = []
         raws = []
         for number, (kind, run) in enumerate(runs):
@@ -44,13 +49,16 @@ def take_files(entry: dict, source: Path, raw: Path) -> tuple[dict, dict]:
 def _refuse_unknown(names: list[str], entry: dict) -> None:
     """Raises UserError at files of no known kind, and at an encoding for those of a known one."""
     unknown = [name for name in names if kind_by_name(name) is None]
-    packed = next((name for name in unknown if name.endswith(PACKED_NAMES)), None)
-    check(packed is None, f"files: {packed} is packed, of a kind that is not read so; unpack it")
+    packed = next((name for name in unknown if name.endswith((*UNPACK,))), "")
+    cure = UNPACK.get(packed[packed.rfind(".") :])
+    check(
+        not packed, f"files: {packed} is packed, of a kind that is not read so; `{cure} {packed}`"
+    )
     if unknown and entry.get("as") != "text":
         more = f" and {len(unknown) - 1:,} more are" if len(unknown) > 1 else " is"
         raise UserError(
             f"files: {unknown[0]}{more} of no kind that is read here ({KINDS}); if it is text, "
-            "`as: text` in params.yaml takes it so"
+            "`as: text` in params.yaml takes it so, else convert it to one of these"
         )
     encoded = [name for name in names if kind_by_name(name) not in (None, ".txt", ".csv")]
     check(

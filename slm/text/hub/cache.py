@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from tqdm import tqdm
 
@@ -113,8 +114,7 @@ def check_room(
     be replaced, and is taken off, bins/ twice for DVC's copy.
     """
     cache, here = _existing(_cache()), _existing(dataset)
-    held = _size(dataset / "tokens") + 2 * _size(dataset / "bins")
-    built = max(0, COPIES * tokens - held)
+    built = _built(tokens, dataset)
     if cache.stat().st_dev == here.stat().st_dev:
         text = f"{gb(written)} of text, " if written else ""
         needs = [(here, download + written + built, f"{gb(download)} to download, {text}")]
@@ -128,6 +128,31 @@ def check_room(
                 f"{path} needs {gb(need)} on the disk of {folder}{for_bins}, and {gb(free)} are "
                 "free; free some space, or set HF_HOME to a folder on another disk"
             )
+
+
+def check_room_of(source: Path, names: list[str], dataset: Path) -> None:
+    """As check_room, for files of the user's own: raw/ links to them, or has their text."""
+    files = [Of(name, (source / name).stat().st_size) for name in names]
+    linked = source.stat().st_dev == _existing(dataset).stat().st_dev
+    text = written_bytes(files) if linked else sum(file.bytes for file in files)
+    built, free = _built(token_bytes(files, None), dataset), shutil.disk_usage(dataset).free
+    if text + built > free:
+        raise UserError(
+            f"{source} needs about {gb(text + built)} on the disk of {dataset} ({gb(text)} of text, "
+            f"{gb(built)} of tokens, bins and DVC's cache), and {gb(free)} are free; free some space"
+        )
+
+
+class Of(NamedTuple):
+    """A file by its name, and how large it is."""
+
+    name: str
+    bytes: int
+
+
+def _built(tokens: int, dataset: Path) -> int:
+    """What tokens/, bins/ and DVC's copy of these will take more than they do."""
+    return max(0, COPIES * tokens - _size(dataset / "tokens") - 2 * _size(dataset / "bins"))
 
 
 def say(path: str, files: list, download: int) -> None:
