@@ -26,8 +26,8 @@ from compare.table import markdown as markdown_table
 
 CAPTIONS = {
     "lengths": "How many tokens documents have.",
-    "ranks": "How often ids occur in the tokens, the most frequent first.",
-    "bytes": "How many bytes of text a token stands for, document by document.",
+    "ranks": "How often ids occur, the most frequent first.",
+    "bytes": "Bytes of text per token, document by document.",
     "curves": "Validation bits per byte while training.",
 }
 FIGURES = (
