@@ -1,10 +1,11 @@
 """One page about a comparison: one file of HTML, with no request to any network.
 
-In: what is known of each variant, in order, a story, pictures as SVG, and the device that models
-were trained on. Out: the bytes of the file, from the template page.html: style sheet and pictures
-are in it, it has no script, and a Content-Security-Policy forbids the browser to fetch anything.
-Ids of each picture begin with its name, so that pictures do not share them. All text is escaped.
-The same input gives the same bytes.
+What was found comes first, then one story as each variant cuts it, the figures that differ, and
+pictures. In: what is known of each variant, in order, a story, pictures as SVG, and the device
+that models were trained on. Out: the bytes of the file, from the template page.html: style sheet
+and pictures are in it, it has no script, and a Content-Security-Policy forbids the browser to fetch
+anything. Ids of each picture begin with its name, so that pictures do not share them. All text is
+escaped. The same input gives the same bytes.
 """
 
 import re
@@ -36,7 +37,7 @@ def page(
     content = {
         "dataset": dataset,
         "style": (HERE / "page.css").read_text(encoding="utf-8"),
-        "lead": summary.lead(dataset, results),
+        "lead": summary.findings(dataset, results),
         "tables": [table for table in made if table.title != "training"],
         "training": next((table for table in made if table.title == "training"), None),
         "trained_on": summary.trained_on(results, training_device),
@@ -47,8 +48,16 @@ def page(
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    template = environment.get_template("page.html", globals={"same_line": same_line})
+    template = environment.get_template(
+        "page.html", globals={"same_line": same_line, "columns": columns}
+    )
     return (template.render(content, notes=summary).strip() + "\n").encode()
+
+
+def columns(number: int) -> int:
+    """How many of so many things stand beside each other on a wide screen, so that none is alone
+    in the last row: 3 or 2, 4 where neither does it, 1 of one."""
+    return min(number, next((n for n in (3, 2, 4) if number % n != 1), 3))
 
 
 def _cut(result: Result, story: str) -> dict[str, object]:
@@ -69,6 +78,7 @@ def inlined(name: str, picture: bytes) -> str:
             element.text = f"#{own} {{ {element.text} }}"
         for child in [child for child in element if _local(child.tag) == "metadata"]:
             element.remove(child)
+    root.attrib |= {"preserveAspectRatio": "xMidYMin"}  # where a row of pictures is higher than it
     root.attrib |= {"id": own, "role": "img", "aria-label": summary.caption(name)}
     return ElementTree.tostring(root, encoding="unicode")
 

@@ -26,16 +26,23 @@ from compare.table import markdown as markdown_table
 
 CAPTIONS = {
     "lengths": "How many tokens documents have.",
-    "ranks": "How often ids occur in the tokens, the most frequent first.",
-    "bytes": "How many bytes of text a token stands for, document by document.",
+    "ranks": "How often ids occur, the most frequent first.",
+    "bytes": "Bytes of text per token, document by document.",
     "curves": "Validation bits per byte while training.",
 }
 FIGURES = (
-    "Tokens are those of the bins, end-of-text among them. p50, p90, p99: so many percent of the "
-    "documents have no more tokens. Vocabulary used: the share of ids that occur at all. Entropy: "
-    "of how often each id occurs, whatever stands before it. Windows across borders: the share of "
-    "training rows that hold tokens of more than one document. Slope: of log count over log rank; "
-    "Zipf's law is -1."
+    "Tokens are those of the bins, end-of-text among them.",
+    "p50, p90, p99: so many percent of the documents have no more tokens.",
+    "Vocabulary used: the share of ids that occur at all.",
+    "Entropy: of how often each id occurs, whatever stands before it.",
+    "Windows across borders: the share of training rows with tokens of more than one document.",
+    "Slope: of log count over log rank; Zipf's law is -1.",
+)
+STORY = (
+    "Each box is a token; hover over it for its id.",
+    "A dot is the space that a token begins with, ↵ a line feed.",
+    "Borders of tokens may be inside a character: the tokens that meet there share a box, with a "
+    "small number that says how many they are.",
 )
 BOLD = "Bold: the lowest mean, and every other whose range overlaps with its range."
 BITS_PER_BYTE = (
@@ -57,8 +64,14 @@ def caption(picture: str) -> str:
 
 def lead(dataset: str, results: list[Result]) -> str:
     """What was found, in one to three sentences."""
+    return " ".join(findings(dataset, results))
+
+
+def findings(dataset: str, results: list[Result]) -> list[str]:
+    """What was found: of the tokens, what some variants cost, and what training gave."""
     trained = _trained(results) if any(result.training for result in results) else ()
-    return " ".join([_counted(dataset, results), *costs(results), *trained])
+    parts = [_counted(dataset, results), *costs(results), " ".join(trained)]
+    return [part for part in parts if part]
 
 
 def costs(results: list[Result]) -> Iterator[str]:
@@ -99,7 +112,7 @@ def markdown(
     training = [table for table in tables(results) if table.title == "training"]
     parts = [f"# Tokenizations of {dataset}", lead(dataset, results), "## Figures"]
     parts += [part for table in figures for part in (markdown_table(table), same_line(table))]
-    parts += [FIGURES]
+    parts += [" ".join(FIGURES)]
     for table in training:
         parts += ["## Training", trained_on(results, training_device), markdown_table(table)]
         parts += [same_line(table), f"{BITS_PER_BYTE} {BOLD}"]

@@ -1,6 +1,8 @@
 """The tables of results in the documentation are the kept results."""
 
 import json
+import re
+from math import prod
 from statistics import mean, median
 
 from benchmark import scaling
@@ -22,6 +24,9 @@ def test_the_tables_of_batches_and_steps_are_the_kept_results():
             ", ".join(f"{100 * figures[name]['of_copy']:.1f}" for name in ("device", "graph"))
         ]
         assert f"| {shape.replace('x', ' × ')} | {' | '.join(cells)} |" in BATCHES
+    rows = re.findall(r"^\| (\d+) × (\d+) \|", BATCHES, re.MULTILINE)
+    assert len(rows) == len(result["batches"])
+    assert rows == sorted(rows, key=lambda shape: prod(map(int, shape))), "by tokens per batch"
     for run, figures in result["steps"].items():
         cells = [cell(name, figures[name]) for name in (*NAMES, *GRAPHS)]
         name = run.replace("x", " × ").replace("M ", "M, ")

@@ -1,38 +1,36 @@
-"""How long does a training step take, and how much of it does the loader add?
+"""How much does each loader add to a training step?
 
-A panel for each model and shape, a bar for each loader. The light part of a bar is the step on one
-fixed batch, the dark part what the loader adds: by the ratio of blocks that ran in turns, which is
-steadier than a difference of medians. Steps in a CUDA graph are held against the fixed batch in a
-graph. A loader that adds nothing shows no dark part; its percentage may be below zero.
+A panel says one thing: what each loader adds to the steps of one model, in percent of the step on
+one fixed batch, by the ratio of blocks that ran in turns, which is steadier than a difference of
+medians. Steps in a CUDA graph are held against the fixed batch in a graph. A model whose step no
+loader makes longer, by its interval, has a line of words and no panel; if that is so for all, each
+has its panel, which then shows how exact the run was.
 """
 
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
-SUBTITLE = "milliseconds per training step (a scale of its own for each model)"
-FIXED, ADDED = "#b8c6d4", "#b5541c"  # light and dark, so that they differ in grey too
+from benchmark.frame import ACCENT, DARK, WIDTH, inches
+
+SUBTITLE = "percent added to a step on one fixed batch; lines: 95\u00a0% intervals"
 LABELS = {
-    "fixed": "one fixed batch",
     "notebook": "notebook",
     "dataloader": "DataLoader",
     "host": "host placement",
     "device": "device placement",
-    "graph fixed": "fixed, CUDA graph",
     "graph device": "device, CUDA graph",
 }
-ROW, AROUND = 0.185, 0.36  # inches: a bar, and what a panel needs beside its bars
-GAP = 0.4  # bars of space before those in a CUDA graph
-LEFT, WIDE = 0.3, 0.42  # of the picture's width: where bars begin, and how long they get
-COLUMNS = {"ms": 0.86, "ratio": 0.98}  # where their figures end
+ROW, HEAD, GAP, LINE = 0.21, 0.26, 0.14, 0.4  # inches: a bar, above bars, below, a line of words
+LEFT, RIGHT = 1.45, 0.8  # inches beside the bars: names, figures
 
 
 def height(result: dict) -> float:
     """Inches."""
-    return 0.3 + sum(map(_height, result["steps"].values()))
+    panels = _panels(result).values()
+    high = sum(HEAD + ROW * len(_loaders(step)) + GAP for step in panels)
+    return high + LINE * (len(result["steps"]) - len(panels))
 
 
 def title(result: dict) -> str:
@@ -56,81 +54,75 @@ def title(result: dict) -> str:
 
 
 def draw(body: SubFigure, result: dict) -> None:
-    """Fill `body`."""
-    inches = height(result)
-    top = inches - 0.3
-    _legend(body)
+    """Fill `body`: the panels, then the lines of words."""
+    panels, whole = _panels(result), height(result)
+    top = whole
+    for name, step in panels.items():
+        _head(body, (top - 0.14) / whole, name, step)
+        bars = ROW * len(_loaders(step))
+        bottom = top - HEAD - bars
+        _panel(inches(body, whole, LEFT, bottom, WIDTH - LEFT - RIGHT, bars), step)
+        top = bottom - GAP
     for name, step in result["steps"].items():
-        bars = _height(step) - AROUND
-        axes = body.add_axes((LEFT, (top - 0.24 - bars) / inches, WIDE, bars / inches))
-        _panel(axes, step)
-        body.text(0.02, (y := (top - 0.2) / inches), _words(name), weight="bold", va="baseline")
-        for column, right in COLUMNS.items():
-            body.text(right, y, column, size=8, color="#444444", ha="right", va="baseline")
-        top -= _height(step)
+        if name not in panels:
+            _head(body, (top - 0.06) / whole, name, step)
+            body.text(0.02, (top - 0.21) / whole, _nothing(step), size=8.5, va="baseline")
+            top -= LINE
 
 
-def _legend(body: SubFigure) -> None:
-    parts = [
-        Patch(color=FIXED, label="on one fixed batch"),
-        Patch(color=ADDED, label="added by the loader"),
-        Line2D([], [], color="black", linewidth=1, label="95 % interval"),
-    ]
-    body.legend(handles=parts, ncols=3, frameon=False, fontsize=8.5, loc="upper left")
+def _panels(result: dict) -> dict[str, dict]:
+    """The steps that a loader makes longer, or all that have one."""
+    steps = {name: step for name, step in result["steps"].items() if _loaders(step)}
+    longer = (name for name, step in steps.items() if any(a["low"] > 1 for a in _loaders(step)))
+    return {name: steps[name] for name in longer} or steps
+
+
+def _head(body: SubFigure, y: float, name: str, step: dict) -> None:
+    body.text(0.02, y, _words(name), weight="bold", va="baseline")
+    times = f"{_ms(step['fixed']['ms'])} per step"
+    body.text(0.98, y, times, size=8.5, color="#444444", ha="right", va="baseline")
 
 
 def _panel(axes: Axes, step: dict) -> None:
-    places = _places(step)
-    for loader, position in places.items():
-        _bar(axes, position, step, loader)
-    axes.set_xlim(0, max(_fixed(step, loader) * step[loader]["high"] for loader in places))
-    axes.set_ylim(max(places.values()) + 0.5, -0.5)
-    axes.set_yticks(list(places.values()), [LABELS[loader] for loader in places])
+    for position, about in enumerate(_loaders(step)):
+        low, ratio, high = (100 * (about[key] - 1) for key in ("low", "ratio", "high"))
+        axes.barh(position, ratio, 0.66, color=ACCENT)
+        axes.plot([low, high], [position, position], color="black", linewidth=1.2)
+        look: dict[str, Any] = {"ha": "right", "va": "center_baseline", "size": 8.5}
+        place = 1 + (RIGHT - 0.1) / (WIDTH - LEFT - RIGHT)
+        words = _percent(about["ratio"], "+")
+        axes.text(place, position, words, transform=axes.get_yaxis_transform(), **look)
+    names = [words for name, words in LABELS.items() if step.get(name)]
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.axvline(0, color=DARK, linewidth=1)
     axes.set_xticks([])
     axes.tick_params(axis="y", length=0)
-    axes.spines["bottom"].set_visible(False)
+    axes.spines[["left", "bottom"]].set_visible(False)
 
 
-def _bar(axes: Axes, position: float, step: dict, loader: str) -> None:
-    fixed, about = _fixed(step, loader), step[loader]
-    end = fixed * about["ratio"]
-    axes.barh(position, min(fixed, end), 0.7, color=FIXED)
-    if loader.endswith("fixed"):
-        said = (_ms(fixed, fixed), "1")
-    else:
-        axes.barh(position, max(0, end - fixed), 0.7, left=fixed, color=ADDED)
-        interval = [fixed * about["low"], fixed * about["high"]]
-        axes.plot(interval, [position, position], color="black", linewidth=1, clip_on=False)
-        said = (_ms(end - fixed, fixed, "+"), f"{about['ratio']:.3f}")
-    look: dict[str, Any] = {"ha": "right", "va": "center_baseline", "size": 8}
-    for words, right in zip(said, COLUMNS.values(), strict=True):
-        at = (right - LEFT) / WIDE
-        axes.text(at, position, words, transform=axes.get_yaxis_transform(), **look)
+def _nothing(step: dict) -> str:
+    """What all loaders of a step add, which is nothing that the run can tell."""
+    ratios = [about["ratio"] for about in _loaders(step)]
+    if not ratios:
+        return "no loader was measured"
+    ends = dict.fromkeys(_percent(end(ratios), "+") for end in (min, max))
+    return f"no loader makes it longer ({' to '.join(ends)})"
 
 
-def _height(step: dict) -> float:
-    return ROW * (max(_places(step).values()) + 1) + AROUND
+def _loaders(step: dict) -> list[dict]:
+    """What was measured, in the order of LABELS."""
+    return [step[name] for name in LABELS if step.get(name)]
 
 
-def _places(step: dict) -> dict[str, float]:
-    """Where the bar of each loader that was measured stands, in bars from the first."""
-    figures = [loader for loader in LABELS if step.get(loader)]
-    return {loader: at + GAP * loader.startswith("graph") for at, loader in enumerate(figures)}
-
-
-def _fixed(step: dict, loader: str) -> float:
-    return step["graph fixed" if loader.startswith("graph") else "fixed"]["ms"]
-
-
-def _percent(ratio: float) -> str:
+def _percent(ratio: float, sign: str = "") -> str:
     share = 100 * (ratio - 1)
-    return f"{share:.{0 if abs(share) >= 10 else 1}f}\u00a0%".replace("-", "−")
+    decimals = 0 if abs(share) >= 10 else 1
+    return f"{round(share, decimals) + 0.0:{sign}.{decimals}f}\u00a0%".replace("-", "−")
 
 
-def _ms(value: float, about: float, sign: str = "") -> str:
-    """With the decimals that suit a step of `of` milliseconds."""
-    decimals = 3 if about < 10 else 2 if about < 100 else 1
-    return f"{round(value, decimals) + 0.0:{sign}.{decimals}f}".replace("-", "−")
+def _ms(value: float) -> str:
+    return f"{value:.{2 if value < 100 else 1}f}\u00a0ms"
 
 
 def _words(name: str) -> str:

@@ -2,7 +2,8 @@
 
 A line a loader over the shapes, from few tokens per batch to many, on a log scale. Two lines across
 are the ceilings: all that is read and written at the bandwidth of a copy, and what host placement
-sends at that of the bus. Line styles and markers differ, not colours alone.
+sends at that of the bus. The legend is in the order in which all these lines end. Line styles and
+markers differ, not colours alone.
 """
 
 from math import prod
@@ -12,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 
-SUBTITLE = "tokens per second, by rows × tokens of a batch (log scale)"
+SUBTITLE = "tokens per second (log scale); batches from the smallest to the largest"
 COPY_BYTES = 18  # a token: int64 x and y written, uint16 read
 BUS_BYTES = 2  # a token: uint16
 LOOKS = {  # label, colour, marker: the darker, the closer to the device
@@ -30,34 +31,41 @@ def height(_: dict) -> float:
 
 
 def title(result: dict) -> str:
-    """Our best single call against the notebook's, at the middle one of the shapes by size."""
+    """Our single call and its graph against the notebook, at the middle one of the shapes."""
     shapes = _shapes(result)
     shape = shapes[len(shapes) // 2]
-    at, rate = f"at {_words(shape)}", _rate(result, shape, "device")
-    name = "device placement" if rate else "host placement"
-    rate, notebook = rate or _rate(result, shape, "host"), _rate(result, shape, "notebook")
+    at, notebook = f"at {_words(shape)}", _rate(result, shape, "notebook")
+    name = "device" if _rate(result, shape, "device") else "host"
+    rate, graph = _rate(result, shape, name), _rate(result, shape, "graph")
     if not rate:
         return f"tokens per second {at}"
     if not notebook:
-        return f"{name} gives {_tokens(rate, '.3g')} tokens per second {at}"
-    return f"{name} {_compared(rate / notebook)} {at}"
+        return f"{name} placement gives {_tokens(rate, '.3g')} tokens per second {at}"
+    more = f", in a CUDA graph {_times(graph / notebook)} times" if graph else ""
+    return f"{at} {name} placement {_compared(rate / notebook)}{more}"
 
 
 def draw(body: SubFigure, result: dict) -> None:
     """Fill `body`."""
     axes, shapes = body.subplots(), _shapes(result)
-    body.subplots_adjust(left=0.16, right=0.73, bottom=0.13, top=0.95)
+    body.subplots_adjust(left=0.16, right=0.675, bottom=0.18, top=0.98)
     for name in LOOKS:
         _line(axes, result, shapes, name)
+    _ceilings(axes, result)
     lines = sorted(axes.get_lines(), key=lambda line: -np.asarray(line.get_ydata())[-1])
     axes.set_yscale("log")
     axes.set_xlim(-0.3, len(shapes) - 0.8)
-    axes.set_xticks(range(len(shapes)), [_words(shape, "\n× ") for shape in shapes])
+    axes.set_xticks(range(len(shapes)), [_words(shape, "\n× ") for shape in shapes], size=8)
+    axes.set_xlabel("rows × tokens of a batch")
     axes.grid(axis="y", color="#e4e4e4", linewidth=0.6)
     axes.tick_params(axis="both", which="both", length=0)
     axes.yaxis.set_major_formatter(lambda value, _: _tokens(value, "g"))
-    _ceilings(axes, result)
-    look: dict[str, Any] = {"fontsize": 8.5, "labelcolor": "linecolor", "labelspacing": 0.9}
+    look: dict[str, Any] = {
+        "fontsize": 8.5,
+        "labelcolor": "linecolor",
+        "labelspacing": 0.7,
+        "handlelength": 1.8,
+    }
     axes.legend(handles=lines, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), **look)
 
 
@@ -84,11 +92,16 @@ _WORDS = ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"), (1e3, "thousan
 
 def _compared(times: float) -> str:
     if times < 0.95:
-        return f"is slower than the notebook, {times:.2g} times its rate,"
+        return f"is slower than the notebook, {_times(times)} times its rate"
     if times < 1.05:
         return "is as fast as the notebook"
-    many = f"{times:.1f}".removesuffix(".0") if times < 10 else f"{times:,.0f}"
-    return f"is {many} times as fast as the notebook"
+    return f"is {_times(times)} times as fast as the notebook"
+
+
+def _times(times: float) -> str:
+    if times < 0.95:
+        return f"{times:.2g}"
+    return f"{times:.1f}".removesuffix(".0") if times < 10 else f"{times:,.0f}"
 
 
 def _line(axes: Axes, result: dict, shapes: list[str], name: str) -> None:
@@ -106,13 +119,10 @@ def _ceilings(axes: Axes, result: dict) -> None:
     _ceiling(axes, "copy", copy, COPY_BYTES, "--")
     if bus:
         _ceiling(axes, "bus", bus, BUS_BYTES, ":")
-    low, high = axes.get_ylim()
-    axes.set_ylim(low, high * (high / low) ** 0.06)  # room for the words on the uppermost line
 
 
 def _ceiling(axes: Axes, name: str, gb_s: float, bytes_per_token: int, dashes: str) -> None:
-    at = gb_s * 1e9 / bytes_per_token
-    axes.axhline(at, color="black", linewidth=1, linestyle=dashes)
     shown = f"{gb_s:,.0f}" if gb_s >= 100 else f"{gb_s:.3g}"
-    words = f"{name} {shown} GB/s, {bytes_per_token} bytes per token"
-    axes.annotate(words, (-0.25, at), (0, 2), textcoords="offset points", size=8, zorder=1)
+    words = f"{name} {shown} GB/s,\n{bytes_per_token} bytes per token"
+    look: dict[str, Any] = {"color": "black", "linewidth": 1, "linestyle": dashes, "zorder": 1}
+    axes.axhline(gb_s * 1e9 / bytes_per_token, label=words, **look)

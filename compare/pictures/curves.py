@@ -1,7 +1,8 @@
 """How do bits per byte fall while models are trained? Over the text they saw, and over time.
 
 In: what training gave by label: runs of several seeds, each with its curve. Out: two axes in a
-drawing, side by side, with one vertical scale. The thick line of a label is the mean of its seeds,
+drawing, side by side, with one vertical scale; that of seconds is logarithmic, since one model may
+take many times as long as another. The thick line of a label is the mean of its seeds,
 point by point; thin ones are the seeds. The legend is in the order in which lines end, each label
 with the mean of its final bits per byte.
 """
@@ -13,7 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from benchmark.frame import WIDTH
 from compare.pictures.titles import BITS
@@ -29,7 +30,7 @@ LOOKS = [  # colour, dashes, marker: six that differ in grey
 HIGH, LEFT, FOOT, LEGEND = 2.1, 0.5, 0.5, 1.6  # inches
 WRAP = 15  # letters in one line of the legend
 STEEP = 0.2  # of the points of a curve may be above the axis
-AXES = (("text seen, MB", 0, 1e6), ("training, seconds", 1, 1))  # name, place in a point, unit
+AXES = (("text seen, MB", 0, 1e6), ("seconds (log scale)", 1, 1))  # name, place, unit
 
 
 def height(training: dict[str, dict]) -> float:
@@ -57,12 +58,15 @@ def draw(body: SubFigure, training: dict[str, dict]) -> None:
     foot, right = FOOT / height(training), 1 - LEGEND / WIDTH
     body.subplots_adjust(left=LEFT / WIDTH, right=right, bottom=foot, top=0.97, wspace=0.12)
     looks = dict(zip(training, cycle(LOOKS), strict=False))
-    for axes, (name, of_point, unit) in zip(body.subplots(1, 2, sharey=True), AXES, strict=True):
+    both = body.subplots(1, 2, sharey=True)
+    for axes, (name, of_point, unit) in zip(both, AXES, strict=True):
         for label, figures in training.items():
             seeds = [curve[:, [of_point, 2]] / [unit, 1] for curve in _runs(figures)]
             _curve(axes, seeds, looks[label])
         _dress(axes, name)
-        axes.set_ylim(*_span(training))
+    both[0].set_ylim(*_span(training))
+    both[0].set_xlim(left=0)
+    _by_seconds(both[1], training)
     ends = {label: figures["bits_per_byte"]["mean"] for label, figures in training.items()}
     order = sorted(ends, key=lambda label: -ends[label])
     lines = [Line2D([], [], **_style(looks[label])) for label in order]
@@ -94,11 +98,29 @@ def _style(look: tuple[str, str, str]) -> dict:
 
 def _dress(axes: Axes, name: str) -> None:
     axes.set_xlabel(name)
-    axes.set_xlim(left=0)
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.6g}")
     axes.grid(color="#e4e4e4", linewidth=0.6)
-    axes.tick_params(length=0)
+    axes.tick_params(which="both", length=0)
+
+
+def _by_seconds(axes: Axes, training: dict[str, dict]) -> None:
+    """A logarithmic axis, from the first moment that is drawn."""
+    curves = [curve for figures in training.values() for curve in _runs(figures)]
+    seconds = np.concatenate([curve[_late(curve) :, 1] for curve in curves] or [np.ones(1)])
+    if (seconds > 0).any():
+        first, last = seconds[seconds > 0].min(), seconds.max()
+        axes.set_xscale("log")
+        axes.set_xlim(first / 1.15, last * 1.15)
+        subs = (1, 2, 5) if last / first < 100 else (1,)
+        axes.xaxis.set_major_locator(LogLocator(subs=subs, numticks=9))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.6g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _late(curve: np.ndarray) -> int:
+    """The first point after the steep part of a curve."""
+    return int(STEEP * len(curve))
 
 
 def _span(training: dict[str, dict]) -> tuple[float, float]:
@@ -107,6 +129,6 @@ def _span(training: dict[str, dict]) -> tuple[float, float]:
         figures["bits_per_byte"][end] for figures in training.values() for end in ("low", "high")
     ]
     for curve in (curve for figures in training.values() for curve in _runs(figures)):
-        bits += curve[int(STEEP * len(curve)) :, 2].tolist()
+        bits += curve[_late(curve) :, 2].tolist()
     low, high = min(bits), max(bits)
     return low - 0.06 * (high - low or 1), high + 0.04 * (high - low or 1)

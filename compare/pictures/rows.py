@@ -94,7 +94,7 @@ def _histogram(axes: Axes, row: Row) -> None:
 def _alone(axes: Axes, row: Row) -> None:
     """The names of the marks above them, on outer sides, and a scale of counts."""
     for (name, value), side in zip(row.marks.items(), ("right", "left"), strict=False):
-        name = f"\u00a0{name}: {value:,.6g}\u00a0"
+        name = f"\u00a0{name}: {round(value, 2):,.6g}\u00a0"
         look: dict[str, Any] = {"color": ACCENT, "size": 8.5, "ha": side, "va": "bottom"}
         axes.text(value, 1.02, name, transform=axes.get_xaxis_transform(), **look)
     axes.tick_params(axis="x", pad=7)  # below the 0 of the other scale

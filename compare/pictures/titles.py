@@ -6,6 +6,7 @@ both ends and who has them, all that share one as it is written. None is left ou
 
 from collections.abc import Callable, Iterable
 
+SHORT = 20  # letters of a label
 COUNT, TWO, BITS = "{:,}".format, "{:,.2f}".format, "{:.4f}".format
 
 
@@ -48,11 +49,16 @@ def _known(metrics: dict[str, dict], key: str) -> dict[str, float]:
     }
 
 
+def _kept(labels: Iterable[str]) -> str:
+    """Names of which no short one is cut by the end of a line."""
+    return names(label.replace(" ", "\u00a0") if len(label) <= SHORT else label for label in labels)
+
+
 def _ends(what: str, values: dict[str, float], form: Callable, all_labels: Iterable[str]) -> str:
     if not values:
-        return f"{what}: none of {names(all_labels)}"
+        return f"{what}: none of {_kept(all_labels)}"
     low, high = form(min(values.values())), form(max(values.values()))
     lowest, highest = ([k for k, v in values.items() if form(v) == end] for end in (low, high))
     if low == high:
-        return f"{what}: {low} with {names(lowest)}"
-    return f"{what}: from {low} with {names(lowest)} to {high} with {names(highest)}"
+        return f"{what}: {low} with {_kept(lowest)}"
+    return f"{what}: from {low} with {_kept(lowest)} to {high} with {_kept(highest)}"

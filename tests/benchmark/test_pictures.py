@@ -101,18 +101,32 @@ def test_any_result_gives_two_pictures_and_the_same_bytes_again(result, tmp_path
 def test_the_title_is_made_of_the_numbers_and_praises_nobody_who_lost():
     result = on_gpu()
     at = result["batches"]["8x4"]  # the middle one by tokens
+    graph = ", in a CUDA graph 1,000 times"
     for us, said in (
-        (20.0, "device placement is 100 times as fast as the notebook at 8 × 4"),
-        (800.0, "device placement is 2.5 times as fast as the notebook at 8 × 4"),
-        (2010.0, "device placement is as fast as the notebook at 8 × 4"),
-        (4000.0, "device placement is slower than the notebook, 0.5 times its rate, at 8 × 4"),
+        (20.0, "device placement is 100 times as fast as the notebook"),
+        (800.0, "device placement is 2.5 times as fast as the notebook"),
+        (2010.0, "device placement is as fast as the notebook"),
+        (4000.0, "device placement is slower than the notebook, 0.5 times its rate"),
     ):
         at["device"] = loader(us, 32)
-        assert title(throughput_picture, result) == said
+        assert title(throughput_picture, result) == f"at 8 × 4 {said}{graph}"
+    at["graph"] = loader(4000.0, 32)
+    assert title(throughput_picture, result).endswith(", in a CUDA graph 0.5 times")
+    at["graph"] = None
+    assert "graph" not in title(throughput_picture, result)
     at["device"] = None
-    assert title(throughput_picture, result).startswith("host placement is 40 times")
+    assert title(throughput_picture, result).startswith("at 8 × 4 host placement is 40 times")
     at["notebook"] = None
     assert "host placement gives 640 thousand tokens" in title(throughput_picture, result)
+
+
+def test_shapes_stand_by_size_and_the_legend_as_its_lines_end():
+    said = words(on_gpu(), "batches")
+    sizes = [said.index(rows) for rows in ("2", "8", "16")]
+    assert sizes == sorted(sizes)
+    rows = ["copy 4,300 GB/s,", "bus 54 GB/s,", "device, in a", "device", "host", "DataLoader"]
+    places = [said.index(row) for row in (*rows, "notebook")]
+    assert places == sorted(places)
 
 
 def test_the_steps_title_names_the_step_where_the_notebook_costs_most():
@@ -139,14 +153,31 @@ def test_the_steps_title_claims_nothing_that_the_intervals_leave_open():
 
 
 def test_figures_stand_in_the_pictures_with_their_ceilings():
-    said = words(on_gpu(), "batches")
-    assert (
-        "copy 4,300 GB/s, 18 bytes per token" in said and "bus 54 GB/s, 2 bytes per token" in said
-    )
+    said = " ".join(words(on_gpu(), "batches"))
+    assert "copy 4,300 GB/s, 18 bytes per token" in said
+    assert "bus 54 GB/s, 2 bytes per token" in said
     assert not [line for line in words(on_cpu(), "batches") if line.startswith("bus")]
     said = words(on_gpu(), "steps")
-    for figure in ("1.600", "+0.528", "1.330", "−0.009", "0.990"):
-        assert figure in said, figure
+    for figure in ("1.60 ms per step", "+33 %", "+20 %", "+4.0 %", "+1.1 %", "−1.0 %"):
+        assert said.count(figure) == 1, figure
+
+
+def test_a_model_whose_steps_no_loader_makes_longer_has_words_and_no_panel():
+    result = on_gpu()
+    said = words(result, "steps")
+    assert said.count("notebook") == 1 and "no loader makes it longer (+0.0 %)" in said
+    result["steps"]["124M 32x1024"]["host"] |= {"ratio": 1.02, "low": 1.01, "high": 1.03}
+    said = words(result, "steps")
+    assert said.count("notebook") == 2 and not [line for line in said if "no loader" in line]
+
+
+def test_where_no_loader_makes_any_step_longer_every_model_has_its_panel():
+    result = on_cpu()
+    for step in result["steps"].values():
+        for about in (step[name] for name in RATIOS):
+            about |= {"ratio": 0.98, "low": 0.9, "high": 1.0}
+    said = words(result, "steps")
+    assert said.count("notebook") == 2 and said.count("−2.0 %") == 8
 
 
 def test_a_section_that_is_not_there_is_not_drawn(tmp_path):

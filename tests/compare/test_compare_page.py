@@ -260,6 +260,22 @@ def test_a_page_has_every_table_picture_and_story_with_words_for_each():
     assert "a|b &lt;i&gt;" in content and "<i>" not in content and "<script" not in content
 
 
+def test_a_page_begins_with_the_story_and_ends_with_pictures_and_names():
+    said = re.findall("<h2>(.*?)</h2>", whole())
+    assert said == ["One story", "What differs", "Training", "Pictures", "The variants"]
+    content = whole()
+    assert content.index("makes the fewest tokens") < content.index("One story")
+    assert content.index(">train split<") < content.index("<details>")
+    assert content.index("<details>") < content.index(">validation split<")
+
+
+def test_nothing_stands_alone_below_what_stands_side_by_side():
+    assert [page.columns(number) for number in (1, 2, 3, 4)] == [1, 2, 3, 2]
+    assert all(number % page.columns(number) != 1 for number in range(2, 13))
+    assert '<div class="pictures columns-2">' in whole()  # four of them
+    assert '<div class="stories columns-3">' in whole()
+
+
 def test_the_same_input_gives_the_same_page_and_parts_may_be_missing():
     assert whole() == whole()
     bare = page.page("sample", [three()[0]._replace(training=None)], "", {}, None).decode()
@@ -309,6 +325,21 @@ def test_a_browser_shows_all_of_a_page_and_asks_no_network(tmp_path):
 def test_a_request_of_a_page_would_be_seen(tmp_path):
     content = re.sub("<meta http-equiv.*", '<img src="http://127.0.0.1:9/x.png">', whole())
     assert opened(tmp_path, content)[1] == ["http://127.0.0.1:9/x.png"]
+
+
+@needs_chromium
+def test_all_parts_of_a_page_end_where_it_ends(tmp_path):
+    (tmp_path / "page.html").write_text(whole(), encoding="utf-8")
+    ask = """<iframe src="page.html" width="1280" onload="ask(this)"></iframe><script>
+function ask(frame) {
+  const right = (of) => [...frame.contentDocument.querySelectorAll(of)]
+    .map((element) => Math.round(element.getBoundingClientRect().right));
+  const parts = [".lead > p", ".story", "table", ".remarks > p", ".beside > *", "figure"];
+  document.title = parts.map((part) => Math.max(...right(part))).join(" ");
+}</script>"""
+    dom, _ = opened(tmp_path, "<!doctype html><title>-</title>" + ask)
+    said = re.search("<title>(.*?)</title>", dom)[1].split()
+    assert len(said) == 6 and len(set(said)) == 1 and int(said[0]) > 1200, said
 
 
 @needs_chromium

@@ -170,6 +170,24 @@ def test_the_headline_of_training_has_the_means_at_both_ends():
     assert titles.curves({"a": trained(1.3, 1.31), "b": trained(1.1, 1.12)}) == said
 
 
+def test_no_line_of_a_headline_ends_inside_a_short_label():
+    said = titles.curves({"bpe 1,024": trained(1.3), "end of text appended, at last": trained(1.1)})
+    assert "“bpe\u00a01,024”" in said and "“end of text appended, at last”" in said
+
+
+@pytest.mark.parametrize("scale", [1, 0, 1e3])
+def test_seconds_are_on_a_log_axis_from_the_first_point_that_is_drawn(scale, monkeypatch):
+    slow, quick = trained(1.3), trained(1.1)
+    for run in slow["runs"]:
+        run["curve"] = [[read, scale * seconds, bits] for read, seconds, bits in run["curve"]]
+    draw = lambda: pictures.curves({"slow": slow, "quick": quick}, None)  # noqa: E731
+    figure, _ = written(draw, monkeypatch)
+    over_bytes, over_seconds = figure.subfigs[1].axes
+    assert over_bytes.get_xscale() == "linear" and over_seconds.get_xscale() == "log"
+    left, right = over_seconds.get_xlim()
+    assert 15 < left < 18 and 81 * max(scale, 1) < right < 100 * max(scale, 1)
+
+
 def test_what_is_not_known_is_left_out_of_the_headline():
     assert titled("ranks", a={"rank_slope": None}, b={}) == f"{SLOPE}: none of “a” and “b”"
     figures = {"a": {}, "b": {"bytes_per_token": 2}}
