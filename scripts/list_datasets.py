@@ -12,8 +12,8 @@ from slm.core.tables import aligned
 from slm.stores.opening import open_bins
 from slm.text.by_url.taking import is_by_url, listed
 from slm.text.finding import find_files
-from slm.text.hub.cache import gb
 from slm.text.hub.pins import read_pins
+from slm.text.hub.room import gb
 from slm.tokens.published import LICENSES
 
 KEYS = ("name", "from", "size", "license", "tokens")

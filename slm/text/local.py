@@ -10,7 +10,7 @@ from pathlib import Path
 
 from slm.core.errors import UserError, check
 from slm.text.finding import find_files, refuse_shared
-from slm.text.hub.cache import check_room_of
+from slm.text.hub.room import check_room_of
 from slm.text.raw import SourceFile, raw_name
 from slm.text.taking import KINDS, WRITTEN, Named, kind_by_name, kind_of, take
 

@@ -35,8 +35,8 @@ from slm.bins.writing.from_tokens import write_bins
 from slm.core.errors import UserError
 from slm.core.files import to_json
 from slm.text.corpus import make_raw
-from slm.text.hub.cache import check_room, token_bytes, written_bytes
 from slm.text.hub.pins import read_pins
+from slm.text.hub.room import check_room, token_bytes, written_bytes
 from slm.text.raw import read_source
 from slm.tokens.token_files import make_tokens
 from slm.tokens.vocabulary import load_encoding
@@ -783,7 +783,7 @@ def test_no_room_for_the_whole_way_is_said_with_the_gigabytes(hub, tmp_path):
 
 
 def test_what_will_be_replaced_counts_as_room(tmp_path, monkeypatch):
-    monkeypatch.setattr("slm.text.hub.cache._cache", lambda: tmp_path / "home")
+    monkeypatch.setattr("slm.text.hub.room.hub_cache", lambda: tmp_path / "home")
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(UserError, match=r"needs 0\.0 MB on the disk of"):
         check_room("a/b", 100, 500, 400, tmp_path)
@@ -803,7 +803,7 @@ def test_what_will_be_replaced_counts_as_room(tmp_path, monkeypatch):
     ],
 )
 def test_text_that_is_written_counts_as_room(tmp_path, monkeypatch, name, free, fits):
-    monkeypatch.setattr("slm.text.hub.cache._cache", lambda: tmp_path / "home")
+    monkeypatch.setattr("slm.text.hub.room.hub_cache", lambda: tmp_path / "home")
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
     files = [SimpleNamespace(name=name, bytes=100)]
     room = (100, 100, token_bytes(files, None), tmp_path, written_bytes(files))

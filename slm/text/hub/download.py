@@ -16,23 +16,13 @@ from pathlib import Path
 from slm.core.errors import UserError, check
 from slm.core.files import link_or_copy, to_json
 from slm.text.counting import read_through, source_file
-from slm.text.hub.cache import (
-    cached,
-    check_room,
-    discard,
-    git_hash,
-    has_blob,
-    say,
-    sweep,
-    token_bytes,
-    watched,
-    written_bytes,
-)
+from slm.text.hub.cache import cached, discard, git_hash, has_blob, say, sweep, watched
 from slm.text.hub.columns import check_published
 from slm.text.hub.errors import as_user_error
 from slm.text.hub.listing import File, Splits, published
 from slm.text.hub.pins import Pins, read_pins
 from slm.text.hub.retries import quiet, with_retries
+from slm.text.hub.room import check_room, token_bytes, written_bytes
 from slm.text.raw import raw_name
 from slm.text.taking import WRITTEN, kind_of, rows_of, take
 
