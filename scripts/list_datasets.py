@@ -16,8 +16,7 @@ from slm.text.hub.pins import read_pins
 from slm.text.hub.room import gb
 from slm.tokens.published import LICENSES
 
-KEYS = ("name", "from", "size", "license", "tokens")
-HEAD = (*KEYS[:-1], "tokens, where built")
+HEAD = ("name", "from", "size", "license", "tokens, where built")
 
 
 def main() -> None:
@@ -26,23 +25,31 @@ def main() -> None:
     with answering(args.json) as answer:
         params = read_params(PARAMS)
         names = [chosen(params, [args.dataset])] if args.dataset else [*params["datasets"]]
-        rows = [_row(params, name) for name in names]
-        entries = [dict(zip(KEYS, row, strict=True)) for row in rows]
+        entries = [_entry(params, name) for name in names]
         answer |= {"chosen": params["dataset"], "datasets": entries}
-        print(*aligned([HEAD, *rows], "<<<<<"), sep="\n")
+        print(*aligned([HEAD, *map(_row, entries)], "<<<<<"), sep="\n")
         for name, license_ in LICENSES.items():
             print(f"tokenizer.encoding {name}: its ranks are under the {license_}")
         print(f"`make data DATASET=name` builds one; `make data` means {params['dataset']}")
 
 
-def _row(params: dict, name: str) -> tuple[str, ...]:
+def _entry(params: dict, name: str) -> dict:
+    """What is known of an entry; where it cannot be built, `from` says why."""
     try:
         entry = dataset_of(params, name)
         origin = _origin(entry)
     except UserError as error:
-        return name, str(error), "", "", ""
+        return {"name": name, "from": str(error)}
     folder = Path("data", name)
-    return name, origin, _size(entry, folder), entry.get("license") or "-", _built(folder)
+    found = {"name": name, "from": origin, "size": _size(entry, folder)}
+    return found | {"license": entry.get("license"), "tokens": _built(folder)}
+
+
+def _row(entry: dict) -> tuple[str, ...]:
+    if "tokens" not in entry:
+        return entry["name"], entry["from"], "", "", ""
+    built = ", ".join(f"{name} {tokens:,}" for name, tokens in (entry["tokens"] or {}).items())
+    return entry["name"], entry["from"], entry["size"], entry["license"] or "-", built or "-"
 
 
 def _origin(entry: dict) -> str:
@@ -68,12 +75,13 @@ def _size(entry: dict, folder: Path) -> str:
         return "-"
 
 
-def _built(folder: Path) -> str:
+def _built(folder: Path) -> dict[str, int] | None:
+    """The tokens of each split, where there are bins."""
     try:
         splits = open_bins(folder / "bins").manifest["splits"]
     except UserError:
-        return "-"
-    return ", ".join(f"{name} {split['tokens']:,}" for name, split in splits.items())
+        return None
+    return {name: split["tokens"] for name, split in splits.items()}
 
 
 if __name__ == "__main__":
