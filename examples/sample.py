@@ -16,7 +16,8 @@ import torch
 from slm import open_bins
 from slm.bins.opening import Bins
 from slm.core.errors import check, run_main
-from slm.training.model import GPT, SIZES, gpt
+from slm.training.model import Size
+from slm.training.occurring import Occurring, model_of
 
 
 def arguments() -> argparse.Namespace:
@@ -43,7 +44,7 @@ def main() -> None:
     print(bins.decode([*prompt, *written(model, prompt, bins, args)]))
 
 
-def load(path: Path, bins: Bins) -> GPT:
+def load(path: Path, bins: Bins) -> Occurring:
     """Returns the model of a checkpoint; raises UserError without one, or of other vocabulary."""
     check(path.exists(), f"{path} not found; `make train`, or examples/train.py, writes it")
     state = torch.load(path, map_location="cpu", weights_only=True)
@@ -58,15 +59,18 @@ def load(path: Path, bins: Bins) -> GPT:
         f"it was trained on {state['bins'][0]}",
     )
     settings = state["settings"]
-    model = gpt(SIZES[settings["size"]], bins.vocab_size, settings["block_size"], 0)
+    size, classes = Size(*settings["model"]), state["model"]["classes"]
+    model = model_of(classes, size, settings["block_size"], seed=0)
     model.load_state_dict(state["model"])
     return model
 
 
 @torch.no_grad()
-def written(model: GPT, prompt: list[int], bins: Bins, args: argparse.Namespace) -> Iterator[int]:
+def written(
+    model: Occurring, prompt: list[int], bins: Bins, args: argparse.Namespace
+) -> Iterator[int]:
     """Yields the ids that the model writes after the prompt."""
-    ids, block_size = [*prompt], len(model.positions.weight)
+    ids, block_size = [*prompt], len(model.model.positions.weight)
     generator = torch.Generator().manual_seed(args.seed)
     for _ in range(args.tokens):
         logits = model(torch.tensor([ids[-block_size:]]))[0, -1, : bins.vocab_size]

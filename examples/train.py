@@ -1,7 +1,7 @@
 """Train a small GPT on bins: on the CPU, one GPU, or several.
 
     python train.py --bins data/sample/bins --out runs/sample
-    torchrun --nproc-per-node 4 train.py --bins data/sample/bins --out runs/sample --size 124M
+    torchrun --nproc-per-node 4 train.py --bins data/sample/bins --out runs/sample --model 12 12 768
 
 Prints a line of JSON per report, and writes <out>/checkpoint.pt as often, by a rename. The same
 command goes on from it, and on the CPU ends in the same weights as a run that nothing stopped.
@@ -25,7 +25,8 @@ from slm.batching import distributed
 from slm.bins.opening import Bins
 from slm.core.errors import check, run_main
 from slm.core.files import write_file
-from slm.training.model import SIZES, gpt
+from slm.training.model import Size
+from slm.training.occurring import classes_of, model_of
 from slm.training.trainer import adamw, rate
 
 
@@ -36,12 +37,12 @@ def arguments() -> argparse.Namespace:
     add("--bins", nargs="+", required=True, help="folders of bins, or s3://…")
     add("--weights", nargs="+", type=int, help="of several: rows of each, such as 3 1; else equal")
     add("--out", type=Path, required=True, help="the folder of the checkpoint")
-    add("--size", choices=SIZES, default="8M", help="of the model")
-    add("--steps", type=int, default=600)
-    add("--batch-size", type=int, default=8, help="rows per step, of all ranks together")
+    add("--model", nargs=3, type=int, default=[4, 4, 128], help="layers, heads, width")
+    add("--steps", type=int, default=1000)
+    add("--batch-size", type=int, default=16, help="rows per step, of all ranks together")
     add("--block-size", type=int, default=64, help="tokens per row")
     add("--order", choices=("shuffled", "random", "packed"), default="shuffled", help="of rows")
-    add("--learning-rate", type=float, default=0.003, help="at its highest")
+    add("--learning-rate", type=float, default=0.006, help="at its highest")
     add("--seed", type=int, default=1337, help="of weights and batches")
     add("--every", type=int, default=100, help="steps from one report to the next")
     add("--score", type=int, default=1000, help="steps from one score on validation to the next")
@@ -51,16 +52,16 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Trains until `--steps` are done, from the checkpoint where there is one."""
     args, device = arguments(), begin()
-    path = args.out / "checkpoint.pt"
-    bins = [open_bins(folder) for folder in args.bins]
+    bins, path = [open_bins(folder) for folder in args.bins], args.out / "checkpoint.pt"
     train = draw(bins, args, device)
-    model = gpt(SIZES[args.size], bins[0].vocab_size, args.block_size, args.seed, device)
+    size, classes = Size(*args.model), classes_of(bins, bins[0].vocab_size)
+    model = model_of(classes, size, args.block_size, args.seed, device)
     optimizer = adamw(model, args.learning_rate)
     parts = {"model": model, "optimizer": optimizer, "batches": train}
     about = described(bins, args)
     resume(path, parts, about, device)
     say(device=str(device), step=train.step, bins=about["bins"])
-    ranks = distributed()[1]
+    (rank, ranks), shape = distributed(), (args.batch_size, args.block_size, device)
     learner = DistributedDataParallel(model) if ranks > 1 else model
     start, tokens = time.perf_counter(), 0
     while train.step < args.steps:
@@ -78,7 +79,8 @@ def main() -> None:
             speed = round(tokens / (time.perf_counter() - start))
             report = {"step": step, "loss": round(loss.item(), 4), "tokens_per_second": speed}
             if step % args.score == 0 or step == args.steps:
-                report["bits_per_byte"] = score(model, bins, args, device)
+                bits = (bits_per_byte(model, one, "validation", *shape) for one in bins if not rank)
+                report["bits_per_byte"] = [round(each, 4) for each in bits]
             save(path, parts, about)
             say(**report)
             start, tokens = time.perf_counter(), 0
@@ -116,13 +118,6 @@ def described(bins: list[Bins], args: argparse.Namespace) -> dict:
     settings = {k: v for k, v in vars(args).items() if k not in ("bins", "out", "every", "score")}
     about = {"bins": [one.version for one in bins], "settings": settings}
     return about | {"vocabulary": bins[0].manifest["tokenizer"]}
-
-
-def score(model: torch.nn.Module, bins: list[Bins], args: argparse.Namespace, device) -> list:
-    """Returns the bits per byte of each validation split, on the first rank; the others wait."""
-    scored = bins if distributed()[0] == 0 else []
-    shape = args.batch_size, args.block_size, device
-    return [round(bits_per_byte(model, one, "validation", *shape), 4) for one in scored]
 
 
 def save(path: Path, parts: dict, about: dict) -> None:

@@ -22,7 +22,7 @@ NAMES = (
             "export",
         )
     ),
-    *(f"docs/{name}.md" for name in ("batching", "packing", "training-loops")),
+    *(f"docs/{name}.md" for name in ("training", "batching", "packing", "training-loops")),
     *(f"docs/{name}.md" for name in ("describing", "comparing", "dvc", "benchmarks")),
     "docs/benchmarks-data.md",
     "docs/benchmarks-rows.md",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from slm import open_bins
 from tests import workspace as workspaces
 from tests.pages import FOLLOWED, NAMES, PAGES, blocks, prose
 from tests.workspace import edit, environment, workspace
@@ -18,6 +19,9 @@ CANNOT = {  # commands that this test cannot run, and why
     "make data EXECUTOR=ray RAY_ADDRESS=host:port": "needs a cluster; test_ray.py starts one",
     "PIP_FIND_LINKS=/that/folder make data": "a folder to fill in, and a set-up that takes minutes",
     "make data DATASET=shakespeare": "a file of the reader's; test_recipes.py cuts a stand-in",
+    "make train": "takes minutes; tests/examples/test_train.py runs its script small",
+    "make sample": "needs that model; tests/examples/test_train.py runs its script",
+    "make train DATASET=mine": "takes minutes, as `make train` does",
     "make compare TRAIN=1": "takes minutes; tests/training/test_training.py trains small",
     "dvc exp show -A --only-changed": "its answer is the reader's; test_compare.py asks git",
     "dvc exp apply": "half a command: tests/compare/test_compare.py applies one",
@@ -71,8 +75,11 @@ def followed(_fast_commands, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     """A small workspace in which every command of the pages was run, and what they printed."""
     folder = workspace(tmp_path_factory.mktemp("pages"))
     edit(folder / "params.yaml", "train: 5000, validation: 250", "train: 600, validation: 40")
-    (entry,) = (block for block in blocks("yaml", "docs/data.md") if "mine:" in block)
-    edit(folder / "params.yaml", "datasets:\n", f"datasets:\n{entry}")
+    (entry,) = (block for block in blocks("yaml", "docs/data.md") if "ours:" in block)
+    (readme,) = blocks("yaml", "README.md")
+    datasets, select = readme.removeprefix("datasets:\n").split("select:\n")
+    edit(folder / "params.yaml", "datasets:\n", f"datasets:\n{entry}{datasets}")
+    edit(folder / "params.yaml", "select:\n", f"select:\n{select}")
     (folder / ".venv").symlink_to(
         workspaces.PYTHON.parents[1]
     )  # for the one that make would set up
@@ -100,7 +107,9 @@ def test_every_command_runs_and_the_bins_follow_the_parameters(followed):
     folder, printed = followed
     assert "built data/mine/bins" in printed and "nothing to do: data/sample/bins" in printed
     assert "end of text: append" in printed
-    assert (folder / "data/mine/bins/train.bin").stat().st_size == 2 * 6
+    assert (folder / "data/ours/bins/train.bin").stat().st_size == 2 * 6
+    splits = open_bins(folder / "data/mine/bins").manifest["splits"]
+    assert splits["train"]["documents"] > 500 and splits["validation"]["tokens"] > 1000
 
 
 def test_every_command_in_the_prose_is_run_too_or_has_its_reason():

@@ -21,7 +21,20 @@ from slm.core.errors import UserError
 from tests.training.test_training import TEXTS, TOKENS, made
 from tests.workspace import ROOT
 
-SHORT = ("--batch-size", "4", "--block-size", "16", "--steps", "12", "--every", "4")
+SHORT = (
+    "--batch-size",
+    "4",
+    "--block-size",
+    "16",
+    "--steps",
+    "12",
+    "--every",
+    "4",
+    "--model",
+    "1",
+    "2",
+    "16",
+)
 
 
 @pytest.fixture(scope="module")
