@@ -19,6 +19,8 @@ CANNOT = {  # commands that this test cannot run, and why
     "make data EXECUTOR=ray RAY_ADDRESS=host:port": "needs a cluster; test_ray.py starts one",
     "PIP_FIND_LINKS=/that/folder make data": "a folder to fill in, and a set-up that takes minutes",
     "make data DATASET=shakespeare": "a file of the reader's; test_recipes.py cuts a stand-in",
+    "make data JSON=1": "tests/versions/test_answers.py runs it and the others that answer so",
+    "dvc status dvc.yaml": "the lock of these pages' workspace; test_pipeline.py asks it",
     "make train": "takes minutes; tests/examples/test_train.py runs its script small",
     "make sample": "needs that model; tests/examples/test_train.py runs its script",
     "make train DATASET=mine": "takes minutes, as `make train` does",
@@ -109,7 +111,7 @@ def test_every_command_runs_and_the_bins_follow_the_parameters(followed):
     assert "end of text: append" in printed
     assert (folder / "data/ours/bins/train.bin").stat().st_size == 2 * 6
     splits = open_bins(folder / "data/mine/bins").manifest["splits"]
-    assert splits["train"]["documents"] > 500 and splits["validation"]["tokens"] > 1000
+    assert splits["train"]["documents"] > 300 and splits["validation"]["tokens"] > 1000
 
 
 def test_every_command_in_the_prose_is_run_too_or_has_its_reason():
