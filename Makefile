@@ -69,8 +69,9 @@ export: ready  ## give the bins another trainer's names, headers and indices (TO
 compare: ready  ## build the variants that params.yaml lists and say what differs (TRAIN=1 DATASET=name)
 	@$(PY) -m scripts.compare $(AS_JSON) $(if $(DATASET),"$(DATASET)") $(if $(filter-out 0,$(TRAIN)),--train)
 
+# PASSIVE: where something else is running, threads that wait for each other must not keep a core busy.
 train: ready  ## train a small GPT on the bins, in two minutes on two cores; the same command goes on with it (DATASET=name; ARGS="--help" lists sizes, steps, mixtures)
-	@$(PY) -m examples.train --bins "data/$(BUILT)/bins" --out "runs/$(BUILT)" $(ARGS)
+	@OMP_WAIT_POLICY=PASSIVE $(PY) -m examples.train --bins "data/$(BUILT)/bins" --out "runs/$(BUILT)" $(ARGS)
 
 sample: ready  ## let that model write a story (DATASET=name; ARGS='--prompt "Once there was"')
 	@$(PY) -m examples.sample --bins "data/$(BUILT)/bins" --out "runs/$(BUILT)" $(ARGS)
