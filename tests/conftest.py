@@ -49,6 +49,11 @@ LONGEST = (
 )
 
 
+# Threads of PyTorch that wait must not spin: with a test on each core they keep the others from it.
+# Read as PyTorch is imported, here and in what tests start.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: starts DVC, a server or a build, or takes seconds")
 
