@@ -35,7 +35,12 @@ SMALL = "{train: 60, validation: 8}"
 
 # The files that take longest, first: a core that gets one of them last would end alone.
 LONGEST = (
+    "tests/test_docs.py",
     "compare/test_compare.py",
+    "batching/test_kernel.py",
+    "tokens/test_clusters.py",
+    "benchmark/test_bench_data.py",
+    "loops/test_plain_loops.py",
     "versions/test_pipeline.py",
     "versions/test_remotes.py",
     "versions/test_prebuilt.py",
