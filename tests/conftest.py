@@ -35,7 +35,12 @@ SMALL = "{train: 60, validation: 8}"
 
 # The files that take longest, first: a core that gets one of them last would end alone.
 LONGEST = (
+    "tests/test_docs.py",
     "compare/test_compare.py",
+    "batching/test_kernel.py",
+    "tokens/test_clusters.py",
+    "benchmark/test_bench_data.py",
+    "loops/test_plain_loops.py",
     "versions/test_pipeline.py",
     "versions/test_remotes.py",
     "versions/test_prebuilt.py",
@@ -47,6 +52,11 @@ LONGEST = (
     "loops/test_frameworks.py",
     "batching/test_batching.py",
 )
+
+
+# Threads of PyTorch that wait must not spin: with a test on each core they keep the others from it.
+# Read as PyTorch is imported, here and in what tests start.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -18,7 +18,8 @@ from scripts.install_vocabulary import CARRIED, rank_text
 from scripts.set_up import _failed, _move_scripts
 from tests.workspace import ROOT, environment
 
-NO_REGISTRY = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "UV_OFFLINE": "1", "UV_NO_CACHE": "1"}
+NO_REGISTRY = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}
+NO_REGISTRY |= {"UV_OFFLINE": "1", "UV_NO_CACHE": "1"}
 
 
 @pytest.fixture
@@ -81,6 +82,7 @@ def test_a_linked_environment_of_another_lock_is_left_alone_and_named(clone):
 
 @pytest.mark.slow
 def test_a_set_up_that_fails_leaves_the_environment_that_worked(clone):
+    subprocess.run(["git", "init", "-q"], cwd=clone, check=True)
     (clone / ".venv.old").mkdir()  # a kill between two renames left it with this name
     (clone / ".venv.old" / "works").write_text("")
     done = make(clone, "setup")

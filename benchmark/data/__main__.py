@@ -47,13 +47,13 @@ bins: {end_of_text: none}
 
 def main() -> None:
     """Measure, check, and print."""
-    documents, work = _arguments()
+    documents, work, repeats = _arguments()
     work.mkdir(parents=True, exist_ok=True)
     source = stories(work, documents)
     with tempfile.TemporaryDirectory(prefix="run-", dir=work) as name:
         folder = Path(name)
-        runs = _run_ours(folder, source, REPEATS if documents <= REPEATED else 1)
-        ways = engines(folder, REPEATS if documents <= REPEATED else 1)
+        runs = _run_ours(folder, source, repeats)
+        ways = engines(folder, repeats)
         first = _run_theirs(folder, source / "first.parquet", "first")
         # More than they ran on is told from two points, so that their start-up counts once.
         start = (
@@ -67,17 +67,20 @@ def main() -> None:
     print(json.dumps(measured))
 
 
-def _arguments() -> tuple[int, Path]:
+def _arguments() -> tuple[int, Path, int]:
     parser = argparse.ArgumentParser(prog="make bench-data", description=__doc__)
     parser.add_argument("documents", nargs="?", default=str(DOCUMENTS), metavar="DOCUMENTS")
     parser.add_argument("--work", type=Path, default=WORK)
+    parser.add_argument("--repeats", type=int, help=f"runs of what counts ({REPEATS} or, large, 1)")
     args = parser.parse_args()
     if not (args.documents.isdecimal() and int(args.documents) > 0):
         raise UserError(
             f"DOCUMENTS is {args.documents!r}, expected a positive whole number: "
             "`make bench-data DOCUMENTS=1000000`"
         )
-    return int(args.documents), args.work.resolve()
+    documents = int(args.documents)
+    repeats = args.repeats or (REPEATS if documents <= REPEATED else 1)
+    return documents, args.work.resolve(), repeats
 
 
 def _run_ours(folder: Path, source: Path, repeats: int) -> dict[str, list[Measured]]:

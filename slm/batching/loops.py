@@ -57,10 +57,12 @@ def end(steps: int | None, plan: Plan, rows: int) -> int | None:
     return steps
 
 
-@torch.compiler.disable
 def outside_of_the_graph(batches: Any) -> tuple:
-    """Returns the next batch where torch.compile traces the caller: the graph breaks here."""
-    return batches.get_batch()
+    """Returns the next batch where torch.compile traces the caller: the graph breaks here.
+
+    Not by a decorator, which would import the compiler with this module, in a second.
+    """
+    return torch.compiler.disable(batches.get_batch)()
 
 
 def check_state(here: Mapping, state: State) -> None:

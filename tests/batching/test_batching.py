@@ -694,8 +694,10 @@ def test_persistent_workers_that_would_skip_batches_are_refused(bins, workers):
     loader = DataLoader(batches, None, num_workers=workers, persistent_workers=True)
     assert len(some(loader, 5)) == 5
     batches.step = 5
+    iterator = iter(loader)
     with pytest.raises(ValueError, match="persistent_workers=False"):
-        next(iter(loader))
+        next(iterator)
+    iterator._shutdown_workers()  # or the next test would wait for them, 5 s each
 
 
 def test_persistent_workers_go_through_all_of_sequential_again_and_again(tmp_path):

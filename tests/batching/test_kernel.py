@@ -4,11 +4,14 @@ import importlib.util
 import os
 import subprocess
 import sys
+from ast import literal_eval
+from collections.abc import Callable, Iterator
 
 import pytest
 
-# In a process of its own: Triton reads TRITON_INTERPRET as it is imported.
+# In a process of its own, for all tests: Triton reads TRITON_INTERPRET as it is imported.
 INTERPRETED = """
+import sys, traceback
 import numpy as np, torch
 from slm.batching.device import to_device
 from slm.batching.gpu import kernel, source, state as states, tables
@@ -47,9 +50,15 @@ def check(kind, order, lengths, block, batch, rank, world, documents, weights):
     assert torch.equal(state[:, : kernel.START], after[:, : kernel.START])
 
 
-for case in eval(__import__("sys").argv[1]):
-    for kind in (np.uint16, np.uint32)[: 1 if case[-1] or case[-2] else 2]:
-        check(kind, *case)
+for line in sys.stdin:
+    answer = "same"
+    try:
+        for case in eval(line):
+            for kind in (np.uint16, np.uint32)[: 1 if case[-1] or case[-2] else 2]:
+                check(kind, *case)
+    except Exception:
+        answer = traceback.format_exc()
+    print(repr(answer), flush=True)
 """
 
 MIXED = [0, 5, 30, 17, 1, 0, 40, 16, 2, 90, 3, 8, 16, 15, 33] * 3
@@ -63,14 +72,24 @@ pytestmark = [
 ]
 
 
-def check(*cases) -> None:
-    """Each is order, documents of each source, block, batch, rank, ranks, documents, weights."""
-    command = [sys.executable, "-c", INTERPRETED, repr(cases)]
-    subprocess.run(command, env={**os.environ, "TRITON_INTERPRET": "1"}, check=True)
+@pytest.fixture(scope="module")
+def check() -> Iterator[Callable]:
+    """Cases: order, documents of each source, block, batch, rank, ranks, documents, weights."""
+    words, env = [sys.executable, "-c", INTERPRETED], {**os.environ, "TRITON_INTERPRET": "1"}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(words, env=env, **pipes) as process:
+
+        def check(*cases) -> None:
+            print(repr(cases), file=process.stdin, flush=True)
+            answer = literal_eval(process.stdout.readline())
+            assert answer == "same", answer
+
+        yield check
+        process.stdin.close()
 
 
 @pytest.mark.parametrize("order", ["random", "shuffled", "sequential"])
-def test_the_kernel_gives_what_numpy_gives(order):
+def test_the_kernel_gives_what_numpy_gives(check, order):
     sizes = [
         (60_000, 16, 8, 1, 2), (60_000, 1500, 3, 0, 1), (1000, 3, 5, 1, 2), (5, 3, 4, 0, 1),
         (69_999, 1, 4, 0, 1), (25, 5, 3, 0, 1),
@@ -80,18 +99,18 @@ def test_the_kernel_gives_what_numpy_gives(order):
 
 
 @pytest.mark.parametrize("order", ["random", "shuffled", "sequential", "packed"])
-def test_the_kernel_finds_the_documents_that_numpy_finds(order):
+def test_the_kernel_finds_the_documents_that_numpy_finds(check, order):
     check(*((order, [lengths], 16, 3, 1, 2, True, None) for lengths in (*ALL, [300])))
 
 
 @pytest.mark.parametrize("order", ["random", "shuffled", "packed"])
-def test_the_kernel_mixes_as_numpy_mixes(order):
+def test_the_kernel_mixes_as_numpy_mixes(check, order):
     check(*((order, ALL, 33, 3, 1, 2, which, [[3, 1, 2], [1, 5, 0]]) for which in (False, True)))
 
 
-def test_the_kernel_counts_the_places_of_long_blocks():
+def test_the_kernel_counts_the_places_of_long_blocks(check):
     check(("shuffled", [MIXED, LONG], 33, 3, 1, 2, False, [[30, 11], [2, 93]]))
 
 
-def test_the_kernel_packs_rows_of_more_parts_than_one():
+def test_the_kernel_packs_rows_of_more_parts_than_one(check):
     check(("packed", [[700, 300, 1500, 40, 1300, 2, 9]], 1300, 2, 0, 1, True, None))

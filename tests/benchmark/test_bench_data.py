@@ -29,7 +29,7 @@ def work(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def lines(work) -> list[str]:
-    run = bench(DOCUMENTS, "--work", work)
+    run = bench(DOCUMENTS, "--work", work, "--repeats", 2)
     assert run.returncode == 0, run.stderr
     return run.stdout.splitlines()
 
@@ -72,6 +72,7 @@ def test_units_and_engines_have_a_row_each(lines):
     for name in names:
         assert any(line.startswith(name) for line in lines)
         assert ways[name]["seconds"] > 0 and ways[name]["ratio"] > 0
+        assert len(ways[name]["runs"]) == 2
     assert ways[names[0]]["ratio"] == 1.0
 
 

@@ -47,9 +47,9 @@ def recipe(word: str, **replaced: str) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where a recipe runs: a folder with bins, whose token i is i."""
+    """Where a recipe runs: a folder with small bins, whose token i is i: one evaluates on all."""
     (tmp_path / "data/sample").mkdir(parents=True)
-    make_bins(tmp_path / "data/sample/bins", vocab_size=50_257)
+    make_bins(tmp_path / "data/sample/bins", tokens=1_000, vocab_size=50_257)
     return tmp_path
 
 
