@@ -50,15 +50,24 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
+    """Trains on this rank; its model is gone before the connection, whose end would wait for it."""
+    learn(arguments(), begin())
+    if distributed()[1] > 1:
+        dist.barrier()  # the first rank scores last
+        dist.destroy_process_group()
+
+
+def learn(args: argparse.Namespace, device: torch.device) -> None:
     """Trains until `--steps` are done, from the checkpoint where there is one."""
-    args, device = arguments(), begin()
     bins, path = [open_bins(folder) for folder in args.bins], args.out / "checkpoint.pt"
     train = draw(bins, args, device)
     size, classes = Size(*args.model), classes_of(bins, bins[0].vocab_size)
     model = model_of(classes, size, args.block_size, args.seed, device)
     optimizer = adamw(model, args.learning_rate)
     parts = {"model": model, "optimizer": optimizer, "batches": train}
-    about = described(bins, args)
+    settings = {k: v for k, v in vars(args).items() if k not in ("bins", "out", "every", "score")}
+    about = {"bins": [one.version for one in bins], "settings": settings}
+    about |= {"vocabulary": bins[0].manifest["tokenizer"]}
     resume(path, parts, about, device)
     say(device=str(device), step=train.step, bins=about["bins"])
     (rank, ranks), shape = distributed(), (args.batch_size, args.block_size, device)
@@ -84,8 +93,6 @@ def main() -> None:
             save(path, parts, about)
             say(**report)
             start, tokens = time.perf_counter(), 0
-    if ranks > 1:
-        dist.destroy_process_group()
 
 
 def begin() -> torch.device:
@@ -111,13 +118,6 @@ def draw(bins: list[Bins], args: argparse.Namespace, device: torch.device) -> Ba
     check(len(weights) == len(bins), f"{len(weights)} --weights for {len(bins)} --bins")
     weights = dict(zip(args.bins, weights, strict=True))
     return Mixture(dict(zip(args.bins, bins, strict=True)), "train", weights=weights, **options)
-
-
-def described(bins: list[Bins], args: argparse.Namespace) -> dict:
-    """Returns what a checkpoint was made from, and what decides its weights."""
-    settings = {k: v for k, v in vars(args).items() if k not in ("bins", "out", "every", "score")}
-    about = {"bins": [one.version for one in bins], "settings": settings}
-    return about | {"vocabulary": bins[0].manifest["tokenizer"]}
 
 
 def save(path: Path, parts: dict, about: dict) -> None:
