@@ -52,7 +52,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Trains on this rank; its model is gone before the connection, whose end would wait for it."""
     learn(arguments(), begin())
-    if distributed()[1] > 1:
+    if dist.is_initialized():
         dist.barrier()  # the first rank scores last
         dist.destroy_process_group()
 
