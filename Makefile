@@ -71,6 +71,7 @@ compare: ready  ## build the variants that params.yaml lists and say what differ
 
 # PASSIVE: where something else is running, threads that wait for each other must not keep a core busy.
 train: ready  ## train a small GPT on the bins, in two minutes on two cores; the same command goes on with it (DATASET=name; ARGS="--help" lists sizes, steps, mixtures)
+	@test -e "data/$(BUILT)/bins/manifest.json" || $(PY) -m scripts.make_data $(if $(DATASET),"$(DATASET)")
 	@OMP_WAIT_POLICY=PASSIVE $(PY) -m examples.train --bins "data/$(BUILT)/bins" --out "runs/$(BUILT)" $(ARGS)
 
 sample: ready  ## let that model write a story (DATASET=name; ARGS='--prompt "Once there was"')
