@@ -16,6 +16,7 @@ from pathlib import Path
 from compare.scratch import run_git, scratch
 from compare.variants import Variant
 from slm.bins.opening import Bins
+from slm.core.errors import UserError
 from slm.core.files import link_or_copy
 from slm.core.params import set_values
 from slm.stores.opening import open_bins
@@ -89,7 +90,13 @@ def make(dataset: str, wanted: dict[str, Variant], say: Callable[[str], None]) -
             _share_file(variant.tokenizer.file, root)
             with chdir(root):
                 set_values(Path("params.yaml"), variant.values)
-                experiment(name)
+                try:
+                    experiment(name)
+                except (SystemExit, UserError):
+                    say(
+                        f"that was {variant.label!r} of `compare.variants` in params.yaml: edit it there"
+                    )
+                    raise
                 _keep_link(dataset, name)
             _bring(root, name)
 

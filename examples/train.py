@@ -4,9 +4,7 @@
     torchrun --nproc-per-node 4 train.py --bins data/sample/bins --out runs/sample --model 12 12 768
 
 Prints a line of JSON per report, and writes <out>/checkpoint.pt as often, by a rename. The same
-command goes on from it, and on the CPU ends in the same weights as a run that nothing stopped.
-Several folders of bins are mixed; `--order packed` fills rows with whole documents. Needs slm with
-its extra `train`, and no clone.
+command goes on from it, on the CPU to the weights of an uninterrupted run. Needs the extra `train`.
 """
 
 import argparse
@@ -22,29 +20,30 @@ from torch.nn.parallel import DistributedDataParallel
 
 from slm import Batches, Mixture, bits_per_byte, open_bins
 from slm.batching import distributed
-from slm.bins.opening import Bins
 from slm.core.errors import check, run_main
 from slm.core.files import write_file
 from slm.training.model import Size
 from slm.training.occurring import classes_of, model_of
 from slm.training.trainer import adamw, rate
 
+FREE = ("bins", "out", "every", "score")  # what decides no weight, or has its hash in a version
+
 
 def arguments() -> argparse.Namespace:
     """Returns what the command line asks for."""
-    parser = argparse.ArgumentParser(description="Train a small GPT on bins.")
+    parser = argparse.ArgumentParser(formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add = parser.add_argument
     add("--bins", nargs="+", required=True, help="folders of bins, or s3://…")
     add("--weights", nargs="+", type=int, help="of several: rows of each, such as 3 1; else equal")
     add("--out", type=Path, required=True, help="the folder of the checkpoint")
     add("--model", nargs=3, type=int, default=[4, 4, 128], help="layers, heads, width")
-    add("--steps", type=int, default=1000)
+    add("--steps", type=int, default=1000, help="of the whole run; the learning rate follows it")
     add("--batch-size", type=int, default=16, help="rows per step, of all ranks together")
     add("--block-size", type=int, default=64, help="tokens per row")
     add("--order", choices=("shuffled", "random", "packed"), default="shuffled", help="of rows")
     add("--learning-rate", type=float, default=0.006, help="at its highest")
     add("--seed", type=int, default=1337, help="of weights and batches")
-    add("--every", type=int, default=100, help="steps from one report to the next")
+    add("--every", type=int, default=100, help="steps from one report and checkpoint to the next")
     add("--score", type=int, default=1000, help="steps from one score on validation to the next")
     return parser.parse_args()
 
@@ -65,26 +64,24 @@ def learn(args: argparse.Namespace, device: torch.device) -> None:
     model = model_of(classes, size, args.block_size, args.seed, device)
     optimizer = adamw(model, args.learning_rate)
     parts = {"model": model, "optimizer": optimizer, "batches": train}
-    settings = {k: v for k, v in vars(args).items() if k not in ("bins", "out", "every", "score")}
-    about = {"bins": [one.version for one in bins], "settings": settings}
-    about |= {"vocabulary": bins[0].manifest["tokenizer"]}
+    about = {"bins": [one.version for one in bins], "vocabulary": bins[0].manifest["tokenizer"]}
+    about["settings"] = {k: v for k, v in vars(args).items() if k not in FREE}
     resume(path, parts, about, device)
-    say(device=str(device), step=train.step, bins=about["bins"])
+    say(device=str(device), step=train.step, steps=args.steps, bins=about["bins"])
     (rank, ranks), shape = distributed(), (args.batch_size, args.block_size, device)
     learner = DistributedDataParallel(model) if ranks > 1 else model
     start, tokens = time.perf_counter(), 0
     while train.step < args.steps:
         for group in optimizer.param_groups:
             group["lr"] = rate(train.step, args.steps, args.learning_rate)
-        x, y = train.get_batch()
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            loss = learner(x, y)
+            loss = learner(*train.get_batch())
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        step, tokens = train.step, tokens + x.numel() * ranks
-        if step % args.every == 0 or step == args.steps:
+        step, tokens = train.step, tokens + args.batch_size * args.block_size
+        if step % args.every == 0 or step % args.score == 0 or step == args.steps:
             speed = round(tokens / (time.perf_counter() - start))
             report = {"step": step, "loss": round(loss.item(), 4), "tokens_per_second": speed}
             if step % args.score == 0 or step == args.steps:
@@ -105,7 +102,7 @@ def begin() -> torch.device:
     return device
 
 
-def draw(bins: list[Bins], args: argparse.Namespace, device: torch.device) -> Batches:
+def draw(bins: list, args: argparse.Namespace, device: torch.device) -> Batches:
     """Returns this rank's batches of `train`: of one folder, or mixed."""
     rank, ranks = distributed()
     rows, rest = divmod(args.batch_size, ranks)
@@ -116,8 +113,8 @@ def draw(bins: list[Bins], args: argparse.Namespace, device: torch.device) -> Ba
         return Batches(bins[0], "train", **options)
     weights = args.weights or [1] * len(bins)
     check(len(weights) == len(bins), f"{len(weights)} --weights for {len(bins)} --bins")
-    weights = dict(zip(args.bins, weights, strict=True))
-    return Mixture(dict(zip(args.bins, bins, strict=True)), "train", weights=weights, **options)
+    sources, weights = (dict(zip(args.bins, each, strict=True)) for each in (bins, weights))
+    return Mixture(sources, "train", weights=weights, **options)
 
 
 def save(path: Path, parts: dict, about: dict) -> None:
@@ -131,11 +128,14 @@ def save(path: Path, parts: dict, about: dict) -> None:
 
 def resume(path: Path, parts: dict, about: dict, device: torch.device) -> None:
     """Goes on from the checkpoint, if there is one; refuses one of other bins or settings."""
+    for left in path.parent.glob(f"{path.name}.*.tmp"):  # of a run that was killed as it wrote
+        left.unlink(missing_ok=True)
     if path.exists():
         state = torch.load(path, map_location=device, weights_only=True)
-        for name, now in about.items():
-            same = f"{path} has {name} {state[name]}, and this run {now}; choose another --out"
-            check(state[name] == now, same)
+        had, now = ({"bins": of["bins"], **of["settings"]} for of in (state, about))
+        other = [f"{key} {had.get(key)}, not {now[key]}" for key in now if had.get(key) != now[key]]
+        cure = f"`rm {path}`, or choose another --out"
+        check(not other, f"{path} was made with {'; '.join(other)}; {cure}")
         for name, part in parts.items():
             part.load_state_dict(state[name])
 

@@ -78,6 +78,8 @@ def _built(name: str, listed: list[Variant], params: dict) -> dict[str, tuple[Va
     decided = deciding(params, name)
     wanted = {name_of(variant, name, decided): variant for variant in listed}
     have = kept(name, list(wanted))
+    if len(wanted) < len(listed):
+        _say(f"{len(listed)} variants are {len(wanted)}: some say what params.yaml says anyway")
     missing = {label: variant for label, variant in wanted.items() if label not in have}
     if missing:
         make(name, _grouped(missing, params), _say)

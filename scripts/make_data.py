@@ -45,7 +45,7 @@ def main() -> None:
     args = parser("data", description, answers=True).parse_args()
     with answering(args.json) as answer, alone("data"):
         params, name = asked(args.dataset)
-        folder, lock = Path("data", name, "bins"), _content(LOCK)
+        folder = Path("data", name, "bins")
         with built(name, params) as ran:
             if ran and (url := url_in(folder)):  # DVC may have them from another day
                 _check_store(url, folder)
@@ -53,17 +53,18 @@ def main() -> None:
         print(f"built {folder} in {seconds:.1f} s" if ran else f"nothing to do: {folder} is built")
         summary(bins := open_bins(folder))
         answer |= about(bins) | {"built": ran}
-        if _content(LOCK) != lock and git(Path(), "status", "-s", "dvc.lock").stdout:
+        if git(Path(), "status", "-s", "dvc.lock").stdout:
             print(f"to keep this version: {to_commit(name, dataset_of(params, name))}")
 
 
 def to_commit(name: str, entry: dict) -> str:
-    """The command that commits a version: what is small, and no text of the user's."""
-    paths = ["dvc.lock", "params.yaml", f"metrics/{name}"]
+    """What commits a version: what is small, of every dataset, and no text of the user's."""
+    pins, note = "", ""
     if entry["kind"] == "hub":
-        paths.append(f"data/{name}/source")  # its pins
-    words = " ".join(paths)
-    return f"`git add {words}` and `git commit -m '{name}'`"
+        pins = f" data/{name}/source"
+    elif entry["kind"] == "files" and not is_by_url(entry):
+        note = f" (your text, data/{name}/source, stays out of it: docs/data.md)"
+    return f"`git add dvc.lock params.yaml metrics{pins} && git commit -m {name}`{note}"
 
 
 @contextmanager
@@ -143,10 +144,6 @@ def _build(name: str, params: dict, stages: set[str]) -> bool:
     if restored:
         print("tokens:     restored from the bins, nothing fetched", flush=True)
     return all(build(f"{stage}@{name}", alone=True) for stage in ("bins", "describe"))
-
-
-def _content(path: Path) -> bytes:
-    return path.read_bytes() if path.exists() else b""
 
 
 if __name__ == "__main__":

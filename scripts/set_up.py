@@ -61,8 +61,8 @@ def _check_clone() -> None:
     inside = ("git", "rev-parse", "--is-inside-work-tree")
     if subprocess.run(inside, capture_output=True, check=False).returncode:
         sys.exit(
-            "error: this is no git clone, and versions are git's; "
-            "`git init -q && git add -A && git commit -qm start`, then make again"
+            "error: this is no git clone, and versions are git's; `git init -q && git add -A && "
+            "git add -f data/prebuilt && git commit -qm start`, then make again"
         )
 
 

@@ -25,7 +25,6 @@ CANNOT = {  # commands that this test cannot run, and why
     "make sample": "needs that model; tests/examples/test_train.py runs its script",
     "make train DATASET=mine": "takes minutes, as `make train` does",
     "make compare TRAIN=1": "takes minutes; tests/training/test_training.py trains small",
-    "dvc exp show -A --only-changed": "its answer is the reader's; test_compare.py asks git",
     "dvc exp apply": "half a command: tests/compare/test_compare.py applies one",
     "make bench": "takes minutes; tests/benchmark/test_bench.py runs its script small",
     'make bench ARGS="--synthetic 471872517"': "takes minutes, and 1 GB of disk and of memory",

@@ -123,6 +123,16 @@ def test_a_run_that_is_done_changes_nothing(ground, straight):
     assert (ground / "straight/checkpoint.pt").read_bytes() == before
 
 
+def test_it_scores_as_often_as_is_asked_and_sweeps_what_a_kill_left(ground):
+    (ground / "scored").mkdir()
+    (ground / "scored/checkpoint.pt.77.tmp").write_bytes(b"half")
+    reports = train(ground, "scored", "--score", "5", "--every", "100")
+    assert [(r["step"], "bits_per_byte" in r) for r in reports[1:]] == [
+        (5, True), (10, True), (12, True)
+    ]  # fmt: skip
+    assert [path.name for path in (ground / "scored").iterdir()] == ["checkpoint.pt"]
+
+
 def test_a_mixture_is_trained_on_and_resumed(ground):
     mixed = ("--bins", f"{ground}/bins", f"{ground}/other", "--weights", "3", "1")
     reports = train(ground, "mixed", *mixed)
@@ -145,7 +155,7 @@ def test_two_ranks_are_one_run(ground, straight):
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (("--seed", "2"), "choose another --out"),
+        (("--seed", "2"), r"made with seed 1337, not 2; `rm .*`, or choose another"),
         (("--bins", "{}/other"), "choose another --out"),
         (("--bins", "{}/nowhere"), "nowhere"),
         (("--bins", "{0}/bins", "{0}/other", "--weights", "1"), "1 --weights for 2 --bins"),
