@@ -23,7 +23,6 @@ CANNOT = {  # commands that this test cannot run, and why
     "dvc status dvc.yaml": "the lock of these pages' workspace; test_pipeline.py asks it",
     "make train": "takes minutes; tests/examples/test_train.py runs its script small",
     "make sample": "needs that model; tests/examples/test_train.py runs its script",
-    "make train DATASET=mine": "takes minutes, as `make train` does",
     "make compare TRAIN=1": "takes minutes; tests/training/test_training.py trains small",
     "dvc exp apply": "half a command: tests/compare/test_compare.py applies one",
     "make bench": "takes minutes; tests/benchmark/test_bench.py runs its script small",
