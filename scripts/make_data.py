@@ -63,7 +63,10 @@ def to_commit(name: str, entry: dict) -> str:
     if entry["kind"] == "hub":
         pins = f" data/{name}/source"
     elif entry["kind"] == "files" and not is_by_url(entry):
-        note = f" (your text, data/{name}/source, stays out of it: docs/data.md)"
+        note = (
+            f" (your text stays out; others put it into data/{name}/source, or `make pull` what "
+            "you `make push`)"
+        )
     return f"`git add dvc.lock params.yaml metrics{pins} && git commit -m {name}`{note}"
 
 

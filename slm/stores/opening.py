@@ -62,8 +62,9 @@ def open_url(url: str, store: str | Path | None = None, manifest: Manifest | Non
     named = not is_hash or name == manifest["sha256"]
     check(named, f"{url} has bins {manifest['sha256']}, and not those of its name")
     folder = above / manifest["sha256"]
-    if not (folder / MANIFEST).is_file():
-        with filling(folder), landing(folder) as made:
-            (made / MANIFEST).write_bytes(to_json(manifest))
+    with filling(folder):
+        if not (folder / MANIFEST).is_file():  # not before: another process may just have made it
+            with landing(folder) as made:
+                (made / MANIFEST).write_bytes(to_json(manifest))
     bins = open_folder(folder, False, f"`rm -r {folder}`, then open it again", partial=True)
     return bins._replace(far=Far(url, folder))

@@ -705,6 +705,7 @@ def test_files_of_no_known_ending_are_text_where_the_entry_says_so(tmp_path):
 
 
 def test_room_for_files_of_one_s_own_is_looked_at_first(tmp_path, monkeypatch):
+    monkeypatch.setattr("slm.text.hub.room.SMALL", 0)
     texts = {"a.txt": b"word " * 1000}
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=12_499))
     with pytest.raises(UserError, match=r"source needs about 0\.0 MB on the disk of .* free some"):

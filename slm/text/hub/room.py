@@ -13,6 +13,7 @@ from slm.text.taking import kind_by_name
 # Bytes of tokens (2 each) by byte of file: the first ending that fits. GPT-2 makes a token of about
 # 4 bytes of English, and Parquet halves the text, gzip and zstd take a third of it.
 TOKEN_BYTES = {".parquet": 1.0, ".gz": 1.5, ".zst": 1.5, "": 0.5}
+SMALL = 10**8  # bytes that files of one's own may need without being counted beforehand
 COPIES = 3  # of the tokens: tokens/, bins/ and DVC's cache
 
 
@@ -69,7 +70,7 @@ def check_room_of(source: Path, names: list[str], dataset: Path) -> None:
     linked = source.stat().st_dev == _existing(dataset).stat().st_dev
     text = written_bytes(files) if linked else sum(file.bytes for file in files)
     built, free = _built(token_bytes(files, None), dataset), shutil.disk_usage(dataset).free
-    if text + built > free:
+    if SMALL < text + built > free:
         parts = f"{gb(text)} of text, {gb(built)} of tokens, bins and DVC's cache"
         raise UserError(
             f"{source} needs about {gb(text + built)} on the disk of {dataset} ({parts}), and "
