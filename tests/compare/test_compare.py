@@ -313,13 +313,16 @@ def test_an_interrupt_leaves_the_workspace_and_the_next_comparison_goes_on(copy,
     )  # fmt: skip
     while not (line := job.stdout.readline()).startswith("-- bpe 300"):
         assert line, job.stderr.read()
-    time.sleep(0.5)  # DVC asks what has changed, or a stage runs
+    time.sleep(0.2)  # DVC asks what has changed, or a stage runs
     os.killpg(job.pid, number)
     said = job.communicate(timeout=60)[1]
     if number == signal.SIGINT:
         assert said == "error: interrupted; run the same command again to go on\n"
     again = script(copy, "compare")
-    assert ran(again)[:1] == ["vocabulary:"] and "gpt2" not in "".join(re.findall("-- .*", again))
+    # nothing runs where the interrupt came after the last stage
+    assert ran(again)[:1] in (["vocabulary:"], []) and "gpt2" not in "".join(
+        re.findall("-- .*", again)
+    )
     assert state(copy) == before
     assert not list((copy / "data/sample").glob("*.tmp"))
 
