@@ -93,7 +93,7 @@ def make(dataset: str, wanted: dict[str, Variant], say: Callable[[str], None]) -
                 try:
                     experiment(name)
                 except (SystemExit, UserError):
-                    say(f"that was {variant.label!r}: edit compare.variants in params.yaml")
+                    say(f"that was {variant.label!r}, of compare.variants in params.yaml")
                     raise
                 _keep_link(dataset, name)
             _bring(root, name)

@@ -15,6 +15,7 @@ from compare.pictures.draw import describe_pictures
 from compare.table import lines
 from scripts._command import about, alone, answering, asked, parser
 from scripts.make_data import built
+from slm.bins.opening import Bins
 from slm.cards.about import tokenizer
 from slm.core.errors import run_main
 from slm.core.files import read_json
@@ -40,11 +41,11 @@ def main() -> None:
             with built(name, params):
                 if args.rows and not all((folder / step).is_dir() for step in READ):  # after a pull
                     build(f"select@{name}")
-        answer |= about(open_bins(folder / "bins"))
+        answer |= about(bins := open_bins(folder / "bins"))
         if args.rows:
             answer["rows"] = [*_printed(_rows(folder, args.rows), keep=args.json)]
         else:
-            answer |= _show(name)
+            answer |= _show(name, bins)
 
 
 def _printed(rows: Iterator[str], keep: bool) -> Iterator[str]:
@@ -63,14 +64,14 @@ def _rows(folder: Path, kind: str) -> Iterator[str]:
     return faults(raw, facts, kind, tuple(OF_SELECTION))
 
 
-def _show(name: str) -> dict:
+def _show(name: str, bins: Bins) -> dict:
     """Print figures and draw pictures; returns the figures, and where the pictures are."""
     metrics = Path("metrics", name)
     tokens, text = (read_json(metrics / f"{name}.json") for name in ("tokens", "text"))
     splits = tuple(split for split, own in tokens.items() if isinstance(own, dict))
     title = f"{name}, {tokens['vocab_size']:,} ids"
     figures = columns_of(SPLIT, [tokens[split] for split in splits])
-    print(*tokenizer(open_bins(Path("data", name, "bins")).manifest), "", sep="\n")
+    print(*tokenizer(bins.manifest), "", sep="\n")
     for table in (Table(title, splits, figures, []), _faults(text, tuple(text))):
         print(*lines(table, shutil.get_terminal_size((100, 24)).columns), sep="\n")
     if "selection" in tokens:

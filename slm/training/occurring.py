@@ -30,8 +30,8 @@ class Occurring(nn.Module):
         super().__init__()
         self.model = model
         self.register_buffer("classes", classes)
-        shared = int((classes == classes.max()).sum())
-        self.share = torch.where(classes == classes.max(), math.log(shared), 0.0).to(classes.device)
+        last = classes == classes.max()
+        self.share = last * math.log(last.sum().item())
 
     def forward(self, x: torch.Tensor, y: torch.Tensor | None = None) -> torch.Tensor:
         """Returns logits, (rows, tokens, vocab_size), or with `y` the mean loss, as a GPT does.
