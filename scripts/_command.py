@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from slm.bins.opening import Bins
-from slm.core.errors import ignoring_interrupts
+from slm.core.errors import raise_dropped
 from slm.core.locking import only_one
 from slm.core.params import chosen, read_params, set_dataset
 
@@ -86,16 +86,13 @@ def alone(target: str) -> Iterator[None]:
 @contextmanager
 def choosing(name: str, params: dict) -> Iterator[None]:
     """Let params.yaml name this dataset, and the one before it again where the block fails."""
-    before = params["dataset"]
-    if name == before:
-        yield
-        return
     try:
         set_dataset(PARAMS, name)
         yield
+        raise_dropped()
     except BaseException:
-        with ignoring_interrupts(), suppress(OSError):  # the disk may be full, too
-            set_dataset(PARAMS, before)
+        with suppress(OSError):  # the disk may be full, too
+            set_dataset(PARAMS, params["dataset"])
         raise
 
 

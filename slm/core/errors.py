@@ -21,6 +21,7 @@ from pathlib import Path
 from threading import Event, Timer, main_thread
 from typing import Any, NoReturn
 
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 WANTED = {"dvc": '"dvc>=3.60,<3.68"', "yaml": "pyyaml"}  # for pip, as pyproject.toml has them
 _CAME = Event()  # whether one came: what fails after it, as something cleans up, fails for it
 _DROPPED = Event()  # whether it comes again
@@ -66,8 +67,7 @@ def run_main(main: Callable[[], None]) -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         main()
-        if _CAME.is_set():  # and was dropped
-            raise KeyboardInterrupt
+        raise_dropped()
     except BrokenPipeError:
         sys.exit(1)  # the reader of the output, such as `head`, has ended
     except (KeyboardInterrupt, Exception) as error:
@@ -82,7 +82,7 @@ def run_main(main: Callable[[], None]) -> None:
 
 def handle(handler: Callable) -> None:
     """Gives the signals that end a command another handler."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handler)
 
@@ -108,13 +108,24 @@ def saying_interrupts() -> Iterator[None]:
 
 
 @contextmanager
-def ignoring_interrupts() -> Iterator[None]:
-    """For a short block that repairs what an error left: a signal amid it is dropped."""
-    handle(lambda *_: None)
+def delaying_interrupts() -> Iterator[None]:
+    """For a short block that an interrupt would break: one that comes amid it comes after it."""
+    before = {number: signal.getsignal(number) for number in ENDING}
+    came: list[int] = []
+    handle(lambda number, _: came.append(number))
     try:
         yield
     finally:
-        handle(_interrupted)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
+
+
+def raise_dropped() -> None:
+    """Raises the interrupt that came and was dropped, as by a library's `except:`."""
+    if _CAME.is_set():
+        raise KeyboardInterrupt
 
 
 def _interrupted(*_: object) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from slm.core.entries import NAME, check_entry
-from slm.core.errors import UserError, check
+from slm.core.errors import UserError, check, delaying_interrupts
 from slm.core.files import write_file
 
 RESERVED = {"prebuilt"}
@@ -77,9 +77,10 @@ def dataset_of(params: dict, name: str) -> dict:
 
 def set_dataset(path: Path, name: str) -> None:
     """Make `name` the dataset that is built; raises UserError where params.yaml names none."""
-    text = path.read_bytes().decode("utf-8")
-    if (changed := with_values(text, {"dataset": name})) != text:
-        write_file(path, changed.encode())
+    with delaying_interrupts():
+        text = path.read_bytes().decode("utf-8")
+        if (changed := with_values(text, {"dataset": name})) != text:
+            write_file(path, changed.encode())
 
 
 def set_values(path: Path, values: dict[str, object]) -> None:

@@ -15,6 +15,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from slm.core.errors import delaying_interrupts
+
 Settings = dict[str, Any]  # the sections of .dvc/config
 HASHED: dict[tuple, str] = {}  # MD5s of local files, by what identifies their content
 FileSystem = Any  # the client of a remote, with the methods of fsspec
@@ -76,10 +78,11 @@ def repository() -> Iterator[Repository]:
     Links to one file are hashed once, and stay links: DVC itself would copy bins a second time,
     where they are links to tokens.
     """
-    import dvc.dvcfile
-    import dvc.output
-    import dvc_data.hashfile.hash as hashing
-    from dvc.repo import Repo
+    with delaying_interrupts():  # a library's import may drop one
+        import dvc.dvcfile
+        import dvc.output
+        import dvc_data.hashfile.hash as hashing
+        from dvc.repo import Repo
 
     with ExitStack() as stack:
         stack.enter_context(_own_python_first())

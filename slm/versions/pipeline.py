@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
-from slm.core.errors import INTERRUPTED, UserError, saying_interrupts
+from slm.core.errors import INTERRUPTED, UserError, raise_dropped, saying_interrupts
 from slm.core.files import md5_of
 from slm.core.git import git_text
 from slm.versions.dvc_internals import (
@@ -153,6 +153,7 @@ def open_repo() -> Iterator[Repository]:
             except dvc_errors() as error:
                 raise UserError(f"dvc: {error}; work in a git clone of this repository") from None
             clean_up(repo)
+            raise_dropped()
             yield repo
     except sqlite3.OperationalError as error:
         cure = "free some space and run the same command again"

@@ -47,6 +47,20 @@ def test_an_interrupt_is_one_line(body, number):
     assert (run.returncode, run.stdout) == (1, "")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupt_comes_after_a_block_that_delays_it(number):
+    body = """
+    from slm.core.errors import delaying_interrupts
+    with delaying_interrupts():
+        signal.raise_signal({number})
+        print("the block ends", flush=True)
+    print("after the block")"""
+    code = COMMAND.format(body=body, number=int(number)).replace("{number}", str(int(number)))
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert run.stderr == "error: interrupted; run the same command again to go on\n"
+    assert (run.returncode, run.stdout) == (1, "the block ends\n")
+
+
 @pytest.mark.parametrize("when", ["as it runs", "as it imports"])
 def test_what_a_command_runs_leaves_the_line_to_it(when):
     """Ctrl-C reaches both."""

@@ -213,3 +213,29 @@ def test_params_yaml_names_its_dataset_again_whenever_a_signal_comes(tmp_path):
     )  # fmt: skip
     assert done.returncode == 1 and done.stdout == "" and "interrupted" in done.stderr, done.stderr
     assert (tmp_path / "params.yaml").read_text() == "dataset: one\n"
+
+
+DROPPED_IN_THE_BLOCK = """
+import contextlib, signal
+from scripts import _command
+from slm.core import errors
+
+def main():
+    with _command.choosing("two", {"dataset": "one"}):
+        with contextlib.suppress(BaseException):  # as a library's import may have it
+            signal.raise_signal(signal.SIGTERM)
+        print("the block goes on")
+
+errors.run_main(main)
+"""
+
+
+def test_a_signal_that_a_library_drops_ends_the_command_and_its_choice(tmp_path):
+    (tmp_path / "params.yaml").write_text("dataset: one\n")
+    done = subprocess.run(
+        [sys.executable, "-c", DROPPED_IN_THE_BLOCK], cwd=tmp_path, text=True,
+        env=os.environ | {"PYTHONPATH": str(workspace.ROOT)}, capture_output=True,
+    )  # fmt: skip
+    assert done.returncode == 1 and done.stdout == "the block goes on\n", done.stderr
+    assert done.stderr.count("interrupted") == 1
+    assert (tmp_path / "params.yaml").read_text() == "dataset: one\n"
