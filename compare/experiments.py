@@ -4,8 +4,8 @@ In: variants by their names, and a workspace whose text is built. Out: DVC exper
 the last commit when they were made, one a variant, with its params.yaml, dvc.lock and metrics, its
 bins in DVC's cache: `dvc exp apply` takes one, slm.bins opens one by name. source/ is as that
 commit has it. They are built in a clone (compare.scratch): nothing is downloaded for them, and of
-two with one vocabulary the second only writes bins. Each is kept once it is whole; after a failure
-or an interrupt those before it stay.
+two with one vocabulary the second only writes bins. Each is kept once it is whole: those before an
+interrupt stay, and those after one that fails are built.
 """
 
 import os
@@ -16,7 +16,6 @@ from pathlib import Path
 from compare.scratch import run_git, scratch
 from compare.variants import Variant
 from slm.bins.opening import Bins
-from slm.core.errors import UserError
 from slm.core.files import link_or_copy
 from slm.core.params import set_values
 from slm.stores.opening import open_bins
@@ -80,7 +79,7 @@ def content(commit: str, path: str) -> bytes:
 def make(dataset: str, wanted: dict[str, Variant], say: Callable[[str], None]) -> None:
     """Build these variants, given by their names; `say` is told what comes next.
 
-    Raises UserError, or exits as a stage does that fails.
+    One of which a stage fails, in its own line, is left out. Raises UserError where DVC fails.
     """
     if not all(Path("data", dataset, out).is_dir() for out in ("raw", "facts")):  # after a pull
         build(f"audit@{dataset}")
@@ -92,9 +91,8 @@ def make(dataset: str, wanted: dict[str, Variant], say: Callable[[str], None]) -
                 set_values(Path("params.yaml"), variant.values)
                 try:
                     experiment(name)
-                except (SystemExit, UserError):
-                    say(f"that was {variant.label!r}, of compare.variants in params.yaml")
-                    raise
+                except SystemExit:  # the stage has said why
+                    continue
                 _keep_link(dataset, name)
             _bring(root, name)
 

@@ -39,7 +39,7 @@ def main() -> None:
             with_values(PARAMS.read_text(encoding="utf-8"), variant.values)
         settings = _settings(params["datasets"][name]) if args.train else None
         with built(name, params):
-            experiments = _built(name, listed, params)
+            experiments, failed = _built(name, listed, params)
         commits = {experiment: commit for experiment, (_, commit) in experiments.items()}
         with opened(name, commits) as bins:
             folder = Path("reports", name, "training")
@@ -58,6 +58,8 @@ def main() -> None:
         example = results[-1].name
         print(f"a variant's bins: `open_revision('data/{name}/bins', '{example}')` in Python,")
         print(f"or in this workspace: `dvc exp apply {example}`, then `make data`")
+        if failed:
+            raise _failure(failed)
 
 
 def _about(result: Result, bins: Bins) -> dict:
@@ -73,8 +75,13 @@ def _about(result: Result, bins: Bins) -> dict:
     }
 
 
-def _built(name: str, listed: list[Variant], params: dict) -> dict[str, tuple[Variant, str]]:
-    """The variants and their commits by the names of their experiments, built where not kept."""
+def _built(
+    name: str, listed: list[Variant], params: dict
+) -> tuple[dict[str, tuple[Variant, str]], list[str]]:
+    """The variants and their commits by the names of their experiments, built where not kept.
+
+    And the labels of those that failed. Raises UserError where these are all.
+    """
     decided = deciding(params, name)
     wanted = {name_of(variant, name, decided): variant for variant in listed}
     have = kept(name, list(wanted))
@@ -84,7 +91,17 @@ def _built(name: str, listed: list[Variant], params: dict) -> dict[str, tuple[Va
     if missing:
         make(name, _grouped(missing, params), _say)
         have = kept(name, list(wanted))
-    return {label: (variant, have[label]) for label, variant in wanted.items()}
+    failed = [variant.label for label, variant in wanted.items() if label not in have]
+    if not have:
+        raise _failure(failed)
+    return {label: (wanted[label], have[label]) for label in wanted if label in have}, failed
+
+
+def _failure(failed: list[str]) -> UserError:
+    return UserError(
+        f"left out, as a stage failed (see above): {'; '.join(failed)}; correct compare.variants "
+        "in params.yaml"
+    )
 
 
 def _grouped(missing: dict[str, Variant], params: dict) -> dict[str, Variant]:

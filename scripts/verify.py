@@ -31,7 +31,7 @@ def main() -> None:
         removed, wrong = _said(remove_corrupt(name, known)), _said(damaged(folder, known))
         if args.fix:
             _said(repair(name, args.remote, known, wrong))
-            _said(_repaired_there(folder))
+            wrong |= _said(_repaired_there(folder))
         elif there := not wrong and [line for _, line in _damage_there(folder)]:
             _said(there)
             raise UserError(

@@ -41,18 +41,18 @@ def check_store(store: object) -> str | None:
 
 def send(folder: Path, url: str) -> int:
     """Sends the files of a folder of bins that are not at `url`; returns how many."""
-    manifest, sent = read_manifest(folder), 0
-    names = [name for name in all_names(manifest) if name != MANIFEST]
-    sizes = {name: (folder / name).stat().st_size for name in [*names, MANIFEST]}
+    sizes = {name: (folder / name).stat().st_size for name in all_names(read_manifest(folder))}
     there = _sizes_at(url)
-    missing = [name for name in (*names, MANIFEST) if there.get(name) != sizes[name]]
+    missing = [name for name, size in sizes.items() if there.get(name) != size]
     if not missing and b"".join(parts(f"{url}/{MANIFEST}")) != (folder / MANIFEST).read_bytes():
         missing = [MANIFEST]
     with bytes_bar("sent", sum(sizes[name] for name in missing)) as told:
         put = partial(_put, folder, url, told)
-        for group in ([name for name in missing if name != MANIFEST], [MANIFEST]):
-            sent += len([*in_order(put, [name for name in group if name in missing], FILES)])
-    return sent
+        for last in (False, True):  # the manifest goes when all that it names is there
+            group = [name for name in missing if (name == MANIFEST) is last]
+            for _ in in_order(put, group, FILES):
+                pass
+    return len(missing)
 
 
 def _sizes_at(url: str) -> dict[str, int]:

@@ -289,17 +289,26 @@ def test_what_cannot_be_asked_is_refused_before_anything_is_built_or_removed(cop
     assert state(copy) == before
 
 
-def test_a_variant_that_fails_leaves_the_workspace_and_those_before_it(copy):
-    listing(copy, [{"bins.end_of_text": "append"}, {**BPE, "tokenizer.vocab_size": 99_999}])
+def test_a_variant_that_fails_leaves_the_workspace_and_the_others(copy):
+    failing = {**BPE, "tokenizer.vocab_size": 99_999}
+    listing(copy, [{"bins.end_of_text": "append"}, failing, BPE])
     commit(copy)
     before = state(copy)
+    why = r"error: tokenizer.vocab_size is 99999, .* yields at most [\d,]+; .*\n"
     said = script(copy, "compare", fails=True)
     assert re.fullmatch(
-        r"error: tokenizer.vocab_size is 99999, .* yields at most [\d,]+; .*\n", said
+        rf"{why}error: left out, as a stage failed \(see above\): bpe 99,999; correct "
+        r"compare\.variants in params\.yaml\n",
+        said,
     )
     assert state(copy) == before
-    assert [name.rsplit("-", 1)[0] for name in experiments(copy)] == ["sample-gpt2-append"]
+    names = [name.rsplit("-", 1)[0] for name in experiments(copy)]
+    assert names == ["sample-bpe-300-none", "sample-gpt2-append"]
+    report = (copy / "reports/sample/compare/compare.md").read_text()
+    assert "bpe 300" in report and "99,999" not in report
     assert not list((copy / "data/sample").glob("*.tmp"))
+    listing(copy, [failing])
+    assert re.fullmatch(f"{why}error: left out, .*\n", script(copy, "compare", fails=True))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])

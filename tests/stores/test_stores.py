@@ -365,7 +365,8 @@ def test_a_dataset_in_a_store_is_built_pulled_verified_and_compared(s3, small_sa
     assert "train.bin has other bytes than the manifest says" in said
     assert "`make verify FIX=1` sends it again" in said
     script(folder, "inspect_bins")  # what is here was right when it came
-    assert "every byte is as" in script(folder, "verify", "--fix")
+    assert json.loads(script(folder, "verify", "--fix", "--json"))["repaired"]
+    assert not json.loads(script(folder, "verify", "--fix", "--json"))["repaired"]
     assert s3.objects[key] == right
     s3.put(key, bytes(len(right)))
     shutil.rmtree(tmp_path / "store")

@@ -7,14 +7,16 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-from slm.core.errors import UserError
+from slm.core.errors import check
 from slm.text.taking import kind_by_name
 
 # Bytes of tokens (2 each) by byte of file: the first ending that fits. GPT-2 makes a token of about
 # 4 bytes of English, and Parquet halves the text, gzip and zstd take a third of it.
 TOKEN_BYTES = {".parquet": 1.0, ".gz": 1.5, ".zst": 1.5, "": 0.5}
 SMALL = 10**8  # bytes that files of one's own may need without being counted beforehand
-COPIES = 3  # of the tokens: tokens/, bins/ and DVC's cache
+COPIES = 3  # of the tokens:
+BUILT = "tokens, bins and DVC's cache"
+ELSEWHERE = ", or set HF_HOME to a folder on another disk"
 
 
 def token_bytes(files: list, tokens: int | None) -> int:
@@ -51,17 +53,13 @@ def check_room(
     built = _built(tokens, dataset)
     if cache.stat().st_dev == here.stat().st_dev:
         text = f"{gb(written)} of text, " if written else ""
-        needs = [(here, download + written + built, f"{gb(download)} to download, {text}")]
+        parts = f"{gb(download)} to download, {text}{gb(built)} of {BUILT}"
+        needs = [(here, download + written + built, parts)]
     else:
-        needs = [(cache, download, ""), (here, size + built, f"{gb(size)} of text, ")]
-    for folder, need, more in needs:
-        free = shutil.disk_usage(folder).free
-        if need > free:
-            for_bins = f" ({more}{gb(built)} of tokens, bins and DVC's cache)" if more else ""
-            raise UserError(
-                f"{path} needs {gb(need)} on the disk of {folder}{for_bins}, and {gb(free)} are "
-                "free; free some space, or set HF_HOME to a folder on another disk"
-            )
+        parts = f"{gb(size)} of text, {gb(built)} of {BUILT}"
+        needs = [(cache, download, "to download"), (here, size + built, parts)]
+    for folder, need, parts in needs:
+        _check_free(folder, need, f"{path} needs", parts, ELSEWHERE)
 
 
 def check_room_of(source: Path, names: list[str], dataset: Path) -> None:
@@ -69,13 +67,20 @@ def check_room_of(source: Path, names: list[str], dataset: Path) -> None:
     files = [Of(name, (source / name).stat().st_size) for name in names]
     linked = source.stat().st_dev == _existing(dataset).stat().st_dev
     text = written_bytes(files) if linked else sum(file.bytes for file in files)
-    built, free = _built(token_bytes(files, None), dataset), shutil.disk_usage(dataset).free
-    if SMALL < text + built > free:
-        parts = f"{gb(text)} of text, {gb(built)} of tokens, bins and DVC's cache"
-        raise UserError(
-            f"{source} needs about {gb(text + built)} on the disk of {dataset} ({parts}), and "
-            f"{gb(free)} are free; free some space"
-        )
+    built = _built(token_bytes(files, None), dataset)
+    if text + built > SMALL:
+        parts = f"{gb(text)} of text, {gb(built)} of {BUILT}"
+        _check_free(dataset, text + built, f"{source} needs about", parts)
+
+
+def _check_free(folder: Path, need: int, what: str, parts: str, or_else: str = "") -> None:
+    """Raise UserError unless the disk of `folder` has so many bytes free, which are for `parts`."""
+    free = shutil.disk_usage(folder).free
+    check(
+        need <= free,
+        f"{what} {gb(need)} on the disk of {folder} ({parts}), and {gb(free)} are free; free some "
+        f"space{or_else}",
+    )
 
 
 class Of(NamedTuple):
