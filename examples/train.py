@@ -41,7 +41,7 @@ def arguments() -> argparse.Namespace:
     add("--batch-size", type=int, default=16, help="rows per step, of all ranks together")
     add("--block-size", type=int, default=64, help="tokens per row")
     add("--order", choices=("shuffled", "random", "packed"), default="shuffled", help="of rows")
-    add("--learning-rate", type=float, default=0.006, help="at its highest")
+    add("--learning-rate", type=float, help="at its highest; else 0.768 / width")
     add("--seed", type=int, default=1337, help="of weights and batches")
     add("--every", type=int, default=100, help="steps from one report and checkpoint to the next")
     add("--score", type=int, default=1000, help="steps from one score on validation to the next")
@@ -62,7 +62,7 @@ def learn(args: argparse.Namespace, device: torch.device) -> None:
     train = draw(bins, args, device)
     size, classes = Size(*args.model), classes_of(bins, bins[0].vocab_size)
     model = model_of(classes, size, args.block_size, args.seed, device)
-    optimizer = adamw(model, args.learning_rate)
+    optimizer = adamw(model, peak := args.learning_rate or 0.768 / size.width)
     parts = {"model": model, "optimizer": optimizer, "batches": train}
     about = {"bins": [one.version for one in bins], "vocabulary": bins[0].manifest["tokenizer"]}
     about["settings"] = {k: v for k, v in vars(args).items() if k not in FREE}
@@ -73,7 +73,7 @@ def learn(args: argparse.Namespace, device: torch.device) -> None:
     start, tokens = time.perf_counter(), 0
     while train.step < args.steps:
         for group in optimizer.param_groups:
-            group["lr"] = rate(train.step, args.steps, args.learning_rate)
+            group["lr"] = rate(train.step, args.steps, peak)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             loss = learner(*train.get_batch())
         loss.backward()
@@ -96,9 +96,10 @@ def begin() -> torch.device:
     """Joins the other ranks where torchrun has started this one; returns this rank's device."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if "LOCAL_RANK" in os.environ:
-        if device.type == "cuda":
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        own = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if device.type == "cuda" else None
+        if own:
+            torch.cuda.set_device(own)
+        dist.init_process_group("nccl" if own else "gloo", device_id=own)
     return device
 
 
@@ -134,8 +135,7 @@ def resume(path: Path, parts: dict, about: dict, device: torch.device) -> None:
         state = torch.load(path, map_location=device, weights_only=True)
         had, now = ({"bins": of["bins"], **of["settings"]} for of in (state, about))
         other = [f"{key} {had.get(key)}, not {now[key]}" for key in now if had.get(key) != now[key]]
-        cure = f"`rm {path}`, or choose another --out"
-        check(not other, f"{path} was made with {'; '.join(other)}; {cure}")
+        check(not other, f"{path} was made with {'; '.join(other)}; `rm {path}`, or another --out")
         for name, part in parts.items():
             part.load_state_dict(state[name])
 
