@@ -86,13 +86,17 @@ def alone(target: str) -> Iterator[None]:
 @contextmanager
 def choosing(name: str, params: dict) -> Iterator[None]:
     """Let params.yaml name this dataset, and the one before it again where the block fails."""
+    before = params["dataset"]
+    if name == before:
+        yield
+        return
     try:
         set_dataset(PARAMS, name)
         yield
         raise_dropped()
     except BaseException:
         with suppress(OSError):  # the disk may be full, too
-            set_dataset(PARAMS, params["dataset"])
+            set_dataset(PARAMS, before)
         raise
 
 
