@@ -41,7 +41,8 @@ def _entry(params: dict, name: str) -> dict:
     except UserError as error:
         return {"name": name, "from": str(error)}
     folder = Path("data", name)
-    found = {"name": name, "from": origin, "size": _size(entry, folder)}
+    found: dict = {"name": name, "from": origin, "bytes": None, "documents": None}
+    found |= _size(entry, folder)
     return found | {"license": entry.get("license"), "tokens": _built(folder)}
 
 
@@ -49,7 +50,10 @@ def _row(entry: dict) -> tuple[str, ...]:
     if "tokens" not in entry:
         return entry["name"], entry["from"], "", "", ""
     built = ", ".join(f"{name} {tokens:,}" for name, tokens in (entry["tokens"] or {}).items())
-    return entry["name"], entry["from"], entry["size"], entry["license"] or "-", built or "-"
+    size = f"{entry['documents']:,} documents" if entry["documents"] else "-"
+    if entry["bytes"] is not None:
+        size = gb(entry["bytes"])
+    return entry["name"], entry["from"], size, entry["license"] or "-", built or "-"
 
 
 def _origin(entry: dict) -> str:
@@ -58,21 +62,21 @@ def _origin(entry: dict) -> str:
     return f"hub: {entry['path']}" if entry["kind"] == "hub" else entry["kind"]
 
 
-def _size(entry: dict, folder: Path) -> str:
+def _size(entry: dict, folder: Path) -> dict[str, int]:
     """The bytes of the source, or how many documents are generated."""
     try:
         if entry["kind"] == "generated":
-            return f"{sum(entry['documents'].values()):,} documents"
+            return {"documents": sum(entry["documents"].values())}
         if entry["kind"] == "files":
             source = folder / "source"
             names = [
                 name for globs in entry["files"].values() for name in find_files(source, globs)
             ]
-            return gb(sum((source / name).stat().st_size for name in names))
+            return {"bytes": sum((source / name).stat().st_size for name in names)}
         pins = read_pins(entry, folder / "source" / "pins.json")
-        return gb(sum(f["bytes"] for of in pins.files.values() for f in of)) if pins else "-"
+        return {"bytes": sum(f["bytes"] for of in pins.files.values() for f in of)} if pins else {}
     except (UserError, OSError):
-        return "-"
+        return {}
 
 
 def _built(folder: Path) -> dict[str, int] | None:

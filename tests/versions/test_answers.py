@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from slm.bins.opening import open_bins
+from slm.core.params import read_params
 from tests import workspace
 from tests.workspace import edit, environment
 
@@ -71,6 +72,10 @@ def test_datasets_has_an_entry_each_or_the_one_that_is_asked_for(copy):
     assert listed["chosen"] == "sample" and len(listed["datasets"]) > 5
     (one,) = answer(copy, "datasets", "DATASET=tinystories")["datasets"]
     assert (one["name"], one["tokens"]) == ("tinystories", None)
+    assert one["bytes"] == 1_000_775_442 and one["documents"] is None
+    (sample,) = answer(copy, "datasets", "DATASET=sample")["datasets"]
+    generated = read_params(copy / "params.yaml")["datasets"]["sample"]["documents"]
+    assert (sample["bytes"], sample["documents"]) == (None, sum(generated.values()))
 
 
 def test_compare_has_the_figures_of_each_variant(copy):
