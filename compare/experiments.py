@@ -79,7 +79,7 @@ def content(commit: str, path: str) -> bytes:
 def make(dataset: str, wanted: dict[str, Variant], say: Callable[[str], None]) -> None:
     """Build these variants, given by their names; `say` is told what comes next.
 
-    One of which a stage fails, in its own line, is left out. Raises UserError where DVC fails.
+    Where a stage fails, which says why, its variant is left out. Raises UserError where DVC fails.
     """
     if not all(Path("data", dataset, out).is_dir() for out in ("raw", "facts")):  # after a pull
         build(f"audit@{dataset}")

@@ -41,7 +41,7 @@ def arguments() -> argparse.Namespace:
     add("--batch-size", type=int, default=16, help="rows per step, of all ranks together")
     add("--block-size", type=int, default=64, help="tokens per row")
     add("--order", choices=("shuffled", "random", "packed"), default="shuffled", help="of rows")
-    add("--learning-rate", type=float, help="at its highest; else 0.768 / width")
+    add("--learning-rate", type=float, default=argparse.SUPPRESS, help="else 0.768 / width")
     add("--seed", type=int, default=1337, help="of weights and batches")
     add("--every", type=int, default=100, help="steps from one report and checkpoint to the next")
     add("--score", type=int, default=1000, help="steps from one score on validation to the next")
@@ -59,10 +59,10 @@ def main() -> None:
 def learn(args: argparse.Namespace, device: torch.device) -> None:
     """Trains until `--steps` are done, from the checkpoint where there is one."""
     bins, path = [open_bins(folder) for folder in args.bins], args.out / "checkpoint.pt"
-    train = draw(bins, args, device)
-    size, classes = Size(*args.model), classes_of(bins, bins[0].vocab_size)
-    model = model_of(classes, size, args.block_size, args.seed, device)
-    optimizer = adamw(model, peak := args.learning_rate or 0.768 / size.width)
+    train, classes = draw(bins, args, device), classes_of(bins, bins[0].vocab_size)
+    model = model_of(classes, Size(*args.model), args.block_size, args.seed, device)
+    peak = vars(args).setdefault("learning_rate", 0.768 / args.model[2])
+    optimizer = adamw(model, peak)
     parts = {"model": model, "optimizer": optimizer, "batches": train}
     about = {"bins": [one.version for one in bins], "vocabulary": bins[0].manifest["tokenizer"]}
     about["settings"] = {k: v for k, v in vars(args).items() if k not in FREE}
@@ -135,7 +135,7 @@ def resume(path: Path, parts: dict, about: dict, device: torch.device) -> None:
         state = torch.load(path, map_location=device, weights_only=True)
         had, now = ({"bins": of["bins"], **of["settings"]} for of in (state, about))
         other = [f"{key} {had.get(key)}, not {now[key]}" for key in now if had.get(key) != now[key]]
-        check(not other, f"{path} was made with {'; '.join(other)}; `rm {path}`, or another --out")
+        check(not other, f"{path} was made with {'; '.join(other)}; `rm {path}`, or change --out")
         for name, part in parts.items():
             part.load_state_dict(state[name])
 

@@ -80,7 +80,7 @@ def _built(
 ) -> tuple[dict[str, tuple[Variant, str]], list[str]]:
     """The variants and their commits by the names of their experiments, built where not kept.
 
-    And the labels of those that failed. Raises UserError where these are all.
+    The second item has the labels of those that failed. Raises UserError where all have.
     """
     decided = deciding(params, name)
     wanted = {name_of(variant, name, decided): variant for variant in listed}
@@ -99,8 +99,8 @@ def _built(
 
 def _failure(failed: list[str]) -> UserError:
     return UserError(
-        f"left out, as a stage failed (see above): {'; '.join(failed)}; correct compare.variants "
-        "in params.yaml"
+        f"left out, as a stage failed: {'; '.join(failed)}; correct what its line above names, and "
+        "run the same command again"
     )
 
 

@@ -60,7 +60,7 @@ def _damage_there(folder: Path) -> Iterator[tuple[str, str]]:
 def _repaired_there(folder: Path) -> Iterator[str]:
     if wrong := [name for name, _ in _damage_there(folder)]:
         send_again(str(url_in(folder)), read_manifest(folder), wrong)
-        yield f"{len(wrong)} files were sent again"
+        yield f"sent again: {len(wrong)} of its files"
 
 
 def _said(lines: Iterable[str]) -> bool:

@@ -112,8 +112,8 @@ def delaying_interrupts() -> Iterator[None]:
     """For a short block that an interrupt would break: one that comes amid it comes after it."""
     before = {number: signal.getsignal(number) for number in ENDING}
     came: list[int] = []
-    handle(lambda number, _: came.append(number))
     try:
+        handle(lambda number, _: came.append(number))
         yield
     finally:
         for number, handler in before.items():

@@ -297,8 +297,8 @@ def test_a_variant_that_fails_leaves_the_workspace_and_the_others(copy):
     why = r"error: tokenizer.vocab_size is 99999, .* yields at most [\d,]+; .*\n"
     said = script(copy, "compare", fails=True)
     assert re.fullmatch(
-        rf"{why}error: left out, as a stage failed \(see above\): bpe 99,999; correct "
-        r"compare\.variants in params\.yaml\n",
+        rf"{why}error: left out, as a stage failed: bpe 99,999; correct what its line above names, "
+        r"and run the same command again\n",
         said,
     )
     assert state(copy) == before

@@ -155,8 +155,8 @@ def test_two_ranks_are_one_run(ground, straight):
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (("--seed", "2"), r"made with seed 1337, not 2; `rm .*`, or another"),
-        (("--bins", "{}/other"), "or another --out"),
+        (("--seed", "2"), r"made with seed 1337, not 2; `rm .*`, or change --out"),
+        (("--bins", "{}/other"), "or change --out"),
         (("--bins", "{}/nowhere"), "nowhere"),
         (("--bins", "{0}/bins", "{0}/other", "--weights", "1"), "1 --weights for 2 --bins"),
     ],

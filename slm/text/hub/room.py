@@ -14,7 +14,7 @@ from slm.text.taking import kind_by_name
 # 4 bytes of English, and Parquet halves the text, gzip and zstd take a third of it.
 TOKEN_BYTES = {".parquet": 1.0, ".gz": 1.5, ".zst": 1.5, "": 0.5}
 SMALL = 10**8  # bytes that files of one's own may need without being counted beforehand
-COPIES = 3  # of the tokens:
+COPIES = 3  # of the tokens, in BUILT
 BUILT = "tokens, bins and DVC's cache"
 ELSEWHERE = ", or set HF_HOME to a folder on another disk"
 
