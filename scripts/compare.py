@@ -39,7 +39,10 @@ def main() -> None:
             with_values(PARAMS.read_text(encoding="utf-8"), variant.values)
         settings = _settings(params["datasets"][name]) if args.train else None
         with built(name, params):
-            experiments, failed = _built(name, listed, params)
+            experiments = _built(name, listed, params)
+            failed = _failed(listed, experiments)
+            if not experiments:
+                raise UserError(failed)
         commits = {experiment: commit for experiment, (_, commit) in experiments.items()}
         with opened(name, commits) as bins:
             folder = Path("reports", name, "training")
@@ -59,7 +62,7 @@ def main() -> None:
         print(f"a variant's bins: `open_revision('data/{name}/bins', '{example}')` in Python,")
         print(f"or in this workspace: `dvc exp apply {example}`, then `make data`")
         if failed:
-            raise _failure(failed)
+            raise UserError(failed)
 
 
 def _about(result: Result, bins: Bins) -> dict:
@@ -75,12 +78,10 @@ def _about(result: Result, bins: Bins) -> dict:
     }
 
 
-def _built(
-    name: str, listed: list[Variant], params: dict
-) -> tuple[dict[str, tuple[Variant, str]], list[str]]:
+def _built(name: str, listed: list[Variant], params: dict) -> dict[str, tuple[Variant, str]]:
     """The variants and their commits by the names of their experiments, built where not kept.
 
-    The second item has the labels of those that failed. Raises UserError where all have.
+    Those that failed are left out.
     """
     decided = deciding(params, name)
     wanted = {name_of(variant, name, decided): variant for variant in listed}
@@ -91,15 +92,17 @@ def _built(
     if missing:
         make(name, _grouped(missing, params), _say)
         have = kept(name, list(wanted))
-    failed = [variant.label for label, variant in wanted.items() if label not in have]
-    if not have:
-        raise _failure(failed)
-    return {label: (wanted[label], have[label]) for label in wanted if label in have}, failed
+    return {label: (wanted[label], have[label]) for label in wanted if label in have}
 
 
-def _failure(failed: list[str]) -> UserError:
-    return UserError(
-        f"left out, as a stage failed: {'; '.join(failed)}; correct what its line above names, and "
+def _failed(listed: list[Variant], experiments: dict[str, tuple[Variant, str]]) -> str:
+    """What the last line says of variants that failed; empty where none did."""
+    built = [variant for variant, _ in experiments.values()]
+    labels = [variant.label for variant in listed if variant not in built]
+    if not labels:
+        return ""
+    return (
+        f"left out, as a stage failed: {'; '.join(labels)}; correct what its line above names, and "
         "run the same command again"
     )
 

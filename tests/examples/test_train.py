@@ -22,19 +22,9 @@ from tests.training.test_training import TEXTS, TOKENS, made
 from tests.workspace import ROOT
 
 SHORT = (
-    "--batch-size",
-    "4",
-    "--block-size",
-    "16",
-    "--steps",
-    "12",
-    "--every",
-    "4",
-    "--model",
-    "1",
-    "2",
-    "16",
-)
+    "--batch-size", "4", "--block-size", "16", "--steps", "12", "--every", "4",
+    "--model", "1", "2", "16",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -205,16 +205,6 @@ errors.run_main(main)
 """
 
 
-def test_params_yaml_names_its_dataset_again_whenever_a_signal_comes(tmp_path):
-    (tmp_path / "params.yaml").write_text("dataset: one\n")
-    done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED_AT_EACH_WRITE], cwd=tmp_path, text=True,
-        env=os.environ | {"PYTHONPATH": str(workspace.ROOT)}, capture_output=True,
-    )  # fmt: skip
-    assert done.returncode == 1 and done.stdout == "" and "interrupted" in done.stderr, done.stderr
-    assert (tmp_path / "params.yaml").read_text() == "dataset: one\n"
-
-
 DROPPED_IN_THE_BLOCK = """
 import contextlib, signal
 from scripts import _command
@@ -230,12 +220,17 @@ errors.run_main(main)
 """
 
 
-def test_a_signal_that_a_library_drops_ends_the_command_and_its_choice(tmp_path):
+@pytest.mark.parametrize(
+    ("program", "printed"),
+    [(INTERRUPTED_AT_EACH_WRITE, ""), (DROPPED_IN_THE_BLOCK, "the block goes on\n")],
+    ids=["amid a write", "dropped by a library"],
+)
+def test_params_yaml_names_its_dataset_again_whenever_a_signal_comes(tmp_path, program, printed):
     (tmp_path / "params.yaml").write_text("dataset: one\n")
     done = subprocess.run(
-        [sys.executable, "-c", DROPPED_IN_THE_BLOCK], cwd=tmp_path, text=True,
+        [sys.executable, "-c", program], cwd=tmp_path, text=True,
         env=os.environ | {"PYTHONPATH": str(workspace.ROOT)}, capture_output=True,
     )  # fmt: skip
-    assert done.returncode == 1 and done.stdout == "the block goes on\n", done.stderr
+    assert done.returncode == 1 and done.stdout == printed, done.stderr
     assert done.stderr.count("interrupted") == 1
     assert (tmp_path / "params.yaml").read_text() == "dataset: one\n"
